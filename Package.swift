@@ -1,0 +1,93 @@
+// swift-tools-version: 6.2
+import PackageDescription
+
+/// Compiler code: strict language mode, warnings are errors.
+let strict: [SwiftSetting] = [
+  .treatAllWarnings(as: .error), .enableUpcomingFeature("ExistentialAny"),
+  .enableUpcomingFeature("MemberImportVisibility"),
+]
+
+/// Inner-loop code that proves its own bounds: runs at full speed in debug builds too.
+let unchecked: [SwiftSetting] = strict + [.unsafeFlags(["-Ounchecked"])]
+
+/// Kernels for one instruction set. The objects must hold no weak symbols, since the linker might hand
+/// a copy compiled for this instruction set to code that runs everywhere (scripts/check-weak-symbols).
+func kernels(_ flags: [String]) -> [SwiftSetting] {
+  strict + [.unsafeFlags(["-Ounchecked"] + flags.flatMap { ["-Xcc", $0] })]
+}
+
+let package = Package(
+  name: "qcc",
+  products: [.executable(name: "qcc", targets: ["qcc"])],
+  dependencies: [
+    .package(url: "https://github.com/apple/swift-argument-parser", from: "1.8.2"),
+    .package(url: "https://github.com/jpsim/Yams", from: "6.2.2"),
+  ],
+  targets: [
+    // System libraries and generated or header-only C.
+    .systemLibrary(name: "CProtobufC", pkgConfig: "libprotobuf-c", providers: [.apt(["libprotobuf-c-dev"])]),
+    .systemLibrary(name: "COneDNN", providers: [.apt(["libdnnl-dev"])]),
+    .systemLibrary(name: "CTurboJPEG", pkgConfig: "libturbojpeg", providers: [.apt(["libturbojpeg0-dev"])]),
+    .systemLibrary(name: "CSpng", pkgConfig: "spng", providers: [.apt(["libspng-dev"])]),
+    .systemLibrary(name: "CZip", pkgConfig: "libzip", providers: [.apt(["libzip-dev"])]),
+    .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .target(name: "CXXHash"),
+    .target(name: "CInstructions"),
+    .target(name: "COnnxProto", dependencies: ["CProtobufC"]),
+    .target(
+      name: "COnnxCheck",
+      cxxSettings: [.define("ONNX_NAMESPACE", to: "onnx"), .define("ONNX_ML", to: "1")]),
+
+    // Shared by the compiler and the runtime. Numerics, Program, the kernels and Runtime stay in the Embedded subset.
+    .target(name: "Support", swiftSettings: strict),
+    .target(name: "Numerics", swiftSettings: unchecked),
+    .target(name: "Program", dependencies: ["Numerics", "CXXHash"], swiftSettings: strict),
+    .target(name: "KernelInterface", dependencies: ["Numerics"], swiftSettings: unchecked),
+    .target(
+      name: "KernelsPortable", dependencies: ["KernelInterface", "Numerics"], swiftSettings: unchecked),
+    .target(
+      name: "KernelsAVX2", dependencies: ["KernelInterface", "CInstructions"],
+      swiftSettings: kernels(["-march=haswell"])),
+    .target(
+      name: "KernelsAVX512VNNI", dependencies: ["KernelInterface", "CInstructions"],
+      swiftSettings: kernels(["-march=icelake-server", "-mprefer-vector-width=512"])),
+    .target(
+      name: "Runtime",
+      dependencies: [
+        "Program", "Numerics", "KernelInterface", "KernelsPortable", "CInstructions",
+        .target(name: "KernelsAVX2", condition: .when(platforms: [.linux])),
+        .target(name: "KernelsAVX512VNNI", condition: .when(platforms: [.linux])),
+      ],
+      swiftSettings: strict),
+
+    // The compiler.
+    .target(name: "IR", dependencies: ["Support", "Numerics", "CXXHash"], swiftSettings: strict),
+    .target(
+      name: "Importer", dependencies: ["Support", "IR", "COnnxProto", "CProtobufC"], swiftSettings: strict),
+    .target(name: "PassKit", dependencies: ["Support", "IR"], swiftSettings: strict),
+    .target(
+      name: "Datasets",
+      dependencies: [
+        "Support", "Numerics", "CTurboJPEG", "CSpng", "CZip", "CZlib", .product(name: "Yams", package: "Yams"),
+      ], swiftSettings: strict),
+    .target(
+      name: "Evaluator", dependencies: ["Support", "Numerics", "IR", "COneDNN"], swiftSettings: strict,
+      linkerSettings: [.linkedLibrary("dnnl")]),
+    .target(
+      name: "Passes",
+      dependencies: [
+        "Support", "Numerics", "IR", "PassKit", "Evaluator", "Program", .product(name: "Yams", package: "Yams"),
+      ],
+      path: "passes", exclude: ["tests", "README.md"],
+      resources: [.embedInCode("pipelines"), .embedInCode("targets")], swiftSettings: strict),
+    .target(
+      name: "Driver",
+      dependencies: [
+        "Support", "Numerics", "IR", "Importer", "PassKit", "Passes", "Evaluator", "Datasets", "Program", "Runtime",
+        .product(name: "ArgumentParser", package: "swift-argument-parser"),
+        .product(name: "Yams", package: "Yams"),
+      ], swiftSettings: strict),
+    .executableTarget(name: "qcc", dependencies: ["Driver"], swiftSettings: strict),
+  ],
+  cxxLanguageStandard: .cxx17
+)

@@ -1,0 +1,1 @@
+#include "COnnxProto.h"

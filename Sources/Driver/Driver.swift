@@ -1,0 +1,3 @@
+package enum Driver {
+  package static func main() {}
+}
