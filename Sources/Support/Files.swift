@@ -1,0 +1,70 @@
+import Glibc
+
+/// A file mapped read-only into memory; unmapped when the last reference goes.
+package final class MappedFile: @unchecked Sendable {  // immutable after init
+  package let path: String
+  package let bytes: UnsafeRawBufferPointer
+
+  /// - Throws: `missingInput` when the file cannot be opened, `inputOutput` when it cannot be mapped.
+  package init(path: String) throws(CompilerError) {
+    self.path = path
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    guard descriptor >= 0 else {
+      throw CompilerError("cannot open the file: \(systemMessage())", at: path, status: .missingInput)
+    }
+    defer { close(descriptor) }
+    var status = stat()
+    guard fstat(descriptor, &status) == 0, status.st_mode & S_IFMT == S_IFREG else {
+      throw CompilerError("not a regular file", at: path, status: .missingInput)
+    }
+    let count = Int(status.st_size)
+    guard count > 0 else {
+      bytes = UnsafeRawBufferPointer(start: nil, count: 0)
+      return
+    }
+    guard let base = mmap(nil, count, PROT_READ, MAP_PRIVATE, descriptor, 0), base != MAP_FAILED else {
+      throw CompilerError("cannot map the file: \(systemMessage())", at: path, status: .inputOutput)
+    }
+    bytes = UnsafeRawBufferPointer(start: base, count: count)
+  }
+
+  deinit { if let base = bytes.baseAddress { munmap(UnsafeMutableRawPointer(mutating: base), bytes.count) } }
+}
+
+/// The message of the last failed system call.
+package func systemMessage() -> String { String(cString: strerror(errno)) }
+
+/// Writes a file whole or not at all: into a temporary neighbour that is renamed at the end.
+package func writeFile(_ path: String, _ bytes: UnsafeRawBufferPointer) throws(CompilerError) {
+  let temporary = "\(path).tmp\(getpid())"
+  let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666)
+  guard descriptor >= 0 else {
+    throw CompilerError("cannot create the file: \(systemMessage())", at: path, status: .cannotCreate)
+  }
+  var offset = 0
+  while offset < bytes.count {
+    let written = write(descriptor, bytes.baseAddress! + offset, bytes.count - offset)  // count > 0: base exists
+    if written < 0, errno == EINTR { continue }
+    guard written > 0 else {
+      let message = systemMessage()
+      close(descriptor)
+      unlink(temporary)
+      throw CompilerError("cannot write the file: \(message)", at: path, status: .inputOutput)
+    }
+    offset += written
+  }
+  close(descriptor)
+  guard rename(temporary, path) == 0 else {
+    let message = systemMessage()
+    unlink(temporary)
+    throw CompilerError("cannot write the file: \(message)", at: path, status: .cannotCreate)
+  }
+}
+
+package func writeFile(_ path: String, _ text: String) throws(CompilerError) {
+  var failure: CompilerError?
+  Array(text.utf8).withUnsafeBytes { buffer in
+    do throws(CompilerError) { try writeFile(path, buffer) } catch { failure = error }
+  }
+  if let failure { throw failure }
+}
