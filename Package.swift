@@ -88,6 +88,9 @@ let package = Package(
         .product(name: "Yams", package: "Yams"),
       ], swiftSettings: strict),
     .executableTarget(name: "qcc", dependencies: ["Driver"], swiftSettings: strict),
+
+    .testTarget(
+      name: "KernelsTests", dependencies: ["Runtime", "KernelInterface", "Numerics"], swiftSettings: strict),
   ],
   cxxLanguageStandard: .cxx17
 )

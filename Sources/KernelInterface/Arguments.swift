@@ -9,13 +9,22 @@
 ///     acc[p][c]  = bias[c] + Σ_s Σ_{j<4} base(p)[stepOffsets[s] + j] * weight[c][4 s + j]      (wraps mod 2^32)
 ///     out[p][c]  = clamp(outputZeroPoint + requantize(acc[p][c], multiplier[c], shift[c]))
 ///
-/// Packed weights: panels of 16 output channels; a panel is `[step][channel 0..<16][j 0..<4]` signed bytes
-/// (64 bytes a step). With 4-bit weights two steps share 64 bytes: byte `[channel][j]` of pair `t` holds step
-/// `2 t` in the low nibble and step `2 t + 1` in the high one, two's complement; an odd last step is followed
-/// by zero weights and its offset is repeated, so `steps` is even for 4-bit weights.
-/// `bias`, `multiplier` and `shift` are padded to whole panels.
-/// - Requires: 1 <= shift <= 62, multiplier >= 0; the zero point's contribution is folded into `bias`;
-///   every accumulator fits 32 bits (28 bits when weights have 4 bits: kernels may scale products by 16).
+/// `outputWidth` columns, advanced by `inputPixelStride` (the horizontal stride times the bytes of a pixel),
+/// make one row, advanced by `inputRowStride` (the vertical stride times the bytes of a row).
+///
+/// Weights are packed by `WeightPacking` (Numerics) in panels of 16 output channels: 64 bytes a step with
+/// 8-bit weights, 64 bytes for two steps with 4-bit weights, where an odd last step is followed by zero weights
+/// and its offset is repeated, so that `steps` is even.
+///
+/// `bias`, `multiplier` and `shift` are padded to whole panels with bias 0, multiplier 0 and shift 31; the
+/// packed weights of the padding are zero. A kernel stores `storedChannels` bytes a pixel and nothing else; those
+/// beyond `outputChannels` follow the same formula, so they hold the clamped output zero point.
+///
+/// - Requires: 1 <= shift <= 62, multiplier >= 0; the input zero point's contribution is folded into `bias`;
+///   every accumulator fits 28 bits when weights have 4 bits, since kernels may scale products by 16;
+///   0 <= clampMinimum <= clampMaximum <= 255 and 0 <= outputZeroPoint <= 255.
+/// - Memory: kernels read at most 64 bytes behind the last byte of the input that the formula names, and only
+///   whole panels of the other operands.
 package struct ConvolutionArguments {
   package var input: UnsafePointer<UInt8>
   package var inputRowStride: Int
@@ -27,6 +36,8 @@ package struct ConvolutionArguments {
   package var multiplier: UnsafePointer<Int32>
   package var shift: UnsafePointer<Int32>
   package var outputChannels: Int
+  /// Bytes written per pixel: `outputChannels` at least, its whole panels at most.
+  package var storedChannels: Int
   package var output: UnsafeMutablePointer<UInt8>
   /// Bytes between horizontally adjacent output pixels; output pixels are contiguous in flattened order.
   package var outputPixelStride: Int
@@ -35,11 +46,14 @@ package struct ConvolutionArguments {
   package var clampMinimum: Int32
   package var clampMaximum: Int32
 
+  /// Without `storedChannels`, the next multiple of 4 of `outputChannels`: a whole nhwc4 pixel. A group of a
+  /// grouped convolution names the number itself, so that it does not write over its neighbour.
   package init(
     input: UnsafePointer<UInt8>, inputRowStride: Int, inputPixelStride: Int,
     stepOffsets: UnsafePointer<Int32>, steps: Int, weights: UnsafeRawPointer,
     bias: UnsafePointer<Int32>, multiplier: UnsafePointer<Int32>, shift: UnsafePointer<Int32>,
-    outputChannels: Int, output: UnsafeMutablePointer<UInt8>, outputPixelStride: Int, outputWidth: Int,
+    outputChannels: Int, storedChannels: Int? = nil,
+    output: UnsafeMutablePointer<UInt8>, outputPixelStride: Int, outputWidth: Int,
     outputZeroPoint: Int32, clampMinimum: Int32, clampMaximum: Int32
   ) {
     self.input = input
@@ -52,6 +66,7 @@ package struct ConvolutionArguments {
     self.multiplier = multiplier
     self.shift = shift
     self.outputChannels = outputChannels
+    self.storedChannels = storedChannels ?? (outputChannels &+ 3) & ~3
     self.output = output
     self.outputPixelStride = outputPixelStride
     self.outputWidth = outputWidth
@@ -61,13 +76,12 @@ package struct ConvolutionArguments {
   }
 }
 
-/// A kernel over output pixels `first ..< first + count` (flattened rows) of all `outputChannels`.
-/// Dense (`convolution…`): as documented above. Depthwise: `weight` of channel c applies to input channel c only:
+/// A kernel over output pixels `first ..< first + count` (flattened rows) of all `outputChannels`; `count` >= 1.
+/// Dense: as documented above. Depthwise: `weight` of channel c applies to input channel c only:
 ///
 ///     acc[p][c] = bias[c] + Σ_t base(p)[stepOffsets[t] + c] * weight[c][t]
 ///
-/// where `steps` counts taps rounded up to a multiple of 4 (missing taps have weight zero and a repeated offset)
-/// and a panel is `[tap / 4][channel 0..<16][tap % 4]` signed bytes. Depthwise weights are always bytes.
-/// The input of a depthwise kernel may be read up to the next multiple of 16 channels; the runtime keeps 64
-/// readable bytes behind every buffer.
+/// where `steps` counts taps rounded up to a multiple of 4; missing taps have weight zero and a repeated offset.
+/// Depthwise weights are always bytes. A depthwise kernel reads the input by whole panels, or more within the
+/// 64 bytes behind it, and drops the excess.
 package typealias ConvolutionFunction = @Sendable (ConvolutionArguments, _ first: Int, _ count: Int) -> Void

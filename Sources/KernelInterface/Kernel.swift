@@ -1,0 +1,57 @@
+/// The operation and weight width a kernel serves; each has one packed weight layout for all instruction sets.
+package enum KernelKind: UInt8, CaseIterable, Sendable {
+  case dense8, dense4, depthwise
+}
+
+/// Groups of instructions that kernels ask for. A group stands for all that its kernels' compiler flags allow.
+package struct CPUFeatures: OptionSet, Hashable, Sendable {
+  package var rawValue: UInt32
+
+  package init(rawValue: UInt32) {
+    self.rawValue = rawValue
+  }
+
+  /// AVX2, FMA and BMI (Haswell and later).
+  package static let avx2 = CPUFeatures(rawValue: 1)
+  /// AVX512 F, CD, BW, DQ, VL and VNNI (Cascade Lake and Zen 4 and later).
+  package static let avx512vnni = CPUFeatures(rawValue: 2)
+}
+
+extension CPUFeatures {
+  /// The features that a name from a user allows: `portable`, `avx2` or `vnni`; nil for any other.
+  /// Intersect them with the host's before selecting a kernel.
+  @inlinable
+  package init?<Name: Sequence>(name: Name) where Name.Element == UInt8 {
+    func isName(_ expected: StaticString) -> Bool {
+      name.elementsEqual(UnsafeBufferPointer(start: expected.utf8Start, count: expected.utf8CodeUnitCount))
+    }
+    if isName("portable") {
+      self = []
+    } else if isName("avx2") {
+      self = .avx2
+    } else if isName("vnni") {
+      self = [.avx2, .avx512vnni]
+    } else {
+      return nil
+    }
+  }
+}
+
+/// One entry of the kernel list that drives dispatch, tests and benchmarks.
+package struct Kernel: Sendable {
+  /// Kind and instruction set, as printed in reports: `dense8_avx2`.
+  package let name: StaticString
+  package let kind: KernelKind
+  /// What the processor must have.
+  package let features: CPUFeatures
+  package let function: ConvolutionFunction
+
+  package init(
+    _ name: StaticString, _ kind: KernelKind, needs features: CPUFeatures, _ function: @escaping ConvolutionFunction
+  ) {
+    self.name = name
+    self.kind = kind
+    self.features = features
+    self.function = function
+  }
+}

@@ -1,0 +1,231 @@
+import Foundation
+import KernelInterface
+import Numerics
+
+/// SplitMix64: small, seeded, the same on every machine.
+struct SeededGenerator: RandomNumberGenerator {
+  var state: UInt64
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+    return z ^ (z >> 31)
+  }
+}
+
+/// Memory that ends at an inaccessible page, so that a read or write behind it stops the process.
+final class GuardedBuffer {
+  let base: UnsafeMutableRawPointer
+  let count: Int
+  private let mapping: UnsafeMutableRawPointer
+  private let mappedBytes: Int
+
+  init(bytes count: Int, fill: UInt8) {
+    let page = 4096
+    mappedBytes = (count + page - 1) / page * page + page
+    guard
+      let mapping = mmap(nil, mappedBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+      mapping != MAP_FAILED, mprotect(mapping + (mappedBytes - page), page, PROT_NONE) == 0
+    else { fatalError("cannot map \(mappedBytes) bytes") }
+    self.mapping = mapping
+    self.count = count
+    base = mapping + (mappedBytes - page - count)
+    memset(base, Int32(fill), count)
+  }
+
+  convenience init<Element: BitwiseCopyable>(_ elements: [Element]) {
+    self.init(bytes: elements.count * MemoryLayout<Element>.stride, fill: 0)
+    elements.withUnsafeBytes { base.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(base), byteCount: $0.count) }
+  }
+
+  deinit { munmap(mapping, mappedBytes) }
+
+  func pointer<Element: BitwiseCopyable>(to _: Element.Type) -> UnsafePointer<Element> {
+    UnsafePointer(base.assumingMemoryBound(to: Element.self))
+  }
+}
+
+/// One convolution with all operands, and what the formula says its output is.
+struct ConvolutionCase {
+  var kind: KernelKind
+  var outputChannels: Int
+  var storedChannels: Int
+  var outputWidth: Int
+  var pixels: Int
+  var inputRowStride: Int
+  var inputPixelStride: Int
+  var outputPixelStride: Int
+  var stepOffsets: [Int32]
+  /// `[outputChannels][rowLength]`.
+  var weights: [Int8]
+  var rowLength: Int
+  var bias: [Int32]
+  var multiplier: [Int32]
+  var shift: [Int32]
+  var input: [UInt8]
+  var outputZeroPoint: Int32
+  var clampMinimum: Int32
+  var clampMaximum: Int32
+
+  /// The formula of `ConvolutionArguments`, one scalar at a time and without the code under test.
+  func expected() -> [UInt8] {
+    var output = [UInt8](repeating: Self.poison, count: pixels * outputPixelStride)
+    for pixel in 0..<pixels {
+      let base = pixel / outputWidth * inputRowStride + pixel % outputWidth * inputPixelStride
+      for channel in 0..<storedChannels {
+        var accumulator: Int64 = 0
+        var result: Int64 = 0
+        if channel < outputChannels {
+          accumulator = Int64(bias[channel])
+          for k in 0..<rowLength {
+            let x =
+              kind == .depthwise
+              ? input[base + Int(stepOffsets[k]) + channel] : input[base + Int(stepOffsets[k / 4]) + k % 4]
+            accumulator += Int64(x) * Int64(weights[channel * rowLength + k])
+          }
+          let wrapped = Int64(Int32(truncatingIfNeeded: accumulator))
+          // floor(a * m / 2^s + 1/2) by exact division, not by shifts.
+          let product = wrapped * Int64(multiplier[channel])
+          let divisor = Int64(1) << Int64(shift[channel])
+          let doubled = product.addingReportingOverflow(divisor / 2).partialValue
+          result = doubled / divisor - (doubled % divisor < 0 ? 1 : 0)
+        }
+        let shifted = min(max(result, -1 << 30), (1 << 30) - 1) + Int64(outputZeroPoint)
+        output[pixel * outputPixelStride + channel] =
+          UInt8(min(max(shifted, Int64(clampMinimum)), Int64(clampMaximum)))
+      }
+    }
+    return output
+  }
+
+  /// Runs a kernel over consecutive slices of the pixels, with guard pages behind every operand.
+  func run(_ kernel: Kernel, slices: [Int]) -> [UInt8] {
+    var packed: [UInt8]
+    var offsets = stepOffsets
+    switch kind {
+    case .dense8: packed = WeightPacking.pack8(weights, channels: outputChannels, rowLength: rowLength)
+    case .dense4:
+      packed = WeightPacking.pack4(weights, channels: outputChannels, rowLength: rowLength)
+      while offsets.count < WeightPacking.evenSteps(rowLength) { offsets.append(offsets[offsets.count - 1]) }
+    case .depthwise:
+      packed = WeightPacking.pack8(weights, channels: outputChannels, rowLength: rowLength)
+      while offsets.count % 4 != 0 { offsets.append(offsets[offsets.count - 1]) }
+    }
+    let padding = WeightPacking.panels(outputChannels) * 16 - outputChannels
+    let inputBuffer = GuardedBuffer(input + [UInt8](repeating: 0xEE, count: 64))
+    let weightBuffer = GuardedBuffer(packed)
+    let offsetBuffer = GuardedBuffer(offsets)
+    let biasBuffer = GuardedBuffer(bias + [Int32](repeating: 0, count: padding))
+    let multiplierBuffer = GuardedBuffer(multiplier + [Int32](repeating: 0, count: padding))
+    let shiftBuffer = GuardedBuffer(shift + [Int32](repeating: 31, count: padding))
+    // The last pixel's bytes beyond its stored channels lie behind the guard page.
+    let outputBytes = (pixels - 1) * outputPixelStride + storedChannels
+    let outputBuffer = GuardedBuffer(bytes: 64 + outputBytes, fill: Self.poison)
+
+    let arguments = ConvolutionArguments(
+      input: inputBuffer.pointer(to: UInt8.self), inputRowStride: inputRowStride, inputPixelStride: inputPixelStride,
+      stepOffsets: offsetBuffer.pointer(to: Int32.self), steps: offsets.count,
+      weights: UnsafeRawPointer(weightBuffer.base),
+      bias: biasBuffer.pointer(to: Int32.self), multiplier: multiplierBuffer.pointer(to: Int32.self),
+      shift: shiftBuffer.pointer(to: Int32.self), outputChannels: outputChannels, storedChannels: storedChannels,
+      output: (outputBuffer.base + 64).assumingMemoryBound(to: UInt8.self), outputPixelStride: outputPixelStride,
+      outputWidth: outputWidth, outputZeroPoint: outputZeroPoint, clampMinimum: clampMinimum,
+      clampMaximum: clampMaximum)
+    var first = 0
+    for slice in slices where first < pixels {
+      let count = min(slice, pixels - first)
+      kernel.function(arguments, first, count)
+      first += count
+    }
+    if first < pixels { kernel.function(arguments, first, pixels - first) }
+
+    withExtendedLifetime((inputBuffer, weightBuffer, offsetBuffer, biasBuffer, multiplierBuffer, shiftBuffer)) {}
+    let all = UnsafeRawBufferPointer(start: outputBuffer.base, count: outputBuffer.count)
+    precondition(all[..<64].allSatisfy { $0 == Self.poison }, "the kernel wrote before its output")
+    return [UInt8](all[64...]) + [UInt8](repeating: Self.poison, count: outputPixelStride - storedChannels)
+  }
+
+  private static let poison: UInt8 = 0xA5
+}
+
+extension ConvolutionCase {
+  /// How the values of a case are chosen.
+  enum Values: CaseIterable {
+    /// Everything over its whole range, with multipliers that keep outputs in the middle.
+    case random
+    /// All inputs 255 and all weights of the largest magnitude.
+    case extreme
+    /// Multipliers and shifts at the ends of their domains, biases of any size.
+    case extremeScales
+  }
+
+  /// A convolution of `kernelSize`² taps over a random image, or a depthwise one.
+  init(
+    _ kind: KernelKind, outputChannels: Int, inputChannels: Int, kernelSize: Int, outputWidth: Int, pixels: Int,
+    values: Values = .random, seed: UInt64
+  ) {
+    var random = SeededGenerator(state: seed)
+    self.kind = kind
+    self.outputChannels = outputChannels
+    self.outputWidth = outputWidth
+    self.pixels = pixels
+    let stored = (outputChannels + 3) / 4 * 4
+    storedChannels = Bool.random(using: &random) ? stored : outputChannels
+    outputPixelStride = stored + 4 * Int.random(in: 0...2, using: &random)
+
+    let channels = kind == .depthwise ? outputChannels : inputChannels
+    let pixelBytes = (channels + 3) / 4 * 4
+    let stride = Int.random(in: 1...2, using: &random), dilation = Int.random(in: 1...2, using: &random)
+    let imageWidth = (outputWidth - 1) * stride + (kernelSize - 1) * dilation + 1
+    inputPixelStride = stride * pixelBytes
+    inputRowStride = stride * imageWidth * pixelBytes
+    var offsets: [Int32] = []
+    for y in 0..<kernelSize {
+      for x in 0..<kernelSize {
+        let tap = (y * imageWidth + x) * dilation * pixelBytes
+        if kind == .depthwise {
+          offsets.append(Int32(tap))
+        } else {
+          for step in 0..<pixelBytes / 4 { offsets.append(Int32(tap + 4 * step)) }
+        }
+      }
+    }
+    stepOffsets = offsets
+    rowLength = kind == .depthwise ? offsets.count : offsets.count * 4
+
+    let lastColumn = min(outputWidth, pixels) - 1
+    let lastBase = (pixels - 1) / outputWidth * inputRowStride + lastColumn * inputPixelStride
+    let inputBytes = lastBase + Int(offsets.max() ?? 0) + (kind == .depthwise ? outputChannels : 4)
+    let largest: Int8 = kind == .dense4 ? 7 : 127
+    let sign: Int8 = Bool.random(using: &random) ? 1 : -1
+    let length = rowLength
+    input = (0..<inputBytes).map { _ in values == .extreme ? 255 : UInt8.random(in: 0...255, using: &random) }
+    weights = (0..<outputChannels * length).map { _ in
+      values == .extreme ? sign * largest : Int8.random(in: -largest...largest, using: &random)
+    }
+    bias = []
+    multiplier = []
+    shift = []
+    for _ in 0..<outputChannels {
+      switch values {
+      case .random, .extreme:
+        bias.append(Int32.random(in: -20_000...20_000, using: &random))
+        multiplier.append(Int32.random(in: (1 << 30)...Int32.max, using: &random))
+        shift.append(Int32.random(in: kind == .dense4 ? 34...39 : 38...43, using: &random))
+      case .extremeScales:
+        let range: ClosedRange<Int32> = kind == .dense4 ? -100_000_000...100_000_000 : Int32.min...Int32.max
+        bias.append(Int32.random(in: range, using: &random))
+        multiplier.append([0, 1, 1 << 30, Int32.max, Int32.max - 1].randomElement(using: &random) ?? 0)
+        shift.append([1, 2, 29, 30, 31, 32, 33, 61, 62].randomElement(using: &random) ?? 1)
+      }
+    }
+    // Half of the extreme scales have shifts that fast paths serve too.
+    if values == .extremeScales, Bool.random(using: &random) { shift = shift.map { max($0, 31) } }
+    outputZeroPoint = Int32.random(in: 0...255, using: &random)
+    clampMinimum = Int32.random(in: 0...100, using: &random)
+    clampMaximum = Int32.random(in: clampMinimum...255, using: &random)
+    if Bool.random(using: &random) { (clampMinimum, clampMaximum) = (0, 255) }
+  }
+}

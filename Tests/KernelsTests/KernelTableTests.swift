@@ -1,0 +1,31 @@
+import KernelInterface
+import Runtime
+import Testing
+
+@Suite struct KernelTableTests {
+  @Test(arguments: KernelKind.allCases)
+  func selectsWithinTheFeatures(kind: KernelKind) {
+    for features: CPUFeatures in [[], .avx2, [.avx2, .avx512vnni]] {
+      let kernel = KernelTable.select(kind, features)
+      #expect(kernel.kind == kind)
+      #expect(features.isSuperset(of: kernel.features))
+    }
+    #expect(KernelTable.select(kind, []).features == [])
+  }
+
+  @Test func listsEveryNameOnceAndAPortableKernelOfEveryKind() {
+    let names = KernelTable.all.map { "\($0.name)" }
+    #expect(Set(names).count == names.count)
+    for kind in KernelKind.allCases {
+      #expect(KernelTable.all.last { $0.kind == kind }?.features == [])
+    }
+  }
+
+  @Test func knowsTheNamesThatUsersGive() {
+    #expect(CPUFeatures(name: "portable".utf8) == [])
+    #expect(CPUFeatures(name: "avx2".utf8) == .avx2)
+    #expect(CPUFeatures(name: "vnni".utf8) == [.avx2, .avx512vnni])
+    #expect(CPUFeatures(name: "AVX2".utf8) == nil)
+    #expect(CPUFeatures(name: "".utf8) == nil)
+  }
+}
