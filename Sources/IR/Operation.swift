@@ -94,7 +94,7 @@ package enum Op: Hashable, Sendable {
   case quantize(Quantize)
   // Integer, after lowering.
   case quantizeLinear(QuantizeLinear), dequantizeLinear(DequantizeLinear)
-  case integerConv2d(IntegerConv2D), integerGemm(IntegerGemm)
+  case integerConv2d(IntegerConv2D), integerGemm(IntegerGemm), integerGemmFloat(IntegerGemmFloat)
   case integerAdd(IntegerAdd), integerMultiply(IntegerMultiply)
   case integerAveragePool(IntegerAveragePool), lookup(Lookup)
 
@@ -136,6 +136,7 @@ package enum Op: Hashable, Sendable {
     case .dequantizeLinear(let o): o
     case .integerConv2d(let o): o
     case .integerGemm(let o): o
+    case .integerGemmFloat(let o): o
     case .integerAdd(let o): o
     case .integerMultiply(let o): o
     case .integerAveragePool(let o): o
@@ -159,7 +160,8 @@ package enum Op: Hashable, Sendable {
     .init(Cast.self, Op.cast), .init(ConstantOfShape.self, Op.constantOfShape),
     .init(Quantize.self, Op.quantize), .init(QuantizeLinear.self, Op.quantizeLinear),
     .init(DequantizeLinear.self, Op.dequantizeLinear), .init(IntegerConv2D.self, Op.integerConv2d),
-    .init(IntegerGemm.self, Op.integerGemm), .init(IntegerAdd.self, Op.integerAdd),
+    .init(IntegerGemm.self, Op.integerGemm), .init(IntegerGemmFloat.self, Op.integerGemmFloat),
+    .init(IntegerAdd.self, Op.integerAdd),
     .init(IntegerMultiply.self, Op.integerMultiply), .init(IntegerAveragePool.self, Op.integerAveragePool),
     .init(Lookup.self, Op.lookup),
   ]

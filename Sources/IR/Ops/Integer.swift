@@ -116,6 +116,32 @@ package struct IntegerGemm: SimpleOperation {
   }
 }
 
+/// Matrix product whose results leave the integers, for the last layer: `y[o] = scale[o] * (bias[o] + Σ x * w)` in f32,
+/// one rounding. Operands: x [N, K], weights [O, K], bias i32[O] (zero point folded in), scale f32[O].
+package struct IntegerGemmFloat: SimpleOperation {
+  package static let name = "integer-gemm-float"
+  package var attributes: [Attribute<Self>] { [Attribute("weight-bits", \.weightBits), Attribute("packing", \.packing)] }
+  package var weightBits = 8
+  package var packing = WeightPacking.none
+  package init() {}
+
+  package func resultTypes(of operands: [Operand]) throws(VerificationError) -> [TensorType] {
+    try requireOperands(operands, 4...4)
+    _ = try requireActivation(operands[0], mnemonic)
+    let x = operands[0].shape
+    guard x.rank == 2, let depth = x.size(1), let channels = operands[2].shape.size(0), channels > 0 else {
+      throw VerificationError("integer-gemm-float: the input \(x) must be [N, K] and the bias i32[O]")
+    }
+    try require(
+      operands[2].type.element == .i32 && operands[2].shape == [channels] && operands[3].type.element == .f32
+        && operands[3].shape == [channels], "the bias must be i32[\(channels)] and the scale f32[\(channels)]")
+    if packing == .none {
+      try require(operands[1].shape == [channels, depth], "weights \(operands[1].shape) do not fit [\(channels), \(depth)]")
+    }
+    return [TensorType(Shape([x[0], .known(channels)]), .f32)]
+  }
+}
+
 /// Sum of two activations with their own scales, in 32 bits:
 ///
 ///     y = clamp(zeroPoint + ((a - za) * multiplier-a + (b - zb) * multiplier-b + 2^(shift-1)) >> shift)
