@@ -81,7 +81,10 @@ def load_split():
     order = numpy.random.default_rng(SEED).permutation(len(labels))
     images = pixels.astype(numpy.uint8).reshape(-1, 28, 28)[order]
     labels = labels.astype(numpy.uint8)[order]
-    return (images[:TRAINING_IMAGES], labels[:TRAINING_IMAGES]), (images[-TEST_IMAGES:], labels[-TEST_IMAGES:])
+    return (images[:TRAINING_IMAGES], labels[:TRAINING_IMAGES]), (
+        images[-TEST_IMAGES:],
+        labels[-TEST_IMAGES:],
+    )
 
 
 def normalized(images):
@@ -132,7 +135,10 @@ def train(network, images, labels):
             optimizer.step()
             schedule.step()
             total += loss.item() * len(chosen)
-        print(f"epoch {epoch + 1:2}: loss {total / len(targets):.4f}, {time.monotonic() - start:.1f} s", flush=True)
+        print(
+            f"epoch {epoch + 1:2}: loss {total / len(targets):.4f}, {time.monotonic() - start:.1f} s",
+            flush=True,
+        )
 
 
 def export(network, path):
@@ -156,7 +162,7 @@ def export(network, path):
 
 
 def write_idx(path, array):
-    """IDX: two zero bytes, type 8 (unsigned byte), rank, big-endian sizes, data; gzip without a time stamp."""
+    """IDX: two zero bytes, type 8 (bytes), rank, big-endian sizes, data; gzip without a time stamp."""
     header = struct.pack(f">BBBB{array.ndim}I", 0, 0, 8, array.ndim, *array.shape)
     path.parent.mkdir(parents=True, exist_ok=True)
     path.write_bytes(gzip.compress(header + array.tobytes(), 9, mtime=0))
