@@ -16,6 +16,8 @@ package struct Graph: Sendable {
     package var fact: [Extent]?
     /// Byte offset in the arena, once planned.
     package var placement: Int?
+    /// Printed behind the type as `stats(mean = [...], deviation = [...])`.
+    package var statistics: ChannelStatistics?
   }
   package enum Definition: Hashable, Sendable { case input(Int), constant(ConstantID), result(OpID, Int) }
   package struct Use: Hashable, Sendable {
@@ -164,6 +166,9 @@ package struct Graph: Sendable {
     if case .constant(let id) = values[value.index].definition { constants[id.index].name = unique }
   }
   package mutating func setLayout(_ value: ValueID, _ layout: Layout) { values[value.index].type.layout = layout }
+  package mutating func setStatistics(_ value: ValueID, _ statistics: ChannelStatistics?) {
+    values[value.index].statistics = statistics
+  }
   package mutating func setPlacement(_ value: ValueID, _ offset: Int?) { values[value.index].placement = offset }
   /// Replaces the input's shape; results are stale until `inferTypes`.
   package mutating func setInputType(_ value: ValueID, _ type: TensorType) { values[value.index].type = type }

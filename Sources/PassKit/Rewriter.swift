@@ -67,6 +67,9 @@ package struct Rewriter: Sendable {
     let node = graph[old]
     for (result, value) in zip(node.results, values) {
       graph.replaceUses(of: result, with: value)
+      if let statistics = graph[result].statistics, graph[value].statistics == nil {
+        graph.setStatistics(value, statistics)
+      }
     }
     let names = node.results.map { graph[$0].name }
     eraseWithDeadProducers(old)
@@ -92,6 +95,10 @@ package struct Rewriter: Sendable {
   }
   package mutating func setLayout(_ value: ValueID, _ layout: Layout) { graph.setLayout(value, layout) }
   package mutating func setPlacement(_ value: ValueID, _ offset: Int?) { graph.setPlacement(value, offset) }
+  package mutating func setStatistics(_ value: ValueID, _ statistics: ChannelStatistics?) {
+    graph.setStatistics(value, statistics)
+  }
+  package mutating func rename(_ value: ValueID, _ name: String) { graph.rename(value, name) }
   package mutating func setMetadata(_ key: String, _ text: String) { graph.setMetadata(key, text) }
   package mutating func setInputType(_ value: ValueID, _ type: TensorType) { graph.setInputType(value, type) }
   package mutating func inferTypes() throws(VerificationError) { try graph.inferTypes() }

@@ -61,6 +61,10 @@ package struct Unary: Operation {
     try requireOperands(operands, 1...1)
     return [operands[0].type.with(layoutOf: .rowMajor)]
   }
+  package func resultFacts(of operands: [Operand]) -> [[Extent]?] {
+    // Known contents are whole numbers, which rounding keeps (Resize sizes: floor(extent * scale)).
+    [function == .floor || function == .ceil ? operands[0].fact : nil]
+  }
 }
 
 /// A function of two variables with ONNX (NumPy) broadcasting and, for `add`, a fused activation.
@@ -96,22 +100,26 @@ package struct Binary: Operation {
   }
 
   package func resultFacts(of operands: [Operand]) -> [[Extent]?] {
-    guard let a = operands[0].fact, let b = operands[1].fact, a.count == b.count || a.count == 1 || b.count == 1 else {
-      return [nil]
-    }
+    guard let a = operands[0].fact, let b = operands[1].fact, a.count == b.count || a.count == 1 || b.count == 1,
+      let shape = broadcast(operands[0].shape, operands[1].shape), shape.elementCount == max(a.count, b.count)
+    else { return [nil] }
+    let isReal = operands[0].type.element == .f32
     return [
-      (0..<max(a.count, b.count)).map { i in combine(a[a.count == 1 ? 0 : i], b[b.count == 1 ? 0 : i]) }
+      (0..<max(a.count, b.count)).map { i in
+        combine(a[a.count == 1 ? 0 : i], b[b.count == 1 ? 0 : i], isReal: isReal)
+      }
     ]
   }
 
-  private func combine(_ a: Extent, _ b: Extent) -> Extent {
+  private func combine(_ a: Extent, _ b: Extent, isReal: Bool) -> Extent {
     switch (a, b) {
     case (.known(let x), .known(let y)):
       switch function {
       case .add: return checked(x.addingReportingOverflow(y))
       case .subtract: return checked(x.subtractingReportingOverflow(y))
       case .multiply: return checked(x.multipliedReportingOverflow(by: y))
-      case .divide: return y == 0 || (x == .min && y == -1) ? .unknown : .known(x / y)
+      case .divide:
+        return y == 0 || (x == .min && y == -1) || (isReal && x % y != 0) ? .unknown : .known(x / y)
       case .minimum: return .known(min(x, y))
       case .maximum: return .known(max(x, y))
       case .equal: return .known(x == y ? 1 : 0)

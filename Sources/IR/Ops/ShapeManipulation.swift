@@ -107,6 +107,28 @@ package struct Transpose: SimpleOperation {
     try require(permutation.sorted() == Array(0..<x.rank), "\(permutation) is no permutation of the axes of \(x)")
     return [TensorType(Shape(permutation.map { x[$0] }), operands[0].type.element)]
   }
+  package func resultFacts(of operands: [Operand]) -> [[Extent]?] {
+    guard let fact = operands[0].fact, let sizes = operands[0].shape.sizes, fact.count == checkedProduct(sizes) else {
+      return [nil]
+    }
+    let strides = rowMajorStrides(sizes)
+    return [gathered(fact, counts: permutation.map { sizes[$0] }, strides: permutation.map { strides[$0] }, from: 0)]
+  }
+}
+
+private func rowMajorStrides(_ sizes: [Int]) -> [Int] {
+  var strides = sizes.map { _ in 1 }
+  for axis in sizes.indices.dropLast().reversed() { strides[axis] = strides[axis + 1] * sizes[axis + 1] }
+  return strides
+}
+
+/// The entries of `fact` at `start` plus every combination of steps, row-major over `counts`.
+private func gathered(_ fact: [Extent], counts: [Int], strides: [Int], from start: Int) -> [Extent] {
+  var positions = [start]
+  for (count, stride) in zip(counts, strides) {
+    positions = positions.flatMap { position in (0..<count).map { position + $0 * stride } }
+  }
+  return positions.map { fact[$0] }
 }
 
 /// Removes axes of extent 1 (`axes` empty: all of them).
@@ -175,6 +197,7 @@ package struct Concat: SimpleOperation {
   }
   package func resultFacts(of operands: [Operand]) -> [[Extent]?] {
     let facts = operands.compactMap(\.fact)
+    guard resolvedAxis(axis, rank: operands[0].shape.rank) == 0 else { return [nil] }
     return [facts.count == operands.count ? Array(facts.joined()) : nil]
   }
 }
@@ -284,11 +307,17 @@ package struct Slice: SimpleOperation {
     return [TensorType(Shape(extents), operands[0].type.element)]
   }
   package func resultFacts(of operands: [Operand]) -> [[Extent]?] {
-    guard let fact = operands[0].fact, operands[0].shape.rank == 1, let slice = try? resolved(operands),
-      let ranges = try? slice.ranges(of: operands[0].shape), ranges.count <= 1
+    guard let fact = operands[0].fact, let sizes = operands[0].shape.sizes, fact.count == checkedProduct(sizes),
+      let slice = try? resolved(operands), let ranges = try? slice.ranges(of: operands[0].shape),
+      Set(ranges.map(\.axis)).count == ranges.count
     else { return [nil] }
-    guard let range = ranges.first else { return [fact] }
-    return [(0..<range.count).map { fact[range.start + $0 * range.step] }]
+    var counts = sizes, strides = rowMajorStrides(sizes), start = 0
+    for range in ranges {
+      counts[range.axis] = range.count
+      start += range.count == 0 ? 0 : range.start * strides[range.axis]
+      strides[range.axis] *= range.step
+    }
+    return [gathered(fact, counts: counts, strides: strides, from: start)]
   }
 }
 
