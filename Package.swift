@@ -36,7 +36,8 @@ let package = Package(
     .target(name: "COnnxProto", dependencies: ["CProtobufC"]),
     .target(
       name: "COnnxCheck",
-      cxxSettings: [.define("ONNX_NAMESPACE", to: "onnx"), .define("ONNX_ML", to: "1")]),
+      cxxSettings: [.define("ONNX_NAMESPACE", to: "onnx"), .define("ONNX_ML", to: "1")],
+      linkerSettings: [.linkedLibrary("onnx"), .linkedLibrary("onnx_proto"), .linkedLibrary("protobuf")]),
 
     // Shared by the compiler and the runtime. Numerics, Program, the kernels and Runtime stay in the Embedded subset.
     .target(name: "Support", swiftSettings: strict),
@@ -63,7 +64,8 @@ let package = Package(
     // The compiler.
     .target(name: "IR", dependencies: ["Support", "Numerics", "CXXHash"], swiftSettings: strict),
     .target(
-      name: "Importer", dependencies: ["Support", "IR", "COnnxProto", "CProtobufC"], swiftSettings: strict),
+      name: "Importer", dependencies: ["Support", "IR", "COnnxProto", "CProtobufC", "COnnxCheck"],
+      swiftSettings: strict),
     .target(name: "PassKit", dependencies: ["Support", "IR"], swiftSettings: strict),
     .target(
       name: "Datasets",
