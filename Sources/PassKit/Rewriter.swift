@@ -102,5 +102,7 @@ package struct Rewriter: Sendable {
   package mutating func setMetadata(_ key: String, _ text: String) { graph.setMetadata(key, text) }
   package mutating func setInputType(_ value: ValueID, _ type: TensorType) { graph.setInputType(value, type) }
   package mutating func inferTypes() throws(VerificationError) { try graph.inferTypes() }
+  /// Puts a graph that a lowering built beside the old one in its place.
+  package mutating func replaceGraph(_ new: Graph) { graph = new }
   package mutating func setStage(_ stage: Stage) { graph.stage = stage }
 }

@@ -1,0 +1,144 @@
+import IR
+import Numerics
+import PassKit
+import Support
+
+package struct AssignOptions: PassOptions {
+  package static let table: [Attribute<Self>] = [
+    Attribute("target", \.target, help: "whose policy and limits apply; default: the one in the graph"),
+    Attribute("weight-bits", \.weightBits, help: "weight width inside the network; 0: the target's policy"),
+    Attribute("activation-bits", \.activationBits, help: "activation width; 0: the target's policy"),
+    Attribute("pins", \.pins, help: "fixed widths of single layers, e.g. ['conv1.*=w8a8']"),
+  ]
+  package var target = ""
+  package var weightBits = 0
+  package var activationBits = 0
+  package var pins: [String] = []
+  package init() {}
+}
+
+/// Gives every quantizer one form: the target's policy, overridden by flags and pins.
+///
+///     quantize(%w) {forms = [8:channel:symmetric*, 4:channel:symmetric]}
+///   ->
+///     quantize(%w) {forms = [4:channel:symmetric*]}
+///
+/// Policy: interior layers take the interior width; the first, the last and depthwise layers keep their own, which flags
+/// do not change but pins do. A pin that matches nothing, or asks for what the target forbids, is an error.
+/// Calibrated parameters of the kept form are kept.
+package let assign = Pass(
+  "assign", "give every quantizer one form: policy, flags and pins", accepts: .elastic ... .elastic, produces: .assigned,
+  options: AssignOptions.self
+) { rewriter, context, options in
+  let name = options.target.isEmpty ? rewriter.graph.metadata("target") ?? "generic-int8" : options.target
+  let target = try Target.named(name)
+  var problems: [Diagnostic] = []
+  func check(_ bits: Int, _ legal: [Int], _ flag: String) {
+    if bits != 0 && !legal.contains(bits) {
+      problems.append(.error("\(flag) \(bits) is not legal on target '\(target.name)', which allows \(legal.sorted())"))
+    }
+  }
+  check(options.weightBits, target.weights.bits, "--weight-bits")
+  check(options.activationBits, target.activations.bits, "--activation-bits")
+  var pins = options.pins.compactMap { text -> Pin? in
+    if let pin = Pin(text: text) { return pin }
+    problems.append(.error("'\(text)' is not a pin; write 'name=w8a8', 'name=w4' or 'name=a8', where * matches any text"))
+    return nil
+  }
+
+  let weighted = rewriter.graph.weightedOps
+  for id in rewriter.ops {
+    guard case .quantize(let quantizer) = rewriter.graph[id].op else { continue }
+    let role = quantizer.role == .weight ? target.weights : target.activations
+    var bits = quantizer.role == .weight
+      ? policyBits(id, rewriter.graph, weighted, target, options) : (options.activationBits == 0 ? target.policy.activationBits : options.activationBits)
+    for index in pins.indices where pins[index].matches(quantizer.site, quantizer.role) {
+      guard let pinned = quantizer.role == .weight ? pins[index].weightBits : pins[index].activationBits else { continue }
+      pins[index].matchCount += 1
+      if role.bits.contains(pinned) { bits = pinned } else {
+        problems.append(.error("pin '\(pins[index].text)': \(pinned) bits are not legal on target '\(target.name)', which allows \(role.bits.sorted())"))
+      }
+    }
+    guard let index = quantizer.forms.all.firstIndex(where: { $0.width == .bits(bits) }) else {
+      problems.append(.error("\(bits) bits are not among the forms of this quantizer: \(quantizer.forms.text)", at: quantizer.site))
+      continue
+    }
+    try keep(index, of: id, &rewriter)
+    rewriter.count("\(quantizer.role.rawValue)s at \(bits) bits")
+  }
+  for pin in pins where pin.matchCount == 0 {
+    problems.append(.error("pin '\(pin.text)' matches no quantizer; `qcc inspect` lists their names"))
+  }
+  if !problems.isEmpty { throw CompilerError(problems) }
+}
+
+/// The policy's width for the weight quantizer `id`.
+private func policyBits(_ id: OpID, _ graph: Graph, _ weighted: [OpID], _ target: Target, _ options: AssignOptions) -> Int {
+  let interior = options.weightBits == 0 ? target.policy.weightBits : options.weightBits
+  guard let user = graph.uses(of: graph[id].results[0]).first?.user else { return interior }
+  if user == weighted.first { return max(target.policy.firstWeightBits, options.weightBits) }
+  if user == weighted.last { return max(target.policy.lastWeightBits, options.weightBits) }
+  if case .conv2d(let conv) = graph[user].op, conv.groups > 1, graph[graph[id].operands[0]].type.shape.size(1) == 1 {
+    return max(target.policy.depthwiseWeightBits, options.weightBits)
+  }
+  return interior
+}
+
+/// Keeps form `index` of a quantizer and its parameters.
+private func keep(_ index: Int, of id: OpID, _ rewriter: inout Rewriter) throws(VerificationError) {
+  let node = rewriter.graph[id]
+  guard case .quantize(var quantizer) = node.op, quantizer.forms.all.count > 1 || quantizer.forms.currentIndex != index else { return }
+  let operands = node.operands.count == 1 ? node.operands : [node.operands[0], node.operands[1 + 2 * index], node.operands[2 + 2 * index]]
+  quantizer.forms = FormSet([quantizer.forms.all[index]])
+  try rewriter.replace(id, with: .quantize(quantizer), operands)
+}
+
+/// `pattern=w8a8`: fixed widths of the layers whose name matches.
+private struct Pin {
+  var text: String
+  var pattern: Substring
+  var weightBits: Int?
+  var activationBits: Int?
+  var matchCount = 0
+
+  init?(text: String) {
+    self.text = text
+    guard let equals = text.lastIndex(of: "="), equals != text.startIndex else { return nil }
+    pattern = text[..<equals]
+    var rest = text[text.index(after: equals)...]
+    func number() -> Int? {
+      let digits = rest.dropFirst().prefix { $0.isNumber }
+      rest = rest.dropFirst(1 + digits.count)
+      return Int(digits)
+    }
+    if rest.first == "w" {
+      guard let bits = number() else { return nil }
+      weightBits = bits
+    }
+    if rest.first == "a" {
+      guard let bits = number() else { return nil }
+      activationBits = bits
+    }
+    guard rest.isEmpty, weightBits != nil || activationBits != nil else { return nil }
+  }
+
+  /// A weight site is matched by its layer's name, with or without `.weight`.
+  func matches(_ site: String, _ role: Quantize.Role) -> Bool {
+    let layer = role == .weight && site.hasSuffix(".weight") ? site.dropLast(7) : Substring(site)
+    return globMatches(pattern, layer) || globMatches(pattern, Substring(site))
+  }
+}
+
+/// Whether `text` matches `pattern`, in which `*` stands for any text.
+func globMatches(_ pattern: Substring, _ text: Substring) -> Bool {
+  let parts = pattern.split(separator: "*", omittingEmptySubsequences: false)
+  guard parts.count > 1, let first = parts.first, let last = parts.last else { return pattern == text }
+  guard text.hasPrefix(first) else { return false }
+  var rest = text.dropFirst(first.count)
+  for part in parts.dropFirst().dropLast() {
+    guard !part.isEmpty else { continue }
+    guard let range = rest.firstRange(of: part) else { return false }
+    rest = rest[range.upperBound...]
+  }
+  return rest.count >= last.count && rest.hasSuffix(last)
+}
