@@ -51,7 +51,7 @@ let package = Package(
       swiftSettings: kernels(["-march=haswell"])),
     .target(
       name: "KernelsAVX512VNNI", dependencies: ["KernelInterface", "CInstructions"],
-      swiftSettings: kernels(["-march=icelake-server", "-mprefer-vector-width=512"])),
+      swiftSettings: kernels(["-march=cascadelake", "-mprefer-vector-width=512"])),
     .target(
       name: "Runtime",
       dependencies: [
@@ -90,6 +90,9 @@ let package = Package(
         .product(name: "Yams", package: "Yams"),
       ], swiftSettings: strict),
     .executableTarget(name: "qcc", dependencies: ["Driver"], swiftSettings: strict),
+    .executableTarget(
+      name: "qcc-kernel-bench", dependencies: ["Runtime", "KernelInterface", "Numerics"],
+      path: "Benchmarks/Kernels", swiftSettings: strict, linkerSettings: [.linkedLibrary("m")]),
 
     .testTarget(
       name: "KernelsTests", dependencies: ["Runtime", "KernelInterface", "Numerics"], swiftSettings: strict),

@@ -55,3 +55,24 @@ package struct Kernel: Sendable {
     self.function = function
   }
 }
+
+/// A loop of nothing but the arithmetic instructions that some kernels are made of: their ceiling.
+package struct Peak: Sendable {
+  package let name: StaticString
+  package let features: CPUFeatures
+  package let kinds: [KernelKind]
+  /// Multiplications and additions.
+  package let operationsPerIteration: Int
+  package let function: @Sendable (_ iterations: Int) -> Int32
+
+  package init(
+    _ name: StaticString, _ kinds: [KernelKind], needs features: CPUFeatures, operationsPerIteration: Int,
+    _ function: @escaping @Sendable (_ iterations: Int) -> Int32
+  ) {
+    self.name = name
+    self.kinds = kinds
+    self.features = features
+    self.operationsPerIteration = operationsPerIteration
+    self.function = function
+  }
+}

@@ -2,11 +2,34 @@ import CInstructions
 import KernelInterface
 import KernelsPortable
 
+#if arch(x86_64) && os(Linux)
+  import KernelsAVX2
+  import KernelsAVX512VNNI
+#endif
+
 /// The list of all kernels of this build: dispatch, tests and benchmarks read nothing else.
 package enum KernelTable {
   /// Fastest first within each kind; the portable kernels, which need no features, end the list.
   package static var all: [Kernel] {
-    KernelKind.allCases.map(portable)
+    var kernels: [Kernel] = []
+    #if arch(x86_64) && os(Linux)
+      kernels.append(Kernel("dense8_avx512vnni", .dense8, needs: .avx512vnni, convolutionDense8AVX512VNNI))
+      kernels.append(Kernel("dense4_avx512vnni", .dense4, needs: .avx512vnni, convolutionDense4AVX512VNNI))
+    #endif
+    for kind in KernelKind.allCases { kernels.append(portable(kind)) }
+    return kernels
+  }
+
+  /// What the instruction sets can do at most, for reports.
+  package static var peaks: [Peak] {
+    var peaks: [Peak] = []
+    #if arch(x86_64) && os(Linux)
+      peaks.append(
+        Peak(
+          "vpdpbusd_512", KernelKind.allCases, needs: .avx512vnni, operationsPerIteration: 20 * 128,
+          peakDotProductsAVX512VNNI))
+    #endif
+    return peaks
   }
 
   /// The fastest kernel of a kind that `features` allow.

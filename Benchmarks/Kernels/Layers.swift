@@ -1,0 +1,97 @@
+import KernelInterface
+import Numerics
+import Runtime
+
+/// A convolution layer of a real network.
+struct Layer {
+  var name: String
+  var inputChannels: Int
+  var outputChannels: Int
+  var kernelSize: Int
+  var stride: Int
+  /// Height and width of the output.
+  var outputSize: Int
+  var isDepthwise = false
+
+  static let all = [
+    Layer(name: "3x3 64-64 @56", inputChannels: 64, outputChannels: 64, kernelSize: 3, stride: 1, outputSize: 56),
+    Layer(name: "1x1 256-64 @56", inputChannels: 256, outputChannels: 64, kernelSize: 1, stride: 1, outputSize: 56),
+    Layer(name: "3x3 256-256 @14", inputChannels: 256, outputChannels: 256, kernelSize: 3, stride: 1, outputSize: 14),
+    Layer(name: "3x3 16-16 @32", inputChannels: 16, outputChannels: 16, kernelSize: 3, stride: 1, outputSize: 32),
+    Layer(name: "3x3/2 3-32 @112", inputChannels: 3, outputChannels: 32, kernelSize: 3, stride: 2, outputSize: 112),
+    Layer(name: "1x1 1280-1000 @1", inputChannels: 1280, outputChannels: 1000, kernelSize: 1, stride: 1, outputSize: 1),
+    Layer(
+      name: "3x3 dw 96 @56", inputChannels: 96, outputChannels: 96, kernelSize: 3, stride: 1, outputSize: 56,
+      isDepthwise: true),
+  ]
+
+  /// Multiplications and additions with weights that are not padding.
+  var operations: Int {
+    let macs = outputSize * outputSize * outputChannels * kernelSize * kernelSize
+    return 2 * macs * (isDepthwise ? 1 : inputChannels)
+  }
+}
+
+/// A layer with random operands in memory of its own, ready to run.
+final class PreparedLayer {
+  let kernel: Kernel
+  private let arguments: ConvolutionArguments
+  private let pixels: Int
+  private var allocations: [UnsafeMutableRawPointer] = []
+
+  init(_ layer: Layer, _ kernel: Kernel) {
+    self.kernel = kernel
+    pixels = layer.outputSize * layer.outputSize
+    let pixelBytes = (layer.inputChannels + 3) / 4 * 4
+    let imageWidth = (layer.outputSize - 1) * layer.stride + layer.kernelSize
+    var offsets: [Int32] = []
+    for y in 0..<layer.kernelSize {
+      for x in 0..<layer.kernelSize {
+        for step in 0..<(layer.isDepthwise ? 1 : pixelBytes / 4) {
+          offsets.append(Int32((y * imageWidth + x) * pixelBytes + 4 * step))
+        }
+      }
+    }
+    let rowLength = layer.isDepthwise ? offsets.count : 4 * offsets.count
+    let multiple = layer.isDepthwise ? 4 : kernel.kind == .dense4 ? 2 : 1
+    while offsets.count % multiple != 0 { offsets.append(offsets[offsets.count - 1]) }
+
+    var random = SystemRandomNumberGenerator()
+    let largest: Int8 = kernel.kind == .dense4 ? 7 : 127
+    let weights = (0..<layer.outputChannels * rowLength).map { _ in
+      Int8.random(in: -largest...largest, using: &random)
+    }
+    let channels = layer.outputChannels, panels = WeightPacking.panels(channels) * 16
+    var allocations: [UnsafeMutableRawPointer] = []
+    func copied<Element: BitwiseCopyable>(_ elements: [Element]) -> UnsafeMutableRawPointer {
+      let bytes = elements.count * MemoryLayout<Element>.stride
+      let memory = UnsafeMutableRawPointer.allocate(byteCount: bytes + 64, alignment: 64)
+      elements.withUnsafeBytes { memory.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(memory), byteCount: bytes) }
+      allocations.append(memory)
+      return memory
+    }
+    func pointer<Element: BitwiseCopyable>(_ elements: [Element]) -> UnsafePointer<Element> {
+      UnsafePointer(copied(elements).assumingMemoryBound(to: Element.self))
+    }
+    let packed =
+      kernel.kind == .dense4
+      ? WeightPacking.pack4(weights, channels: channels, rowLength: rowLength)
+      : WeightPacking.pack8(weights, channels: channels, rowLength: rowLength)
+    let outputPixelStride = (channels + 3) / 4 * 4
+    arguments = ConvolutionArguments(
+      input: pointer((0..<imageWidth * imageWidth * pixelBytes).map { _ in UInt8.random(in: 0...255, using: &random) }),
+      inputRowStride: layer.stride * imageWidth * pixelBytes, inputPixelStride: layer.stride * pixelBytes,
+      stepOffsets: pointer(offsets), steps: offsets.count, weights: UnsafeRawPointer(copied(packed)),
+      bias: pointer([Int32](repeating: 1000, count: panels)),
+      multiplier: pointer([Int32](repeating: 1_500_000_000, count: panels)),
+      shift: pointer([Int32](repeating: 41, count: panels)), outputChannels: channels,
+      output: copied([UInt8](repeating: 0, count: pixels * outputPixelStride)).assumingMemoryBound(to: UInt8.self),
+      outputPixelStride: outputPixelStride, outputWidth: layer.outputSize, outputZeroPoint: 10, clampMinimum: 10,
+      clampMaximum: 255)
+    self.allocations = allocations
+  }
+
+  deinit { for memory in allocations { memory.deallocate() } }
+
+  func run() { kernel.function(arguments, 0, pixels) }
+}

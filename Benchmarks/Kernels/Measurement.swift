@@ -1,0 +1,105 @@
+import KernelInterface
+import Runtime
+
+/// The best of many runs of one kernel on one layer.
+struct Measurement {
+  var layer: String
+  var kernel: String
+  var seconds: Double
+  var operations: Int
+  /// Operations per second of the instructions' ceiling, where one is known.
+  var peak: Double?
+
+  var gops: Double { Double(operations) / seconds / 1e9 }
+  var share: Double? { peak.map { gops * 1e9 / $0 } }
+}
+
+struct Report {
+  var peaks: [(name: String, gops: Double)] = []
+  var measurements: [Measurement] = []
+
+  var text: String {
+    var lines = peaks.map { "peak \($0.name): \(Int($0.gops)) GOPS" }
+    lines.append(padded("layer", 18) + padded("kernel", 24) + padded("µs", 10) + padded("GOPS", 9) + "of peak")
+    for m in measurements {
+      lines.append(
+        padded(m.layer, 18) + padded(m.kernel, 24) + padded(oneDecimal(m.seconds * 1e6), 10)
+          + padded(oneDecimal(m.gops), 9) + (m.share.map { "\(oneDecimal($0 * 100)) %" } ?? "-"))
+    }
+    return lines.joined(separator: "\n")
+  }
+
+  var json: String {
+    let peakFields = peaks.map { "\"\($0.name)\": \(oneDecimal($0.gops))" }
+    let rows = measurements.map { m in
+      "  {\"layer\": \"\(m.layer)\", \"kernel\": \"\(m.kernel)\", \"microseconds\": \(oneDecimal(m.seconds * 1e6)), "
+        + "\"gops\": \(oneDecimal(m.gops)), \"shareOfPeak\": "
+        + (m.share.map { "\(Double(Int($0 * 1000)) / 1000)" } ?? "null") + "}"
+    }
+    return "{\"peakGops\": {\(peakFields.joined(separator: ", "))}, \"kernels\": [\n\(rows.joined(separator: ",\n"))\n]}"
+  }
+}
+
+private func padded(_ text: String, _ width: Int) -> String {
+  text + String(repeating: " ", count: max(1, width - text.count))
+}
+
+private func oneDecimal(_ value: Double) -> String { "\((value * 10).rounded() / 10)" }
+
+private func seconds(_ body: () -> Void) -> Double {
+  let duration = ContinuousClock().measure(body)
+  return Double(duration.components.seconds) + Double(duration.components.attoseconds) * 1e-18
+}
+
+/// Measures all layers with all kernels of their kind that the host can run. Peaks are measured in turns with the
+/// kernels, so that both see the same clock frequency.
+func measureAll(runs: Int, where isWanted: (String) -> Bool) -> Report {
+  let peaks = KernelTable.peaks.filter { CPUFeatures.host.isSuperset(of: $0.features) }
+  var bestOfPeaks = [Double](repeating: 0, count: peaks.count)
+  var rows: [(measurement: Measurement, peak: Int?)] = []
+  for layer in Layer.all {
+    for kernel in KernelTable.all where (kernel.kind == .depthwise) == layer.isDepthwise {
+      guard isWanted("\(kernel.name) \(layer.name)") else { continue }
+      guard CPUFeatures.host.isSuperset(of: kernel.features) else { continue }
+      let prepared = PreparedLayer(layer, kernel)
+      // Short kernels are repeated within a run, for the clock's resolution; slow ones need fewer runs.
+      let once = max(seconds(prepared.run), 1e-6)
+      let repetitions = max(1, Int(2e-4 / once))
+      var minimum = once
+      var spent = 0.0
+      for run in 0..<runs where run < 5 || spent < 0.5 {
+        if run % 10 == 0 {
+          for (index, peak) in peaks.enumerated() {
+            bestOfPeaks[index] = max(bestOfPeaks[index], measure(peak))
+          }
+        }
+        let time = seconds { for _ in 0..<repetitions { prepared.run() } }
+        minimum = min(minimum, time / Double(repetitions))
+        spent += time
+      }
+      rows.append(
+        (
+          Measurement(
+            layer: layer.name, kernel: "\(kernel.name)", seconds: minimum, operations: layer.operations, peak: nil),
+          peaks.firstIndex { $0.features == kernel.features && $0.kinds.contains(kernel.kind) }
+        ))
+    }
+  }
+  var report = Report()
+  report.peaks = zip(peaks, bestOfPeaks).map { ("\($0.name)", $1 / 1e9) }
+  report.measurements = rows.map { row in
+    var measurement = row.measurement
+    measurement.peak = row.peak.map { bestOfPeaks[$0] }
+    return measurement
+  }
+  return report
+}
+
+/// Operations per second. The result is used, so that the work cannot be left out.
+private func measure(_ peak: Peak) -> Double {
+  let iterations = 20_000
+  var result: Int32 = 0
+  let time = seconds { result = peak.function(iterations) }
+  precondition(result != Int32.min, "a sum of squares of bytes cannot be this")
+  return Double(peak.operationsPerIteration * iterations) / time
+}
