@@ -29,10 +29,10 @@ package struct DequantizeLinear: SimpleOperation {
 }
 
 /// How weights lie in the constant of an integer convolution or product.
-package enum WeightPacking: String, TextEnumeration, Hashable {
+package enum WeightLayout: String, TextEnumeration, Hashable {
   /// One byte a weight, [O, C / groups, kh, kw] or [O, K].
   case none
-  /// Panels of 16 output channels, depth 4, for dense kernels (`Numerics/WeightPacking`).
+  /// Panels of 16 output channels, depth 4, for dense kernels (`Numerics.WeightPacking`).
   case panels
   /// Panels of 16 channels, 4 taps, for depthwise kernels.
   case depthwisePanels = "depthwise-panels"
@@ -60,7 +60,7 @@ package struct IntegerConv2D: SimpleOperation {
   package var dilations = [1, 1]
   package var groups = 1
   package var weightBits = 8
-  package var packing = WeightPacking.none
+  package var packing = WeightLayout.none
   package var minimum = 0
   package var maximum = 255
   package var output = QuantizedType.activation(bits: 8, scale: 1, zeroPoint: 0)
@@ -96,7 +96,7 @@ package struct IntegerGemm: SimpleOperation {
     ]
   }
   package var weightBits = 8
-  package var packing = WeightPacking.none
+  package var packing = WeightLayout.none
   package var minimum = 0
   package var maximum = 255
   package var output = QuantizedType.activation(bits: 8, scale: 1, zeroPoint: 0)
@@ -122,7 +122,7 @@ package struct IntegerGemmFloat: SimpleOperation {
   package static let name = "integer-gemm-float"
   package var attributes: [Attribute<Self>] { [Attribute("weight-bits", \.weightBits), Attribute("packing", \.packing)] }
   package var weightBits = 8
-  package var packing = WeightPacking.none
+  package var packing = WeightLayout.none
   package init() {}
 
   package func resultTypes(of operands: [Operand]) throws(VerificationError) -> [TensorType] {
