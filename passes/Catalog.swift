@@ -1,1 +1,11 @@
-// Placeholder.
+import PassKit
+
+/// Every pass, in the order in which a compilation meets them: the catalogue behind `qcc passes` and pipelines.
+package let allPasses: [Pass] = [
+  // Float: from what the exporter wrote to few kinds of operations.
+  foldConstants, canonicalize, generalizeBatch, foldBatchNorm, expandBatchNorm, fuseActivations, eliminateDeadCode,
+  // Quantization: from float to one form per quantizer.
+  insertQuantizers, assign,
+  // Integers: from quantizers to a program.
+  lowerInteger,
+]

@@ -243,6 +243,13 @@ package struct Slice: SimpleOperation {
     package var start: Int
     package var step: Int
     package var count: Int
+
+    package init(axis: Int, start: Int, step: Int, count: Int) {
+      self.axis = axis
+      self.start = start
+      self.step = step
+      self.count = count
+    }
   }
 
   /// The operation with all lists as attributes.

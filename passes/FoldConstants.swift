@@ -1,0 +1,160 @@
+import IR
+import PassKit
+
+/// Replaces what is known at compile time: shape computations vanish, shape operands become attributes.
+///
+///     %s = shape(%x : [N, 64, 1, 1])
+///     %n = gather(%s, 0)
+///     %u = unsqueeze(%n){axes = [0]}                       %y = reshape(%x){shape = [N, 64]}
+///     %t = concat(%u, [-1])                          ->
+///     %y = reshape(%x, %t)
+///
+///     %p = cast(concat([0, 0, 0, 0], [1, 1, 1, 1]))  ->    %y = pad(%x){pads = [0, 0, 0, 0, 1, 1, 1, 1]}
+///     %y = pad(%x, %p)
+///
+///     constant-of-shape([N, 8, 16, 16]){value = 0}   ->    expand(0 : [1, 1, 1, 1]){shape = [N, 8, 16, 16]}
+///
+/// The contents of small integer tensors come from the facts of the graph; the symbolic batch `N` stays symbolic. An
+/// operation over constants alone is evaluated while its result takes at most 64 MiB. Exact, but for the rounding of
+/// float operations evaluated here instead of in the program.
+package let foldConstants = Pass(
+  "fold-constants", "evaluate what is known at compile time; shape operands become attributes",
+  accepts: .imported ... .canonical
+) { rewriter, _ in
+  for op in rewriter.ops where rewriter.isAlive(op) {
+    if try resolveShapeOperands(op, &rewriter) {
+      rewriter.count("shape operands to attributes")
+    } else if try foldKnownResult(op, &rewriter) {
+      rewriter.count("shape computations folded")
+    } else if try foldReshapedConstant(op, &rewriter) {
+      rewriter.count("constants reshaped")
+    }
+  }
+}
+
+/// Results beyond this size in bytes stay computations.
+private let maximumFoldedSize = 64 << 20
+
+/// Turns the shape-like operands of `op` into attributes.
+private func resolveShapeOperands(_ op: OpID, _ rewriter: inout Rewriter) throws(VerificationError) -> Bool {
+  let node = rewriter.graph[op], graph = rewriter.graph
+  let result = graph.shape(node.results[0])
+  var operands = [node.operands[0]]
+  let resolved: Op
+  switch node.op {
+  case .reshape(var reshape):
+    guard node.operands.count > 1 else { return false }
+    reshape.shape = result
+    reshape.allowZero = result.extents.contains(.known(0))
+    resolved = .reshape(reshape)
+  case .expand(var expand):
+    guard node.operands.count > 1 else { return false }
+    expand.shape = result
+    resolved = .expand(expand)
+  case .slice(let slice):
+    guard node.operands.count > 1 else { return false }
+    resolved = .slice(try slice.resolved(node.operands.map { graph.operand($0) }))
+  case .pad(var pad):
+    guard node.operands.count > 1, let pads = graph.operand(node.operands[1]).integers else { return false }
+    if node.operands.count > 2 {
+      guard let value = graph.uniformFloat(node.operands[2]) ?? graph.constant(node.operands[2])?.integers?.first.map(Float.init)
+      else { return false }
+      pad.value = value
+    }
+    pad.pads = pads
+    resolved = .pad(pad)
+  case .constantOfShape(let fill):
+    guard fill.type == .f32, !result.isStatic || sizeInBytes(result, .f32) == nil else { return false }
+    let ones = Array(repeating: 1, count: result.rank)
+    operands = [rewriter.constant(Constant(node.name + ".value", ones, [fill.value]))]
+    var expand = Expand()
+    expand.shape = result
+    resolved = .expand(expand)
+  case .conv2d, .convTranspose2d, .gemm, .matMul, .batchNorm, .layerNorm, .unary, .binary, .select, .maxPool,
+    .averagePool, .globalAveragePool, .reduce, .softmax, .identity, .flatten, .transpose, .squeeze, .unsqueeze, .concat,
+    .split, .gather, .resize, .shapeOf, .cast, .quantize, .quantizeLinear, .dequantizeLinear, .integerConv2d,
+    .integerGemm, .integerGemmFloat, .integerAdd, .integerMultiply, .integerAveragePool, .lookup:
+    return false
+  }
+  guard rewriter.takeStep() else { return false }
+  try rewriter.replace(op, with: resolved, operands)
+  return true
+}
+
+/// The bytes of a static tensor, nil beyond the limit of what is folded.
+private func sizeInBytes(_ shape: Shape, _ element: ElementType) -> Int? {
+  guard let count = shape.elementCount, count <= maximumFoldedSize / element.sizeInBytes else { return nil }
+  return count * element.sizeInBytes
+}
+
+/// Replaces an operation whose result is known by a constant: facts, and filled tensors.
+private func foldKnownResult(_ op: OpID, _ rewriter: inout Rewriter) throws(VerificationError) -> Bool {
+  let node = rewriter.graph[op]
+  guard node.results.count == 1 else { return false }
+  let type = rewriter.graph[node.results[0]].type, name = rewriter.graph[node.results[0]].name
+  let constant: Constant?
+  if let known = rewriter.graph.operand(node.results[0]).integers, known.count == type.shape.elementCount {
+    constant = Constant(name, type, whole: known)
+  } else if case .constantOfShape(let fill) = node.op, sizeInBytes(type.shape, type.element) != nil,
+    let sizes = type.shape.sizes, let count = type.shape.elementCount
+  {
+    constant =
+      fill.type == .f32
+      ? Constant(name, sizes, [Float](repeating: fill.value, count: count))
+      : Int(exactly: fill.value).flatMap { Constant(name, type, whole: Array(repeating: $0, count: count)) }
+  } else {
+    constant = nil
+  }
+  guard let constant, rewriter.takeStep() else { return false }
+  replaceByConstant(op, constant, &rewriter)
+  return true
+}
+
+/// A constant that only changes shape keeps its bytes.
+private func foldReshapedConstant(_ op: OpID, _ rewriter: inout Rewriter) throws(VerificationError) -> Bool {
+  let node = rewriter.graph[op]
+  guard isReshape(node.op), let source = rewriter.graph.constant(node.operands[0]), rewriter.takeStep() else { return false }
+  let result = rewriter.graph[node.results[0]]
+  replaceByConstant(op, Constant(name: result.name, type: result.type, storage: source.storage), &rewriter)
+  return true
+}
+
+private func isReshape(_ op: Op) -> Bool {
+  switch op {
+  case .identity, .reshape, .flatten, .squeeze, .unsqueeze: true
+  case .conv2d, .convTranspose2d, .gemm, .matMul, .batchNorm, .layerNorm, .unary, .binary, .select, .maxPool,
+    .averagePool, .globalAveragePool, .reduce, .softmax, .transpose, .concat, .split, .slice, .pad, .gather, .expand,
+    .resize, .shapeOf, .cast, .constantOfShape, .quantize, .quantizeLinear, .dequantizeLinear, .integerConv2d,
+    .integerGemm, .integerGemmFloat, .integerAdd, .integerMultiply, .integerAveragePool, .lookup:
+    false
+  }
+}
+
+/// Puts a constant in the place of the result of `op`, under its name.
+private func replaceByConstant(_ op: OpID, _ constant: Constant, _ rewriter: inout Rewriter) {
+  let name = constant.name
+  let value = rewriter.constant(constant)
+  rewriter.replaceResults(of: op, with: [value])
+  rewriter.rename(value, name)
+}
+
+extension Constant {
+  /// Whole numbers as elements of `type`; nil when one does not fit.
+  fileprivate init?(_ name: String, _ type: TensorType, whole: [Int]) {
+    func storage<T: FixedWidthInteger & BitwiseCopyable>(_: T.Type) -> TensorStorage? {
+      let narrow = whole.compactMap { T(exactly: $0) }
+      return narrow.count == whole.count ? TensorStorage(copying: narrow) : nil
+    }
+    let bytes: TensorStorage? =
+      switch type.element {
+      case .f32: TensorStorage(copying: whole.map { Float($0) })
+      case .i64: storage(Int64.self)
+      case .i32: storage(Int32.self)
+      case .u8, .bool: storage(UInt8.self)
+      case .i8: storage(Int8.self)
+      case .quantized: nil
+      }
+    guard let bytes else { return nil }
+    self.init(name: name, type: type, storage: bytes)
+  }
+}
