@@ -32,10 +32,10 @@ fuzz: test-dependencies ## fuzz every reader of untrusted files for a short whil
 	scripts/fuzz
 
 bench: build ## time the kernels against the peak of this processor
-	$(SWIFT) run --package-path Benchmarks --configuration release
+	$(SWIFT) run --configuration release qcc-kernel-bench
 
 clean: ## remove everything that was built
-	rm -rf .build Benchmarks/.build Fuzz/.build
+	rm -rf .build Fuzz/.build
 
 dependencies:
 	@scripts/install-dependencies
