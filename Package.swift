@@ -95,6 +95,8 @@ let package = Package(
       path: "Benchmarks/Kernels", swiftSettings: strict, linkerSettings: [.linkedLibrary("m")]),
 
     .testTarget(
+      name: "ImporterTests", dependencies: ["Importer", "IR", "Support", "COnnxProto"], swiftSettings: strict),
+    .testTarget(
       name: "KernelsTests", dependencies: ["Runtime", "KernelInterface", "Numerics"], swiftSettings: strict),
   ],
   cxxLanguageStandard: .cxx17

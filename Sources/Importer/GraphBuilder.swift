@@ -42,12 +42,13 @@ final class GraphBuilder {
     _ op: Op, _ operands: [ValueID], name: String, resultNames: [String]
   ) throws(ImportFailure) -> [ValueID] {
     if generalizesBatch, let reason = batchMixing(op, operands) { throw ImportFailure(reason) }
-    let results: [ValueID]
+    let id: OpID
     do throws(VerificationError) {
-      results = graph[try graph.append(op, operands, name: name, resultNames: resultNames)].results
+      id = try graph.append(op, operands, name: name, resultNames: resultNames)
     } catch {
       throw ImportFailure(error.description)
     }
+    let results = graph[id].results
     for result in results { try requireReasonable(shape(result)) }
     return results
   }
