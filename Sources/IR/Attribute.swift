@@ -52,15 +52,18 @@ extension Bool: TextCodable {
 }
 extension String: TextCodable {
   package static var expectation: String { "a word or a quoted text" }
-  package var text: String { isPlainWord ? self : "\"" + escaped + "\"" }
+  package var text: String { isPlainWord ? self : quotedText }
+  /// In quotes, with escapes. Quotes are scalars here: a combining mark behind one would join it in a Character.
+  package var quotedText: String { "\"" + escaped + "\"" }
   package init?(text: String) {
-    guard text.hasPrefix("\"") else {
+    let scalars = text.unicodeScalars
+    guard scalars.first == "\"" else {
       self = text
       return
     }
-    guard text.count >= 2, text.hasSuffix("\""), let plain = String(escaped: text.dropFirst().dropLast()) else {
-      return nil
-    }
+    guard scalars.count >= 2, scalars.last == "\"",
+      let plain = String(escaped: scalars.dropFirst().dropLast())
+    else { return nil }
     self = plain
   }
   /// Whether the text form needs no quotes.
@@ -81,9 +84,10 @@ extension String: TextCodable {
     }
     return result
   }
-  private init?(escaped text: Substring) {
-    var result = "", iterator = text.unicodeScalars.makeIterator()
+  private init?(escaped text: Substring.UnicodeScalarView) {
+    var result = "", iterator = text.makeIterator()
     while let scalar = iterator.next() {
+      if scalar == "\"" { return nil }
       if scalar != "\\" {
         result.unicodeScalars.append(scalar)
         continue
@@ -127,34 +131,40 @@ extension Array: TextCodable where Element: TextCodable {
 
 /// The parts between top-level commas, trimmed; brackets, parentheses and quotes protect.
 package func splitOutsideBrackets(_ text: String) -> [String] {
-  var parts: [String] = [], current = "", depth = 0, isQuoted = false, isEscaped = false
-  for character in text {
+  var parts: [String] = [], current: [UInt8] = [], depth = 0, isQuoted = false, isEscaped = false
+  for byte in text.utf8 {
     if isQuoted {
-      if isEscaped { isEscaped = false } else if character == "\\" { isEscaped = true } else if character == "\"" { isQuoted = false }
+      if isEscaped {
+        isEscaped = false
+      } else if byte == UInt8(ascii: "\\") {
+        isEscaped = true
+      } else if byte == UInt8(ascii: "\"") {
+        isQuoted = false
+      }
     } else {
-      switch character {
-      case "\"": isQuoted = true
-      case "[", "(", "{", "<": depth += 1
-      case "]", ")", "}", ">": depth -= 1
-      case "," where depth == 0:
+      switch byte {
+      case UInt8(ascii: "\""): isQuoted = true
+      case UInt8(ascii: "["), UInt8(ascii: "("), UInt8(ascii: "{"), UInt8(ascii: "<"): depth += 1
+      case UInt8(ascii: "]"), UInt8(ascii: ")"), UInt8(ascii: "}"), UInt8(ascii: ">"): depth -= 1
+      case UInt8(ascii: ",") where depth == 0:
         parts.append(trimmed(current))
-        current = ""
+        current = []
         continue
       default: break
       }
     }
-    current.append(character)
+    current.append(byte)
   }
   let last = trimmed(current)
   if !last.isEmpty || !parts.isEmpty { parts.append(last) }
   return parts
 }
 
-private func trimmed(_ text: String) -> String {
-  var view = Substring(text)
-  while view.first == " " || view.first == "\n" { view.removeFirst() }
-  while view.last == " " || view.last == "\n" { view.removeLast() }
-  return String(view)
+private func trimmed(_ text: [UInt8]) -> String {
+  var view = text[...]
+  while let first = view.first, first <= 32 { view.removeFirst() }
+  while let last = view.last, last <= 32 { view.removeLast() }
+  return String(decoding: view, as: UTF8.self)
 }
 
 /// An enumeration whose text is its raw value.
