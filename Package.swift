@@ -98,6 +98,7 @@ let package = Package(
       name: "ImporterTests", dependencies: ["Importer", "IR", "Support", "COnnxProto"], swiftSettings: strict),
     .testTarget(
       name: "KernelsTests", dependencies: ["Runtime", "KernelInterface", "Numerics"], swiftSettings: strict),
+    .testTarget(name: "IRTests", dependencies: ["IR", "Support", "Numerics"], swiftSettings: strict),
   ],
   cxxLanguageStandard: .cxx17
 )

@@ -70,15 +70,15 @@ private struct Parser {
 
   private mutating func header() throws(ParseFailure) {
     guard scanner.takeKeyword("qir") else {
-      throw scanner.failure("no .qir text: the first line must be 'qir \(Graph.textVersion)', found \(scanner.found)")
+      throw scanner.expected("'qir \(Graph.textVersion)', which must be the first line")
     }
     let version = try scanner.count("the version of the format")
     guard version == Graph.textVersion else {
       throw scanner.failure("the text has version \(version) of the format; this qcc reads version \(Graph.textVersion)")
     }
-    guard scanner.takeKeyword("graph") else { throw scanner.failure("expected 'graph', found \(scanner.found)") }
+    guard scanner.takeKeyword("graph") else { throw scanner.expected("'graph'") }
     graph.name = try scanner.name("@", "the graph's name")
-    guard scanner.takeKeyword("stage") else { throw scanner.failure("expected 'stage', found \(scanner.found)") }
+    guard scanner.takeKeyword("stage") else { throw scanner.expected("'stage'") }
     let stageName = try scanner.expectWord("a stage")
     guard let stage = Stage(text: stageName) else {
       throw scanner.failure("'\(stageName)' is no stage; expected \(Stage.expectation)")
@@ -125,7 +125,7 @@ private struct Parser {
     }
     try scanner.expect("}")
     scanner.skipSpace()
-    guard scanner.isAtEnd else { throw scanner.failure("expected the end of the text, found \(scanner.found)") }
+    guard scanner.isAtEnd else { throw scanner.expected("the end of the text") }
   }
 
   // MARK: Statements
@@ -270,14 +270,14 @@ private struct Parser {
       return .base64(bytes)
     }
     guard scanner.takeKeyword("dense") else {
-      throw scanner.failure("expected 'dense [...]', 'base64 \"...\"' or '@name', found \(scanner.found)")
+      throw scanner.expected("'dense [...]', 'base64 \"...\"' or '@name'")
     }
     try scanner.expect("[")
     var elements: [String] = []
     if scanner.take("]") { return .dense(elements) }
     repeat {
       guard elements.count < Parser.maximumListLength else { throw scanner.failure("the list is too long") }
-      elements.append(try scanner.expectWord("an element"))
+      elements.append(try scanner.element())
     } while scanner.take(",")
     try scanner.expect("]")
     return .dense(elements)

@@ -22,10 +22,14 @@ struct Scanner {
   func failure(_ message: String, at offset: Int? = nil) -> ParseFailure {
     ParseFailure(message: message, offset: offset ?? self.offset)
   }
-  /// What stands at the current place, for messages: "expected ')', found …".
-  var found: String {
-    guard let first = peek else { return "the end of the text" }
-    if first == UInt8(ascii: "\n") { return "the end of the line" }
+  /// "expected …, found …" at the next token; the scanner itself stays behind the last one.
+  func expected(_ what: String) -> ParseFailure {
+    var ahead = self
+    ahead.skipSpace()
+    return ahead.failure("expected \(what), found \(ahead.found)")
+  }
+  private var found: String {
+    guard !isAtEnd else { return "the end of the text" }
     let end = bytes[offset...].prefix(24).firstIndex { $0 <= 32 } ?? min(offset + 24, bytes.count)
     return "'\(String(decoding: bytes[offset..<max(end, offset + 1)], as: UTF8.self))'"
   }
@@ -59,15 +63,16 @@ struct Scanner {
   }
   /// Takes `text` if it comes next.
   mutating func take(_ text: StaticString) -> Bool {
+    let start = offset
     skipSpace()
     let matches = text.withUTF8Buffer { wanted in
       offset + wanted.count <= bytes.count && wanted.indices.allSatisfy { bytes[offset + $0] == wanted[$0] }
     }
-    if matches { offset += text.utf8CodeUnitCount }
+    offset = matches ? offset + text.utf8CodeUnitCount : start
     return matches
   }
   mutating func expect(_ text: StaticString) throws(ParseFailure) {
-    guard take(text) else { throw failure("expected '\(text)', found \(found)") }
+    guard take(text) else { throw expected("'\(text)'") }
   }
   /// Takes the word `keyword` if it comes next, whole.
   mutating func takeKeyword(_ keyword: String) -> Bool {
@@ -78,16 +83,27 @@ struct Scanner {
   }
   /// The next word, or nil. A `:` belongs to it only when more word bytes follow.
   mutating func word() -> String? {
+    let before = offset
     skipSpace()
     let start = offset
     while let next = peek, isWordByte(next), offset - start < Scanner.maximumNameLength {
       if next == UInt8(ascii: ":"), byte(1).map(isWordByte) != true { break }
       offset += 1
     }
-    return offset > start ? String(decoding: bytes[start..<offset], as: UTF8.self) : nil
+    if offset > start { return String(decoding: bytes[start..<offset], as: UTF8.self) }
+    offset = before
+    return nil
+  }
+  /// An element of a list: everything up to a comma, a bracket or white space.
+  mutating func element() throws(ParseFailure) -> String {
+    skipSpace()
+    let start = offset
+    while let next = peek, next > 32, next != UInt8(ascii: ","), next != UInt8(ascii: "]"), offset - start < 64 { offset += 1 }
+    guard offset > start else { throw expected("an element") }
+    return String(decoding: bytes[start..<offset], as: UTF8.self)
   }
   mutating func expectWord(_ what: String) throws(ParseFailure) -> String {
-    guard let word = word() else { throw failure("expected \(what), found \(found)") }
+    guard let word = word() else { throw expected(what) }
     return word
   }
   /// A word or a quoted text.
@@ -100,7 +116,7 @@ struct Scanner {
     skipSpace()
     let start = offset
     guard take(sigil), let next = peek, next == UInt8(ascii: "\"") || isWordByte(next) else {
-      throw failure("expected \(what) such as \(sigil)name, found \(found)")
+      throw expected("\(what) such as \(sigil)name")
     }
     let name = try text(what)
     guard !name.isEmpty else { throw failure("a name must not be empty", at: start) }
@@ -110,7 +126,7 @@ struct Scanner {
   mutating func quoted() throws(ParseFailure) -> String {
     skipSpace()
     let start = offset
-    guard take("\"") else { throw failure("expected a quoted text, found \(found)") }
+    guard take("\"") else { throw expected("a quoted text") }
     var result: [UInt8] = []
     while let next = peek, next != UInt8(ascii: "\n"), result.count <= Scanner.maximumNameLength {
       offset += 1
@@ -136,7 +152,7 @@ struct Scanner {
     skipSpace()
     let start = offset
     while let next = peek, (48...57).contains(next) { offset += 1 }
-    guard offset > start else { throw failure("expected \(what), found \(found)") }
+    guard offset > start else { throw expected(what) }
     guard let value = Int(String(decoding: bytes[start..<offset], as: UTF8.self)) else {
       throw failure("\(what) is too large", at: start)
     }
@@ -156,7 +172,7 @@ struct Scanner {
         case UInt8(ascii: "["), UInt8(ascii: "("), UInt8(ascii: "<"), UInt8(ascii: "{"): depth += 1
         case UInt8(ascii: ","), UInt8(ascii: "}"):
           if depth <= 0 {
-            guard end > start else { throw failure("expected a value, found \(found)") }
+            guard end > start else { throw expected("a value") }
             return String(decoding: bytes[start..<end], as: UTF8.self)
           }
           if next == UInt8(ascii: "}") { depth -= 1 }
@@ -177,7 +193,7 @@ struct Scanner {
   mutating func tensorType() throws(ParseFailure) -> TensorType {
     skipSpace()
     let start = offset
-    guard take("tensor<") else { throw failure("expected a type such as tensor<Nx3x32x32xf32>, found \(found)") }
+    guard take("tensor<") else { throw expected("a type such as tensor<Nx3x32x32xf32>") }
     var extents: [Extent] = []
     while let next = peek {
       if next == UInt8(ascii: "N"), byte(1) == UInt8(ascii: "x") {
@@ -185,7 +201,7 @@ struct Scanner {
         offset += 2
       } else if (48...57).contains(next) {
         extents.append(.known(try count("an extent")))
-        guard take("x") else { throw failure("expected 'x' behind an extent, found \(found)") }
+        guard take("x") else { throw expected("'x' behind an extent") }
       } else {
         break
       }
@@ -206,12 +222,12 @@ struct Scanner {
     }
     guard let element = ElementType(text: String(decoding: bytes[start..<offset], as: UTF8.self)) else {
       offset = start
-      throw failure("expected an element type: f32, i64, i32, byte, i8, bool, s4 or u8<scale:zero-point>, found \(found)")
+      throw expected("an element type: f32, i64, i32, byte, i8, bool, s4 or u8<scale:zero-point>")
     }
     return element
   }
   private mutating func layout() throws(ParseFailure) -> Layout {
-    guard takeKeyword("nhwc4") else { throw failure("expected the layout nhwc4, found \(found)") }
+    guard takeKeyword("nhwc4") else { throw expected("the layout nhwc4") }
     return .channelsLast4
   }
 }
