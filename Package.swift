@@ -94,6 +94,7 @@ let package = Package(
       name: "qcc-kernel-bench", dependencies: ["Runtime", "KernelInterface", "Numerics"],
       path: "Benchmarks/Kernels", swiftSettings: strict, linkerSettings: [.linkedLibrary("m")]),
 
+    .testTarget(name: "ProgramTests", dependencies: ["Program", "CXXHash"], swiftSettings: strict),
     .testTarget(
       name: "ImporterTests", dependencies: ["Importer", "IR", "Support", "COnnxProto"], swiftSettings: strict),
     .testTarget(
