@@ -51,6 +51,11 @@ struct RandomGraph {
   private mutating func finished() -> Graph {
     for value in graph.values.indices.map({ ValueID(index: $0) }) where graph.uses(of: value).isEmpty {
       if graph.definingOp(of: value) != nil { graph.addOutput(value) }
+      if let channels = graph[value].type.shape.size(1), channels > 0, random.bool() {
+        graph.setStatistics(
+          value,
+          ChannelStatistics(means: (0..<channels).map { _ in random.float() }, deviations: (0..<channels).map { _ in abs(random.float()) }))
+      }
     }
     return graph
   }

@@ -98,10 +98,10 @@ private struct Parser {
   private mutating func input() throws(ParseFailure) {
     let place = scanner.offset, name = try scanner.name("%", "an input")
     try scanner.expect(":")
-    let (type, placement) = try placedType()
+    let annotated = try annotatedType()
     try define(name, at: place)
-    let value = graph.addInput(name, type)
-    graph.setPlacement(value, placement)
+    let value = graph.addInput(name, annotated.type)
+    annotate(value, annotated)
     values[name] = value
   }
 
@@ -179,8 +179,8 @@ private struct Parser {
     try scanner.expect(":")
     scanner.skipSpace()
     let typePlace = scanner.offset
-    var types: [(type: TensorType, placement: Int?)] = []
-    repeat { types.append(try placedType()) } while scanner.take(",")
+    var types: [AnnotatedType] = []
+    repeat { types.append(try annotatedType()) } while scanner.take(",")
     let location = scanner.takeKeyword("loc") ? try scanner.quoted() : names[0]
     guard isKnown else { return }
 
@@ -199,13 +199,59 @@ private struct Parser {
         throw scanner.failure("the result is \(inferred), not \(written.type)", at: typePlace)
       }
       graph.setLayout(result, written.type.layout)
-      graph.setPlacement(result, written.placement)
+      annotate(result, written)
     }
     for (name, result) in zip(names, results) { values[name] = result }
   }
-  private mutating func placedType() throws(ParseFailure) -> (type: TensorType, placement: Int?) {
+
+  // MARK: Types with what is known about their value
+
+  private struct AnnotatedType {
+    var type: TensorType
+    var placement: Int?
+    var statistics: ChannelStatistics?
+  }
+
+  /// `tensor<…>`, perhaps with `at 64` and `stats(mean = […], deviation = […])`.
+  private mutating func annotatedType() throws(ParseFailure) -> AnnotatedType {
     let type = try scanner.tensorType()
-    return (type, scanner.takeKeyword("at") ? try scanner.count("a byte offset") : nil)
+    let placement = scanner.takeKeyword("at") ? try scanner.count("a byte offset") : nil
+    return AnnotatedType(type: type, placement: placement, statistics: try statistics(of: type))
+  }
+  private mutating func annotate(_ value: ValueID, _ annotated: AnnotatedType) {
+    graph.setPlacement(value, annotated.placement)
+    graph.setStatistics(value, annotated.statistics)
+  }
+  private mutating func statistics(of type: TensorType) throws(ParseFailure) -> ChannelStatistics? {
+    guard scanner.takeKeyword("stats") else { return nil }
+    let place = scanner.offset
+    try scanner.expect("(")
+    let means = try numbers("mean")
+    try scanner.expect(",")
+    let deviations = try numbers("deviation")
+    try scanner.expect(")")
+    guard means.count == type.shape.size(1), deviations.count == means.count else {
+      throw scanner.failure("stats need a mean and a deviation for every channel of \(type)", at: place)
+    }
+    return ChannelStatistics(means: means, deviations: deviations)
+  }
+  /// `name = [1.5, -2.0]`, all finite.
+  private mutating func numbers(_ name: String) throws(ParseFailure) -> [Float] {
+    guard scanner.takeKeyword(name) else { throw scanner.expected("'\(name)'") }
+    try scanner.expect("=")
+    try scanner.expect("[")
+    var result: [Float] = []
+    if scanner.take("]") { return result }
+    repeat {
+      let place = scanner.offset, element = try scanner.element()
+      guard let number = Float(element), number.isFinite else {
+        throw scanner.failure("'\(element)' is no finite number", at: place)
+      }
+      guard result.count < Parser.maximumListLength else { throw scanner.failure("the list is too long") }
+      result.append(number)
+    } while scanner.take(",")
+    try scanner.expect("]")
+    return result
   }
   /// `{name = value, …}`, or nothing.
   private mutating func pairs(_ what: String, limit: Int) throws(ParseFailure) -> [(name: String, text: String)] {
@@ -233,7 +279,7 @@ private struct Parser {
     scanner.skipSpace()
     let place = scanner.offset, contents = try contents()
     try scanner.expect(":")
-    let (type, placement) = try placedType()
+    let annotated = try annotatedType(), type = annotated.type
     guard let size = type.sizeInBytes else { throw scanner.failure("a constant needs a static shape", at: place) }
     let storage: TensorStorage
     switch contents {
@@ -246,7 +292,7 @@ private struct Parser {
     case .named(let key, let hash): storage = try named(key, hash, type, at: place)
     }
     let value = graph.addConstant(Constant(name: name, type: type, storage: storage))
-    graph.setPlacement(value, placement)
+    annotate(value, annotated)
     return value
   }
 
