@@ -10,6 +10,9 @@ let strict: [SwiftSetting] = [
 /// Inner-loop code that proves its own bounds: runs at full speed in debug builds too.
 let unchecked: [SwiftSetting] = strict + [.unsafeFlags(["-Ounchecked"])]
 
+/// Tensor loops that keep their checks but must not be slow in debug builds either.
+let optimized: [SwiftSetting] = strict + [.unsafeFlags(["-O"])]
+
 /// Kernels for one instruction set. The objects must hold no weak symbols, since the linker might hand
 /// a copy compiled for this instruction set to code that runs everywhere (scripts/check-weak-symbols).
 func kernels(_ flags: [String]) -> [SwiftSetting] {
@@ -73,7 +76,7 @@ let package = Package(
         "Support", "Numerics", "CTurboJPEG", "CSpng", "CZip", "CZlib", .product(name: "Yams", package: "Yams"),
       ], swiftSettings: strict),
     .target(
-      name: "Evaluator", dependencies: ["Support", "Numerics", "IR", "COneDNN"], swiftSettings: strict,
+      name: "Evaluator", dependencies: ["Support", "Numerics", "IR", "COneDNN"], swiftSettings: optimized,
       linkerSettings: [.linkedLibrary("dnnl")]),
     .target(
       name: "Passes",

@@ -1,0 +1,129 @@
+import COneDNN
+import IR
+import Synchronization
+
+/// oneDNN primitives by operation and input shape, with their weights reordered once; shared by all threads.
+final class PrimitiveCache: Sendable {
+  struct Key: Hashable, Sendable {
+    var operation: OpID
+    var shape: [Int]
+  }
+  /// A prepared convolution, the memory order of its input and output, and its weights if they are constant.
+  struct Entry: Sendable {
+    var primitive: OneDNNPrimitive
+    var order: Tensor.Order
+    var weights: TensorBuffer
+  }
+  private let entries = Mutex<[Key: Entry]>([:])
+  /// The unpacked weights of integer operations.
+  private let integerWeights = Mutex<[OpID: [Int16]]>([:])
+
+  func weights<E: Error>(_ operation: OpID, make: () throws(E) -> [Int16]) throws(E) -> [Int16] {
+    if let weights = integerWeights.withLock({ $0[operation] }) { return weights }
+    let weights = try make()
+    integerWeights.withLock { $0[operation] = weights }
+    return weights
+  }
+
+  func entry(_ key: Key, make: () throws(OneDNNError) -> Entry) throws(OneDNNError) -> Entry {
+    if let entry = entries.withLock({ $0[key] }) { return entry }
+    // Two threads may both prepare the same entry; both are the same.
+    let entry = try make()
+    entries.withLock { $0[key] = entry }
+    return entry
+  }
+}
+
+extension EvaluationContext {
+  func convolution(_ step: Evaluator.Step, _ op: Conv2D, _ operands: inout [Tensor], _ result: Result) throws -> Tensor {
+    let w = operands[1].shape, groups = op.groups
+    let weights = try OneDNN.descriptor([groups, w[0] / groups, w[1], w[2], w[3]], dnnl_goihw)
+    return try run(step, &operands, result, weights, op.activation) { source, weights, bias, target, activation throws(OneDNNError) in
+      var source = source, weights = weights, bias = bias, target = target
+      let strides = op.strides.map { Int64($0) }, dilations = op.dilations.map { Int64($0 - 1) }
+      let before = op.pads[..<2].map { Int64($0) }, after = op.pads[2...].map { Int64($0) }
+      var descriptor = dnnl_convolution_desc_t()
+      try OneDNN.check(
+        dnnl_dilated_convolution_forward_desc_init(
+          &descriptor, dnnl_forward_inference, dnnl_convolution_direct, &source, &weights, &bias, &target, strides,
+          dilations, before, after), "convolution_forward_desc_init")
+      return try OneDNNPrimitive(operation: &descriptor, activation: activation)
+    }
+  }
+
+  func transposedConvolution(
+    _ step: Evaluator.Step, _ op: ConvTranspose2D, _ operands: inout [Tensor], _ result: Result
+  ) throws -> Tensor {
+    let w = operands[1].shape, groups = op.groups
+    let area = w[2] * w[3], inputs = w[0] / groups
+    // ONNX keeps [C, O / groups, kh, kw]; oneDNN sees it as [groups, O / groups, C / groups, kh, kw].
+    let weights = try OneDNN.descriptor(
+      [groups, w[1], inputs, w[2], w[3]], strides: [inputs * w[1] * area, area, w[1] * area, w[3], 1])
+    return try run(step, &operands, result, weights, op.activation) { source, weights, bias, target, activation throws(OneDNNError) in
+      var source = source, weights = weights, bias = bias, target = target
+      let strides = op.strides.map { Int64($0) }, dilations = op.dilations.map { Int64($0 - 1) }
+      let before = op.pads[..<2].map { Int64($0) }
+      let after = [Int64(op.pads[2] - op.outputPads[0]), Int64(op.pads[3] - op.outputPads[1])]
+      var descriptor = dnnl_deconvolution_desc_t()
+      try OneDNN.check(
+        dnnl_dilated_deconvolution_forward_desc_init(
+          &descriptor, dnnl_forward_inference, dnnl_deconvolution_direct, &source, &weights, &bias, &target, strides,
+          dilations, before, after), "deconvolution_forward_desc_init")
+      return try OneDNNPrimitive(operation: &descriptor, activation: activation)
+    }
+  }
+
+  private typealias Activated = (kind: dnnl_alg_kind_t, alpha: Float, beta: Float)
+
+  /// Runs a (transposed) convolution, prepared on the first call for this shape: channels last, or row-major where
+  /// oneDNN has fast code only for that.
+  private func run(
+    _ step: Evaluator.Step, _ operands: inout [Tensor], _ result: Result, _ weights: dnnl_memory_desc_t, _ activation: Activation,
+    _ prepare: (
+      _ source: dnnl_memory_desc_t, _ weights: dnnl_memory_desc_t, _ bias: dnnl_memory_desc_t,
+      _ target: dnnl_memory_desc_t, _ activation: Activated?
+    ) throws(OneDNNError) -> OneDNNPrimitive
+  ) throws(OneDNNError) -> Tensor {
+    let shape = operands[0].shape, hasBias = operands.count > 2
+    let weightTensor = operands[1].rowMajor(), stream = stream
+    let activated: Activated? =
+      switch activation {
+      case .none: nil
+      case .relu: (dnnl_eltwise_relu, 0, 0)
+      case .clip(let minimum, let maximum): (dnnl_eltwise_clip, minimum, maximum)
+      }
+    func reordered(_ primitive: OneDNNPrimitive) throws(OneDNNError) -> TensorBuffer {
+      var wanted = primitive.weights
+      let buffer = TensorBuffer(byteCount: dnnl_memory_desc_get_size(&wanted))
+      try reorder(stream, weightTensor.rawPointer, weights, buffer.base, wanted)
+      return buffer
+    }
+    let entry = try primitives.entry(PrimitiveCache.Key(operation: step.id, shape: shape)) { () throws(OneDNNError) in
+      var anyWeights = weights
+      anyWeights.format_kind = dnnl_format_kind_any
+      // An empty descriptor stands for no bias.
+      let bias = hasBias ? try OneDNN.descriptor([result.shape[1]], dnnl_a) : dnnl_memory_desc_t()
+      var candidates: [(OneDNNPrimitive, Tensor.Order)] = []
+      for (order, tag) in [(Tensor.Order.channelsLast, dnnl_nhwc), (.rowMajor, dnnl_nchw)] {
+        let source = try OneDNN.descriptor(shape, tag), target = try OneDNN.descriptor(result.shape, tag)
+        candidates.append((try prepare(source, anyWeights, bias, target, activated), order))
+        if candidates.last?.0.isReference == false { break }
+      }
+      let chosen = candidates.last { !$0.0.isReference } ?? candidates[0]
+      return PrimitiveCache.Entry(primitive: chosen.0, order: chosen.1, weights: try reordered(chosen.0))
+    }
+    operands[0] = operands[0].ordered(entry.order, pool: pool)
+    let output = make(result, order: entry.order)
+    let scratch = TensorBuffer(byteCount: entry.primitive.scratchBytes, pool: pool)
+    let weightBuffer = step.isConstant[1] ? entry.weights : try reordered(entry.primitive)
+    try withExtendedLifetime((scratch, weightBuffer)) { () throws(OneDNNError) in
+      var arguments: [(argument: Int32, memory: UnsafeMutableRawPointer)] = [
+        (DNNL_ARG_SRC_0, operands[0].rawPointer), (DNNL_ARG_WEIGHTS_0, weightBuffer.base),
+        (DNNL_ARG_DST_0, output.rawPointer), (DNNL_ARG_SCRATCHPAD, scratch.base),
+      ]
+      if hasBias { arguments.append((DNNL_ARG_BIAS, operands[2].rawPointer)) }
+      try entry.primitive.run(stream, arguments)
+    }
+    return output
+  }
+}

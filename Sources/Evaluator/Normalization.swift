@@ -1,0 +1,51 @@
+import IR
+
+extension EvaluationContext {
+  func batchNormalization(_ op: BatchNorm, _ operands: inout [Tensor], _ result: Result) -> Tensor {
+    let y = overwrite(&operands), x = operands[0], channels = x.shape[1]
+    let scale = operands[1].pointer(Float.self), bias = operands[2].pointer(Float.self)
+    let mean = operands[3].pointer(Float.self), variance = operands[4].pointer(Float.self)
+    let factors = (0..<channels).map { scale[$0] / (variance[$0] + op.epsilon).squareRoot() }
+    let offsets = (0..<channels).map { bias[$0] - mean[$0] * factors[$0] }
+    let source = x.pointer(Float.self), target = y.pointer(Float.self)
+    let area = x.shape[2...].reduce(1, *)
+    factors.withUnsafeBufferPointer { factors in
+      offsets.withUnsafeBufferPointer { offsets in
+        switch x.order {
+        case .channelsLast:
+          for pixel in 0..<x.shape[0] * area {
+            let from = source + pixel * channels, to = target + pixel * channels
+            for c in 0..<channels { to[c] = from[c] * factors[c] + offsets[c] }
+          }
+        case .rowMajor:
+          for plane in 0..<x.shape[0] * channels {
+            let from = source + plane * area, to = target + plane * area
+            let factor = factors[plane % channels], offset = offsets[plane % channels]
+            for i in 0..<area { to[i] = from[i] * factor + offset }
+          }
+        }
+      }
+    }
+    return y
+  }
+
+  func layerNormalization(_ op: LayerNorm, _ operands: inout [Tensor]) -> Tensor {
+    operands[0] = operands[0].ordered(.rowMajor, pool: pool)
+    let axis = resolvedAxis(op.axis, rank: operands[0].shape.count) ?? 0
+    let normalized = Array(operands[0].shape[axis...]), length = normalized.reduce(1, *)
+    for i in 1..<operands.count { operands[i] = broadcast(operands[i], normalized) }
+    let y = overwrite(&operands), x = operands[0], scale = operands[1].pointer(Float.self)
+    let bias = operands.count > 2 ? operands[2].pointer(Float.self) : nil
+    guard length > 0 else { return y }
+    for start in stride(from: 0, to: x.count, by: length) {
+      let row = x.pointer(Float.self) + start, target = y.pointer(Float.self) + start
+      var sum = 0.0, squares = 0.0
+      for i in 0..<length { sum += Double(row[i]) }
+      let mean = sum / Double(length)
+      for i in 0..<length { squares += (Double(row[i]) - mean) * (Double(row[i]) - mean) }
+      let factor = Float(1 / (squares / Double(length) + Double(op.epsilon)).squareRoot()), center = Float(mean)
+      for i in 0..<length { target[i] = (row[i] - center) * factor * scale[i] + (bias?[i] ?? 0) }
+    }
+    return y
+  }
+}
