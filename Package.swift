@@ -97,6 +97,9 @@ let package = Package(
       name: "qcc-kernel-bench", dependencies: ["Runtime", "KernelInterface", "Numerics"],
       path: "Benchmarks/Kernels", swiftSettings: strict, linkerSettings: [.linkedLibrary("m")]),
 
+    .testTarget(
+      name: "PassesTests", dependencies: ["Passes", "PassKit", "IR", "Support", "Importer", "Evaluator", "Numerics"],
+      swiftSettings: strict),
     .testTarget(name: "ProgramTests", dependencies: ["Program", "CXXHash"], swiftSettings: strict),
     .testTarget(
       name: "ImporterTests", dependencies: ["Importer", "IR", "Support", "COnnxProto"], swiftSettings: strict),

@@ -22,12 +22,12 @@ package let foldConstants = Pass(
   accepts: .imported ... .canonical
 ) { rewriter, _ in
   for op in rewriter.ops where rewriter.isAlive(op) {
-    if try resolveShapeOperands(op, &rewriter) {
-      rewriter.count("shape operands to attributes")
-    } else if try foldKnownResult(op, &rewriter) {
+    if try foldKnownResult(op, &rewriter) {
       rewriter.count("shape computations folded")
     } else if try foldReshapedConstant(op, &rewriter) {
       rewriter.count("constants reshaped")
+    } else if try resolveShapeOperands(op, &rewriter) {
+      rewriter.count("shape operands to attributes")
     }
   }
 }
