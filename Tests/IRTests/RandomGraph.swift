@@ -72,6 +72,10 @@ struct RandomGraph {
     for result in graph[id].results {
       if random.int(0...9) == 0 { graph.setPlacement(result, random.int(0...1 << 20)) }
       let type = graph[result].type
+      if let channels = type.shape.size(1), random.int(0...9) == 0 {
+        let means = (0..<channels).map { _ in random.float() }
+        graph.setStatistics(result, ChannelStatistics(means: means, deviations: means.map { abs($0) * 1e-20 }))
+      }
       switch (type.element, type.shape.rank) {
       case (.f32, 4): images.append(result)
       case (.f32, 2): matrices.append(result)

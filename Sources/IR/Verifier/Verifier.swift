@@ -1,0 +1,55 @@
+import Support
+
+/// One law that graphs of some stages obey.
+package struct VerificationRule: Sendable {
+  package let name: String
+  /// What the rule demands, for `--help` and reports.
+  package let summary: String
+  package let stages: ClosedRange<Stage>
+  let check: @Sendable (Graph, inout Findings) -> Void
+
+  init(
+    _ name: String, _ summary: String, _ stages: ClosedRange<Stage>,
+    check: @escaping @Sendable (Graph, inout Findings) -> Void
+  ) {
+    self.name = name
+    self.summary = summary
+    self.stages = stages
+    self.check = check
+  }
+}
+
+/// Collects what rules find, each with its rule and place.
+struct Findings {
+  private(set) var diagnostics: [Diagnostic] = []
+  var rule = ""
+
+  mutating func report(_ message: String, at node: Graph.Node) { report(message, at: "node '\(node.name)'") }
+  mutating func report(_ message: String, at place: String = "") {
+    diagnostics.append(.error("\(message) [\(rule)]", at: place))
+  }
+}
+
+extension Graph {
+  /// Every rule, structural ones first.
+  package static let verificationRules = structuralRules + canonicalRules + quantizationRules + loweredRules
+
+  /// Everything that breaks a rule of this graph's stage. A graph whose structure is broken is checked no further.
+  package func verificationDiagnostics() -> [Diagnostic] {
+    var findings = Findings()
+    for (rules, isLast) in [(structuralRules, false), (canonicalRules + quantizationRules + loweredRules, true)] {
+      for rule in rules where rule.stages.contains(stage) {
+        findings.rule = rule.name
+        rule.check(self, &findings)
+      }
+      if !isLast, !findings.diagnostics.isEmpty { break }
+    }
+    return findings.diagnostics
+  }
+
+  /// - Throws: all violations.
+  package func verify(status: ExitStatus = .rejected) throws(CompilerError) {
+    let diagnostics = verificationDiagnostics()
+    if !diagnostics.isEmpty { throw CompilerError(diagnostics, status: status) }
+  }
+}
