@@ -1,184 +1,160 @@
 import CInstructions
 import KernelInterface
 
+// All kernels of this instruction set are one file whose functions are private and, unless inlined, not generic:
+// so no object holds a weak symbol, and debug builds are as fast as release builds.
+
+private typealias Lanes = SIMD16<Int32>
+
+/// Computes the sums of a tile: `sums[pixel][panel]`, with the bias.
+private typealias TileFunction = (_ tile: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) -> Void
+
 /// Dense convolution with 8-bit weights.
 package func convolutionDense8AVX512VNNI(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
+  let blocks = arguments.steps
   var channel = 0
   while channel < arguments.storedChannels {
     switch (arguments.storedChannels &- channel &+ 15) / 16 {
-    case 1: dense8Panels1(arguments, channel, first, count)
-    case 2: dense8Panels2(arguments, channel, first, count)
-    case 3: dense8Panels3(arguments, channel, first, count)
-    default: dense8Panels4(arguments, channel, first, count)
+    case 1:
+      convolve(
+        Panels<1>(), arguments, channel, blocks, first, count, wide: 12, dense8Tile1x12, narrow: 4, dense8Tile1x4,
+        dense8Tile1x1)
+    case 2:
+      convolve(
+        Panels<2>(), arguments, channel, blocks, first, count, wide: 12, dense8Tile2x12, narrow: 4, dense8Tile2x4,
+        dense8Tile2x1)
+    case 3:
+      convolve(
+        Panels<3>(), arguments, channel, blocks, first, count, wide: 8, dense8Tile3x8, narrow: 3, dense8Tile3x3,
+        dense8Tile3x1)
+    default:
+      convolve(
+        Panels<4>(), arguments, channel, blocks, first, count, wide: 6, dense8Tile4x6, narrow: 2, dense8Tile4x2,
+        dense8Tile4x1)
     }
     channel &+= 64
   }
 }
 
-/// Dense convolution with 4-bit weights. Nibbles in the upper half of their bytes are weights times 16, which
-/// costs one shift of every accumulator at the end and nothing in the loop.
+/// Dense convolution with 4-bit weights.
 package func convolutionDense4AVX512VNNI(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
+  let blocks = arguments.steps / 2
   var channel = 0
   while channel < arguments.storedChannels {
     switch (arguments.storedChannels &- channel &+ 15) / 16 {
-    case 1: dense4Panels1(arguments, channel, first, count)
-    case 2: dense4Panels2(arguments, channel, first, count)
-    case 3: dense4Panels3(arguments, channel, first, count)
-    default: dense4Panels4(arguments, channel, first, count)
+    case 1:
+      convolve(
+        Panels<1>(), arguments, channel, blocks, first, count, wide: 12, dense4Tile1x12, narrow: 4, dense4Tile1x4,
+        dense4Tile1x1)
+    case 2:
+      convolve(
+        Panels<2>(), arguments, channel, blocks, first, count, wide: 12, dense4Tile2x12, narrow: 4, dense4Tile2x4,
+        dense4Tile2x1)
+    case 3:
+      convolve(
+        Panels<3>(), arguments, channel, blocks, first, count, wide: 8, dense4Tile3x8, narrow: 3, dense4Tile3x3,
+        dense4Tile3x1)
+    default:
+      convolve(
+        Panels<4>(), arguments, channel, blocks, first, count, wide: 6, dense4Tile4x6, narrow: 2, dense4Tile4x2,
+        dense4Tile4x1)
     }
     channel &+= 64
   }
 }
 
-// Tiles keep 12 to 24 accumulators in registers, enough to hide the latency of the dot product.
+// MARK: - Tiles
 
-private func dense8Panels1(_ arguments: ConvolutionArguments, _ channel: Int, _ first: Int, _ count: Int) {
-  convolve(Tile<1, 12>(), Tile<1, 4>(), arguments, channel, first, count, fourBits: false)
-}
+// Panels times pixels. 12 to 24 accumulators hide the latency of the dot product, and with the weights they fit
+// the 32 registers.
 
-private func dense8Panels2(_ arguments: ConvolutionArguments, _ channel: Int, _ first: Int, _ count: Int) {
-  convolve(Tile<2, 12>(), Tile<2, 4>(), arguments, channel, first, count, fourBits: false)
-}
+@inline(never) private func dense8Tile1x12(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<1, 12>().sum8(t, sums) }
+@inline(never) private func dense8Tile1x4(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<1, 4>().sum8(t, sums) }
+@inline(never) private func dense8Tile1x1(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<1, 1>().sum8(t, sums) }
+@inline(never) private func dense8Tile2x12(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<2, 12>().sum8(t, sums) }
+@inline(never) private func dense8Tile2x4(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<2, 4>().sum8(t, sums) }
+@inline(never) private func dense8Tile2x1(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<2, 1>().sum8(t, sums) }
+@inline(never) private func dense8Tile3x8(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<3, 8>().sum8(t, sums) }
+@inline(never) private func dense8Tile3x3(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<3, 3>().sum8(t, sums) }
+@inline(never) private func dense8Tile3x1(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<3, 1>().sum8(t, sums) }
+@inline(never) private func dense8Tile4x6(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<4, 6>().sum8(t, sums) }
+@inline(never) private func dense8Tile4x2(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<4, 2>().sum8(t, sums) }
+@inline(never) private func dense8Tile4x1(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<4, 1>().sum8(t, sums) }
 
-private func dense8Panels3(_ arguments: ConvolutionArguments, _ channel: Int, _ first: Int, _ count: Int) {
-  convolve(Tile<3, 8>(), Tile<3, 3>(), arguments, channel, first, count, fourBits: false)
-}
+@inline(never) private func dense4Tile1x12(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<1, 12>().sum4(t, sums) }
+@inline(never) private func dense4Tile1x4(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<1, 4>().sum4(t, sums) }
+@inline(never) private func dense4Tile1x1(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<1, 1>().sum4(t, sums) }
+@inline(never) private func dense4Tile2x12(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<2, 12>().sum4(t, sums) }
+@inline(never) private func dense4Tile2x4(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<2, 4>().sum4(t, sums) }
+@inline(never) private func dense4Tile2x1(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<2, 1>().sum4(t, sums) }
+@inline(never) private func dense4Tile3x8(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<3, 8>().sum4(t, sums) }
+@inline(never) private func dense4Tile3x3(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<3, 3>().sum4(t, sums) }
+@inline(never) private func dense4Tile3x1(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<3, 1>().sum4(t, sums) }
+@inline(never) private func dense4Tile4x6(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<4, 6>().sum4(t, sums) }
+@inline(never) private func dense4Tile4x2(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<4, 2>().sum4(t, sums) }
+@inline(never) private func dense4Tile4x1(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<4, 1>().sum4(t, sums) }
 
-private func dense8Panels4(_ arguments: ConvolutionArguments, _ channel: Int, _ first: Int, _ count: Int) {
-  convolve(Tile<4, 6>(), Tile<4, 2>(), arguments, channel, first, count, fourBits: false)
-}
-
-private func dense4Panels1(_ arguments: ConvolutionArguments, _ channel: Int, _ first: Int, _ count: Int) {
-  convolve(Tile<1, 12>(), Tile<1, 4>(), arguments, channel, first, count, fourBits: true)
-}
-
-private func dense4Panels2(_ arguments: ConvolutionArguments, _ channel: Int, _ first: Int, _ count: Int) {
-  convolve(Tile<2, 11>(), Tile<2, 4>(), arguments, channel, first, count, fourBits: true)
-}
-
-private func dense4Panels3(_ arguments: ConvolutionArguments, _ channel: Int, _ first: Int, _ count: Int) {
-  convolve(Tile<3, 7>(), Tile<3, 3>(), arguments, channel, first, count, fourBits: true)
-}
-
-private func dense4Panels4(_ arguments: ConvolutionArguments, _ channel: Int, _ first: Int, _ count: Int) {
-  convolve(Tile<4, 5>(), Tile<4, 2>(), arguments, channel, first, count, fourBits: true)
-}
-
-/// The pixels of one group of panels, by whole tiles, small tiles and single pixels. Everything is inlined: a
-/// specialization that is called would be a weak symbol.
-@inline(__always)
-private func convolve<let panels: Int, let pixels: Int, let fewPixels: Int>(
-  _ tile: Tile<panels, pixels>, _ smallTile: Tile<panels, fewPixels>, _ arguments: ConvolutionArguments,
-  _ channel: Int, _ first: Int, _ count: Int, fourBits: Bool
-) {
-  let group = PanelGroup<panels>(arguments, channel: channel, fourBits: fourBits)
-  var cursor = PixelCursor(arguments, first: first)
-  var output = UnsafeMutableRawPointer(arguments.output + (first &* arguments.outputPixelStride &+ channel))
-  var left = count
-  while left > 0 {
-    if left > fewPixels {
-      tile.convolve(group, &cursor, &output, valid: min(left, pixels))
-      left &-= pixels
-    } else if left > 1 {
-      smallTile.convolve(group, &cursor, &output, valid: left)
-      left = 0
-    } else {
-      Tile<panels, 1>().convolve(group, &cursor, &output, valid: 1)
-      left = 0
-    }
-  }
-}
-
-/// What all tiles of a group of panels share.
-private struct PanelGroup<let panels: Int> {
-  let arguments: ConvolutionArguments
-  let channel: Int
-  let fourBits: Bool
-  /// Steps of 64 bytes a panel; two steps of the convolution with 4-bit weights.
-  let blocks: Int
+/// What the sums of a tile are made of.
+private struct TileOperands {
+  /// One for each pixel.
+  let bases: UnsafePointer<UnsafeRawPointer>
+  let stepOffsets: UnsafePointer<Int32>
+  /// Of the first panel; the others follow.
   let weights: UnsafeRawPointer
-  let saturating: Bool
-  let bytes: OutputBytes
-  let mask: UInt64
+  /// Blocks of 64 bytes a panel: steps, or pairs of steps with 4-bit weights.
+  let blocks: Int
+  let bias: UnsafePointer<Int32>
 
   @inline(__always)
-  init(_ arguments: ConvolutionArguments, channel: Int, fourBits: Bool) {
-    self.arguments = arguments
-    self.channel = channel
-    self.fourBits = fourBits
-    blocks = fourBits ? arguments.steps / 2 : arguments.steps
-    weights = arguments.weights + channel / 16 &* blocks &* 64
-    saturating = needsSaturation(arguments, channel: channel, channels: 16 &* panels)
-    bytes = OutputBytes(arguments)
-    mask = byteMask(min(arguments.storedChannels &- channel, 16 &* panels))
-  }
+  func weights(_ panel: Int, _ block: Int) -> Lanes { load(weights + (panel &* blocks &+ block) &* 64) }
 
   @inline(__always)
-  func weights(_ panel: Int, _ block: Int) -> Lanes {
-    load(weights + (panel &* blocks &+ block) &* 64)
-  }
+  func bias(_ panel: Int) -> Lanes { load(UnsafeRawPointer(bias + 16 &* panel)) }
 }
 
-/// The accumulators of some panels times some pixels.
 private struct Tile<let panels: Int, let pixels: Int> {
-  typealias Accumulators = InlineArray<pixels, InlineArray<panels, Lanes>>
+  private typealias Bases = InlineArray<pixels, UnsafeRawPointer>
+  private typealias Row = InlineArray<panels, Lanes>
+  private typealias Accumulators = InlineArray<pixels, InlineArray<panels, Lanes>>
 
+  /// Weights of 8 bits.
   @inline(__always)
-  func convolve(
-    _ group: PanelGroup<panels>, _ cursor: inout PixelCursor, _ output: inout UnsafeMutableRawPointer, valid: Int
-  ) {
-    let bases: InlineArray<pixels, UnsafeRawPointer> = cursor.next(valid: valid)
-    var bias = InlineArray<panels, Lanes>(repeating: .zero)
-    for panel in 0..<panels {
-      bias[panel] = load(UnsafeRawPointer(group.arguments.bias + (group.channel &+ 16 &* panel)))
-      if group.fourBits { bias[panel] = bias[panel] &<< 4 }
-    }
+  func sum8(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) {
+    let bases = Bases { t.bases[$0] }
+    let bias = Row { t.bias($0) }
     var accumulators = Accumulators(repeating: bias)
-    if group.fourBits {
-      accumulate4(group, bases, &accumulators)
-      for pixel in 0..<pixels {
-        for panel in 0..<panels { accumulators[pixel][panel] = shift_right_4_x16(accumulators[pixel][panel]) }
-      }
-    } else {
-      accumulate8(group, bases, &accumulators)
+    for step in 0..<t.blocks {
+      let weights = Row { t.weights($0, step) }
+      accumulate(bases, Int(t.stepOffsets[step]), weights, &accumulators)
     }
-    store(group, accumulators, &output, valid: valid)
-  }
-
-  @inline(__always)
-  private func accumulate8(
-    _ group: PanelGroup<panels>, _ bases: InlineArray<pixels, UnsafeRawPointer>, _ accumulators: inout Accumulators
-  ) {
-    for step in 0..<group.blocks {
-      var weights = InlineArray<panels, Lanes>(repeating: .zero)
-      for panel in 0..<panels { weights[panel] = group.weights(panel, step) }
-      accumulateStep(bases, Int(group.arguments.stepOffsets[step]), weights, &accumulators)
+    for pixel in 0..<pixels {
+      for panel in 0..<panels { sums[pixel &* panels &+ panel] = accumulators[pixel][panel] }
     }
   }
 
+  /// Weights of 4 bits. A nibble in the upper half of its byte is the weight times 16: that costs one shift of
+  /// every accumulator at the end, and nothing in the loop.
   @inline(__always)
-  private func accumulate4(
-    _ group: PanelGroup<panels>, _ bases: InlineArray<pixels, UnsafeRawPointer>, _ accumulators: inout Accumulators
-  ) {
+  func sum4(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) {
     let upper = Lanes(repeating: Int32(bitPattern: 0xF0F0_F0F0))
-    for pair in 0..<group.blocks {
-      var even = InlineArray<panels, Lanes>(repeating: .zero)
-      var odd = even
+    let bases = Bases { t.bases[$0] }
+    let bias = Row { t.bias($0) &<< 4 }
+    var accumulators = Accumulators(repeating: bias)
+    for pair in 0..<t.blocks {
+      let even = Row { shift_left_4_words_x16(t.weights($0, pair)) & upper }
+      accumulate(bases, Int(t.stepOffsets[2 &* pair]), even, &accumulators)
+      let odd = Row { t.weights($0, pair) & upper }
+      accumulate(bases, Int(t.stepOffsets[2 &* pair &+ 1]), odd, &accumulators)
+    }
+    for pixel in 0..<pixels {
       for panel in 0..<panels {
-        let both = group.weights(panel, pair)
-        even[panel] = shift_left_4_words_x16(both) & upper
-        odd[panel] = both & upper
+        sums[pixel &* panels &+ panel] = shift_right_4_x16(accumulators[pixel][panel])
       }
-      accumulateStep(bases, Int(group.arguments.stepOffsets[2 &* pair]), even, &accumulators)
-      accumulateStep(bases, Int(group.arguments.stepOffsets[2 &* pair &+ 1]), odd, &accumulators)
     }
   }
 
   @inline(__always)
-  private func accumulateStep(
-    _ bases: InlineArray<pixels, UnsafeRawPointer>, _ offset: Int, _ weights: InlineArray<panels, Lanes>,
-    _ accumulators: inout Accumulators
-  ) {
+  private func accumulate(_ bases: Bases, _ offset: Int, _ weights: Row, _ accumulators: inout Accumulators) {
     for pixel in 0..<pixels {
       let x = Lanes(repeating: (bases[pixel] + offset).loadUnaligned(as: Int32.self))
       for panel in 0..<panels {
@@ -186,41 +162,113 @@ private struct Tile<let panels: Int, let pixels: Int> {
       }
     }
   }
+}
 
-  @inline(__always)
-  private func store(
-    _ group: PanelGroup<panels>, _ accumulators: Accumulators, _ output: inout UnsafeMutableRawPointer, valid: Int
-  ) {
-    // From four bytes of each panel a quarter to sixteen of each panel.
-    let byPanel = Lanes(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15)
-    var doubled = accumulators
+// MARK: - From tiles to the output
+
+/// A number of panels that are computed together, as a type.
+private struct Panels<let count: Int> {}
+
+/// All pixels of one group of panels: by wide tiles, and what is left by a narrow tile or alone.
+@inline(__always)
+private func convolve<let panels: Int>(
+  _: Panels<panels>, _ arguments: ConvolutionArguments, _ channel: Int, _ blocks: Int, _ first: Int, _ count: Int,
+  wide: Int, _ wideTile: TileFunction, narrow: Int, _ narrowTile: TileFunction, _ pixel: TileFunction
+) {
+  // One allocation for the pixel bases, the sums and the constants.
+  withUnsafeTemporaryAllocation(byteCount: 128 &+ (24 + 16) &* 64, alignment: 64) { memory in
+    guard let memory = memory.baseAddress else { return }
+    let bases = memory.assumingMemoryBound(to: UnsafeRawPointer.self)
+    let sums = (memory + 128).assumingMemoryBound(to: Lanes.self)
+    let requantizations = (memory + (128 + 24 * 64)).assumingMemoryBound(to: Requantization.self)
     for panel in 0..<panels {
-      let requantization = Requantization(group.arguments, channel: group.channel &+ 16 &* panel)
-      for pixel in 0..<pixels {
-        doubled[pixel][panel] = requantization.doubled(accumulators[pixel][panel], saturating: group.saturating)
-      }
+      requantizations[panel] = Requantization(
+        multiplier: load(UnsafeRawPointer(arguments.multiplier + (channel &+ 16 &* panel))),
+        shift: load(UnsafeRawPointer(arguments.shift + (channel &+ 16 &* panel))))
     }
-    for pixel in 0..<pixels where pixel < valid {
-      let v0 = doubled[pixel][0]
-      let v1 = panels > 1 ? doubled[pixel][min(1, panels - 1)] : v0
-      let v2 = panels > 2 ? doubled[pixel][min(2, panels - 1)] : v0
-      let v3 = panels > 3 ? doubled[pixel][min(3, panels - 1)] : v1
-      store_bytes_x16(output, group.mask, permute_x16(group.bytes(v0, v1, v2, v3), byPanel))
-      output += group.arguments.outputPixelStride
+    let saturating = needsSaturation(arguments, channel: channel, channels: 16 &* panels)
+    let outputBytes = OutputBytes(arguments)
+    let mask = byteMask(min(arguments.storedChannels &- channel, 16 &* panels))
+    // From four bytes of each panel in a quarter to the sixteen of each panel.
+    let byPanel = Lanes(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15)
+
+    let tile = TileOperands(
+      bases: bases, stepOffsets: arguments.stepOffsets, weights: arguments.weights + channel &* 4 &* blocks,
+      blocks: blocks, bias: arguments.bias + channel)
+    var cursor = PixelCursor(arguments, first: first)
+    var output = UnsafeMutableRawPointer(arguments.output + (first &* arguments.outputPixelStride &+ channel))
+    var left = count
+    while left > 0 {
+      let valid: Int
+      if left > narrow {
+        valid = min(left, wide)
+        cursor.fill(bases, wide, valid: valid)
+        wideTile(tile, sums)
+      } else if left > 1 {
+        valid = left
+        cursor.fill(bases, narrow, valid: valid)
+        narrowTile(tile, sums)
+      } else {
+        valid = 1
+        cursor.fill(bases, 1, valid: 1)
+        pixel(tile, sums)
+      }
+      left &-= valid
+      var pixelSums = UnsafePointer(sums)
+      for _ in 0..<valid {
+        let v0 = requantizations[0].doubled(pixelSums[0], saturating: saturating)
+        let v1 = panels > 1 ? requantizations[1].doubled(pixelSums[1], saturating: saturating) : v0
+        let v2 = panels > 2 ? requantizations[2].doubled(pixelSums[2], saturating: saturating) : v0
+        let v3 = panels > 3 ? requantizations[3].doubled(pixelSums[3], saturating: saturating) : v1
+        store_bytes_x16(output, mask, permute_x16(outputBytes(v0, v1, v2, v3), byPanel))
+        pixelSums += panels
+        output += arguments.outputPixelStride
+      }
     }
   }
 }
 
-private typealias Lanes = SIMD16<Int32>
+/// Walks the bases of consecutive output pixels.
+private struct PixelCursor {
+  private var base: UnsafeRawPointer
+  private var column: Int
+  private let outputWidth: Int
+  private let pixelStride: Int
+  /// From the last pixel of a row to the first of the next.
+  private let wrapStride: Int
 
-@inline(__always)
-private func load(_ pointer: UnsafeRawPointer) -> Lanes { pointer.loadUnaligned(as: Lanes.self) }
+  @inline(__always)
+  init(_ arguments: ConvolutionArguments, first: Int) {
+    let row = first / arguments.outputWidth
+    column = first &- row &* arguments.outputWidth
+    outputWidth = arguments.outputWidth
+    pixelStride = arguments.inputPixelStride
+    wrapStride = arguments.inputRowStride &- (arguments.outputWidth &- 1) &* arguments.inputPixelStride
+    base = UnsafeRawPointer(arguments.input) + (row &* arguments.inputRowStride &+ column &* pixelStride)
+  }
+
+  /// The bases of the next `valid` pixels of a tile; the last is repeated, so that a tile at the end reads what
+  /// exists.
+  @inline(__always)
+  mutating func fill(_ bases: UnsafeMutablePointer<UnsafeRawPointer>, _ pixels: Int, valid: Int) {
+    for pixel in 0..<valid {
+      bases[pixel] = base
+      column &+= 1
+      let wraps = column == outputWidth
+      column = wraps ? 0 : column
+      base += wraps ? wrapStride : pixelStride
+    }
+    for pixel in valid..<pixels { bases[pixel] = bases[valid &- 1] }
+  }
+}
+
+// MARK: - Epilogue
 
 /// Requantization of 16 accumulators, exact for every shift.
 private struct Requantization {
   private var multiplierEven: Lanes
   private var multiplierOdd: Lanes
-  /// 64-bit counts, one less than the shifts: the last bit is shifted out after rounding, see `outputBytes`.
+  /// 64-bit counts, one less than the shifts: the last bit is shifted out after rounding, by `OutputBytes`.
   private var shiftEven: Lanes
   private var shiftOdd: Lanes
 
@@ -231,13 +279,6 @@ private struct Requantization {
     multiplierOdd = odd_to_even_x16(multiplier)
     shiftEven = odd_to_even_x16(interleave_even_x16(counts, counts))
     shiftOdd = odd_to_even_x16(counts)
-  }
-
-  @inline(__always)
-  init(_ arguments: ConvolutionArguments, channel: Int) {
-    self.init(
-      multiplier: load(UnsafeRawPointer(arguments.multiplier + channel)),
-      shift: load(UnsafeRawPointer(arguments.shift + channel)))
   }
 
   /// `floor(accumulator * multiplier / 2^(shift-1))`, which 32 bits hold when every shift is at least 32;
@@ -293,42 +334,20 @@ private func needsSaturation(_ arguments: ConvolutionArguments, channel: Int, ch
 @inline(__always)
 private func byteMask(_ count: Int) -> UInt64 { count >= 64 ? ~0 : (1 &<< UInt64(count)) &- 1 }
 
-/// Walks the bases of consecutive output pixels.
-private struct PixelCursor {
-  private var base: UnsafeRawPointer
-  private var column: Int
-  private let outputWidth: Int
-  private let pixelStride: Int
-  /// From the last pixel of a row to the first of the next.
-  private let wrapStride: Int
+@inline(__always)
+private func load(_ pointer: UnsafeRawPointer) -> Lanes { pointer.loadUnaligned(as: Lanes.self) }
 
-  @inline(__always)
-  init(_ arguments: ConvolutionArguments, first: Int) {
-    let row = first / arguments.outputWidth
-    column = first &- row &* arguments.outputWidth
-    outputWidth = arguments.outputWidth
-    pixelStride = arguments.inputPixelStride
-    wrapStride = arguments.inputRowStride &- (arguments.outputWidth &- 1) &* arguments.inputPixelStride
-    base = UnsafeRawPointer(arguments.input) + (row &* arguments.inputRowStride &+ column &* pixelStride)
-  }
+// MARK: - Ceiling
 
-  /// The bases of the next `valid` pixels; the last is repeated, so that a tile at the end reads what exists.
-  @inline(__always)
-  mutating func next<let pixels: Int>(valid: Int) -> InlineArray<pixels, UnsafeRawPointer> {
-    var bases = InlineArray<pixels, UnsafeRawPointer>(repeating: base)
-    for pixel in 0..<pixels {
-      bases[pixel] = base
-      if pixel &+ 1 < valid { advance() }
-    }
-    advance()
-    return bases
+/// Executes `20 * iterations` independent dot-product instructions on registers, 128 operations each (a
+/// multiplication and an addition for each of 64 bytes): the ceiling that benchmarks compare kernels with.
+package func peakDotProductsAVX512VNNI(iterations: Int) -> Int32 {
+  let x = Lanes(repeating: Int32(truncatingIfNeeded: iterations))
+  var accumulators = InlineArray<20, Lanes> { _ in .zero }
+  for _ in 0..<iterations {
+    for i in 0..<20 { accumulators[i] = dot4_x16(accumulators[i], x, x) }
   }
-
-  @inline(__always)
-  private mutating func advance() {
-    column &+= 1
-    let wraps = column == outputWidth
-    column = wraps ? 0 : column
-    base += wraps ? wrapStride : pixelStride
-  }
+  var sum = Lanes.zero
+  for i in 0..<20 { sum = sum &+ accumulators[i] }
+  return sum[0]
 }
