@@ -21,11 +21,11 @@ package func convolutionDense8AVX512VNNI(_ arguments: ConvolutionArguments, _ fi
         dense8Tile1x1)
     case 2:
       convolve(
-        Panels<2>(), arguments, channel, blocks, first, count, wide: 12, dense8Tile2x12, narrow: 4, dense8Tile2x4,
+        Panels<2>(), arguments, channel, blocks, first, count, wide: 8, dense8Tile2x8, narrow: 4, dense8Tile2x4,
         dense8Tile2x1)
     case 3:
       convolve(
-        Panels<3>(), arguments, channel, blocks, first, count, wide: 8, dense8Tile3x8, narrow: 3, dense8Tile3x3,
+        Panels<3>(), arguments, channel, blocks, first, count, wide: 8, dense8Tile3x8, narrow: 2, dense8Tile3x2,
         dense8Tile3x1)
     default:
       convolve(
@@ -48,15 +48,15 @@ package func convolutionDense4AVX512VNNI(_ arguments: ConvolutionArguments, _ fi
         dense4Tile1x1)
     case 2:
       convolve(
-        Panels<2>(), arguments, channel, blocks, first, count, wide: 12, dense4Tile2x12, narrow: 4, dense4Tile2x4,
+        Panels<2>(), arguments, channel, blocks, first, count, wide: 8, dense4Tile2x8, narrow: 4, dense4Tile2x4,
         dense4Tile2x1)
     case 3:
       convolve(
-        Panels<3>(), arguments, channel, blocks, first, count, wide: 8, dense4Tile3x8, narrow: 3, dense4Tile3x3,
+        Panels<3>(), arguments, channel, blocks, first, count, wide: 7, dense4Tile3x7, narrow: 2, dense4Tile3x2,
         dense4Tile3x1)
     default:
       convolve(
-        Panels<4>(), arguments, channel, blocks, first, count, wide: 6, dense4Tile4x6, narrow: 2, dense4Tile4x2,
+        Panels<4>(), arguments, channel, blocks, first, count, wide: 5, dense4Tile4x5, narrow: 2, dense4Tile4x2,
         dense4Tile4x1)
     }
     channel &+= 64
@@ -71,11 +71,11 @@ package func convolutionDense4AVX512VNNI(_ arguments: ConvolutionArguments, _ fi
 @inline(never) private func dense8Tile1x12(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<1, 12>().sum8(t, sums) }
 @inline(never) private func dense8Tile1x4(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<1, 4>().sum8(t, sums) }
 @inline(never) private func dense8Tile1x1(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<1, 1>().sum8(t, sums) }
-@inline(never) private func dense8Tile2x12(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<2, 12>().sum8(t, sums) }
+@inline(never) private func dense8Tile2x8(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<2, 8>().sum8(t, sums) }
 @inline(never) private func dense8Tile2x4(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<2, 4>().sum8(t, sums) }
 @inline(never) private func dense8Tile2x1(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<2, 1>().sum8(t, sums) }
 @inline(never) private func dense8Tile3x8(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<3, 8>().sum8(t, sums) }
-@inline(never) private func dense8Tile3x3(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<3, 3>().sum8(t, sums) }
+@inline(never) private func dense8Tile3x2(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<3, 2>().sum8(t, sums) }
 @inline(never) private func dense8Tile3x1(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<3, 1>().sum8(t, sums) }
 @inline(never) private func dense8Tile4x6(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<4, 6>().sum8(t, sums) }
 @inline(never) private func dense8Tile4x2(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<4, 2>().sum8(t, sums) }
@@ -84,13 +84,13 @@ package func convolutionDense4AVX512VNNI(_ arguments: ConvolutionArguments, _ fi
 @inline(never) private func dense4Tile1x12(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<1, 12>().sum4(t, sums) }
 @inline(never) private func dense4Tile1x4(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<1, 4>().sum4(t, sums) }
 @inline(never) private func dense4Tile1x1(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<1, 1>().sum4(t, sums) }
-@inline(never) private func dense4Tile2x12(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<2, 12>().sum4(t, sums) }
+@inline(never) private func dense4Tile2x8(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<2, 8>().sum4(t, sums) }
 @inline(never) private func dense4Tile2x4(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<2, 4>().sum4(t, sums) }
 @inline(never) private func dense4Tile2x1(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<2, 1>().sum4(t, sums) }
-@inline(never) private func dense4Tile3x8(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<3, 8>().sum4(t, sums) }
-@inline(never) private func dense4Tile3x3(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<3, 3>().sum4(t, sums) }
+@inline(never) private func dense4Tile3x7(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<3, 7>().sum4(t, sums) }
+@inline(never) private func dense4Tile3x2(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<3, 2>().sum4(t, sums) }
 @inline(never) private func dense4Tile3x1(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<3, 1>().sum4(t, sums) }
-@inline(never) private func dense4Tile4x6(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<4, 6>().sum4(t, sums) }
+@inline(never) private func dense4Tile4x5(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<4, 5>().sum4(t, sums) }
 @inline(never) private func dense4Tile4x2(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<4, 2>().sum4(t, sums) }
 @inline(never) private func dense4Tile4x1(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<4, 1>().sum4(t, sums) }
 
@@ -155,11 +155,19 @@ private struct Tile<let panels: Int, let pixels: Int> {
 
   @inline(__always)
   private func accumulate(_ bases: Bases, _ offset: Int, _ weights: Row, _ accumulators: inout Accumulators) {
-    for pixel in 0..<pixels {
-      let x = Lanes(repeating: (bases[pixel] + offset).loadUnaligned(as: Int32.self))
-      for panel in 0..<panels {
-        accumulators[pixel][panel] = dot4_x16(accumulators[pixel][panel], x, weights[panel])
+    // Runs of pixels with about four accumulators are kept in order, see `after_x16`.
+    let run = min(pixels, max(1, 4 / panels))
+    var offset = offset
+    for first in 0..<pixels / run {
+      for pixel in first &* run..<first &* run &+ run {
+        let x = Lanes(repeating: (bases[pixel] + offset).loadUnaligned(as: Int32.self))
+        for panel in 0..<panels {
+          accumulators[pixel][panel] = dot4_x16(accumulators[pixel][panel], x, weights[panel])
+        }
       }
+      let a = accumulators[first &* run], b = accumulators[first &* run &+ run / 2]
+      let c = accumulators[first &* run &+ max(0, run &- 2)], d = accumulators[first &* run &+ run &- 1]
+      offset = Int(after_x16(Int64(offset), a[0], b[panels / 4], c[panels / 2], d[panels &- 1]))
     }
   }
 }
@@ -175,28 +183,28 @@ private func convolve<let panels: Int>(
   _: Panels<panels>, _ arguments: ConvolutionArguments, _ channel: Int, _ blocks: Int, _ first: Int, _ count: Int,
   wide: Int, _ wideTile: TileFunction, narrow: Int, _ narrowTile: TileFunction, _ pixel: TileFunction
 ) {
-  // One allocation for the pixel bases, the sums and the constants.
-  withUnsafeTemporaryAllocation(byteCount: 128 &+ (24 + 16) &* 64, alignment: 64) { memory in
+  // One allocation for the pixel bases, the sums (24, and 3 that are read but not used) and the constants.
+  withUnsafeTemporaryAllocation(byteCount: 128 &+ (28 + 4 * 8) &* 64, alignment: 64) { memory in
     guard let memory = memory.baseAddress else { return }
     let bases = memory.assumingMemoryBound(to: UnsafeRawPointer.self)
     let sums = (memory + 128).assumingMemoryBound(to: Lanes.self)
-    let requantizations = (memory + (128 + 24 * 64)).assumingMemoryBound(to: Requantization.self)
-    for panel in 0..<panels {
-      requantizations[panel] = Requantization(
-        multiplier: load(UnsafeRawPointer(arguments.multiplier + (channel &+ 16 &* panel))),
-        shift: load(UnsafeRawPointer(arguments.shift + (channel &+ 16 &* panel))))
+    let requantizations = (memory + (128 + 28 * 64)).assumingMemoryBound(to: Requantization.self)
+    // The constants of vector v of a tile are at v % panels, and so are the three that follow.
+    for i in 0..<8 {
+      let panel = channel &+ 16 &* (i % panels)
+      requantizations[i] = Requantization(
+        multiplier: load(UnsafeRawPointer(arguments.multiplier + panel)),
+        shift: load(UnsafeRawPointer(arguments.shift + panel)))
     }
-    let saturating = needsSaturation(arguments, channel: channel, channels: 16 &* panels)
-    let outputBytes = OutputBytes(arguments)
-    let mask = byteMask(min(arguments.storedChannels &- channel, 16 &* panels))
-    // From four bytes of each panel in a quarter to the sixteen of each panel.
-    let byPanel = Lanes(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15)
+    let channels = min(arguments.storedChannels &- channel, 16 &* panels)
+    let isContiguous = channels == 16 &* panels && channels == arguments.outputPixelStride
+    let output = TileOutput(arguments, saturating: needsSaturation(arguments, channel: channel, channels: channels))
 
     let tile = TileOperands(
       bases: bases, stepOffsets: arguments.stepOffsets, weights: arguments.weights + channel &* 4 &* blocks,
       blocks: blocks, bias: arguments.bias + channel)
     var cursor = PixelCursor(arguments, first: first)
-    var output = UnsafeMutableRawPointer(arguments.output + (first &* arguments.outputPixelStride &+ channel))
+    var destination = UnsafeMutableRawPointer(arguments.output + (first &* arguments.outputPixelStride &+ channel))
     var left = count
     while left > 0 {
       let valid: Int
@@ -214,16 +222,20 @@ private func convolve<let panels: Int>(
         pixel(tile, sums)
       }
       left &-= valid
-      var pixelSums = UnsafePointer(sums)
-      for _ in 0..<valid {
-        let v0 = requantizations[0].doubled(pixelSums[0], saturating: saturating)
-        let v1 = panels > 1 ? requantizations[1].doubled(pixelSums[1], saturating: saturating) : v0
-        let v2 = panels > 2 ? requantizations[2].doubled(pixelSums[2], saturating: saturating) : v0
-        let v3 = panels > 3 ? requantizations[3].doubled(pixelSums[3], saturating: saturating) : v1
-        store_bytes_x16(output, mask, permute_x16(outputBytes(v0, v1, v2, v3), byPanel))
-        pixelSums += panels
-        output += arguments.outputPixelStride
+      if isContiguous {
+        // Four vectors are 64 bytes of the output, whatever pixels they belong to.
+        let vectors = valid &* panels
+        for v in stride(from: 0, to: vectors, by: 4) {
+          let bytes = output.bytes(sums + v, requantizations + v % panels, vectors: 4)
+          store_bytes_x16(destination + 16 &* v, byteMask(16 &* (vectors &- v)), bytes)
+        }
+      } else {
+        for pixel in 0..<valid {
+          let bytes = output.bytes(sums + pixel &* panels, requantizations, vectors: panels)
+          store_bytes_x16(destination + pixel &* arguments.outputPixelStride, byteMask(channels), bytes)
+        }
       }
+      destination += valid &* arguments.outputPixelStride
     }
   }
 }
@@ -268,7 +280,7 @@ private struct PixelCursor {
 private struct Requantization {
   private var multiplierEven: Lanes
   private var multiplierOdd: Lanes
-  /// 64-bit counts, one less than the shifts: the last bit is shifted out after rounding, by `OutputBytes`.
+  /// 64-bit counts, one less than the shifts: the last bit is shifted out after rounding, by `TileOutput`.
   private var shiftEven: Lanes
   private var shiftOdd: Lanes
 
@@ -295,25 +307,39 @@ private struct Requantization {
   }
 }
 
-/// The last step, from doubled results to stored bytes.
+/// The last step, from sums to bytes.
 ///
 /// `(v + 1) >> 1` rounds a doubled result half-up and `(v + 1 + 2 z) >> 1` adds the zero point too. 16 bits with
 /// saturation are enough, since whatever saturates lies beyond 0...255 on the same side.
-private struct OutputBytes {
+private struct TileOutput {
+  private let saturating: Bool
   private let offset: Lanes
   private let minimum: Lanes
   private let maximum: Lanes
 
   @inline(__always)
-  init(_ arguments: ConvolutionArguments) {
+  init(_ arguments: ConvolutionArguments, saturating: Bool) {
+    self.saturating = saturating
     offset = Lanes(repeating: (1 &+ 2 &* arguments.outputZeroPoint) &* 0x0001_0001)
     minimum = Lanes(repeating: arguments.clampMinimum &* 0x0101_0101)
     maximum = Lanes(repeating: arguments.clampMaximum &* 0x0101_0101)
   }
 
-  /// In each quarter of the result, four bytes of every argument.
+  /// The bytes of one to four vectors of 16 sums, in order; what follows them is arbitrary.
   @inline(__always)
-  func callAsFunction(_ v0: Lanes, _ v1: Lanes, _ v2: Lanes, _ v3: Lanes) -> Lanes {
+  func bytes(_ sums: UnsafePointer<Lanes>, _ requantizations: UnsafePointer<Requantization>, vectors: Int) -> Lanes {
+    let v0 = requantizations[0].doubled(sums[0], saturating: saturating)
+    let v1 = vectors > 1 ? requantizations[1].doubled(sums[1], saturating: saturating) : v0
+    let v2 = vectors > 2 ? requantizations[2].doubled(sums[2], saturating: saturating) : v0
+    let v3 = vectors > 3 ? requantizations[3].doubled(sums[3], saturating: saturating) : v1
+    // From four bytes of each vector in a quarter to sixteen of each vector.
+    let byVector = Lanes(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15)
+    return permute_x16(packed(v0, v1, v2, v3), byVector)
+  }
+
+  /// In each quarter of the result, four bytes of every doubled result.
+  @inline(__always)
+  func packed(_ v0: Lanes, _ v1: Lanes, _ v2: Lanes, _ v3: Lanes) -> Lanes {
     let words01 = halve_words_x16(add_words_x16(pack_words_x16(v0, v1), offset))
     let words23 = halve_words_x16(add_words_x16(pack_words_x16(v2, v3), offset))
     return minimum_bytes_x16(maximum_bytes_x16(pack_bytes_x16(words01, words23), minimum), maximum)

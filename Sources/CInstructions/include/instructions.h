@@ -19,6 +19,13 @@ QCC_INSTRUCTION int32x16 dot4_x16(int32x16 c, int32x16 a, int32x16 b) {
   return (int32x16)_mm512_dpbusd_epi32((__m512i)c, (__m512i)a, (__m512i)b);
 }
 
+/// `offset`, but to the compiler a result of the four vectors: what is loaded with it stays behind their
+/// computation. Without it the compiler moves all loads of a loop to its start and runs out of registers.
+QCC_INSTRUCTION int64_t after_x16(int64_t offset, int32x16 a, int32x16 b, int32x16 c, int32x16 d) {
+  __asm__("" : "+r"(offset) : "v"(a), "v"(b), "v"(c), "v"(d));
+  return offset;
+}
+
 /// The 64-bit products of the even lanes.
 QCC_INSTRUCTION int32x16 multiply_even_x16(int32x16 a, int32x16 b) {
   return (int32x16)_mm512_mul_epi32((__m512i)a, (__m512i)b);
