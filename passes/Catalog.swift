@@ -5,7 +5,7 @@ package let allPasses: [Pass] = [
   // Float: from what the exporter wrote to few kinds of operations.
   foldConstants, canonicalize, generalizeBatch, foldBatchNorm, expandBatchNorm, fuseActivations, eliminateDeadCode,
   // Quantization: from float to one form per quantizer.
-  insertQuantizers, assign,
+  insertQuantizers, assign, calibrate, correctBias,
   // Integers: from quantizers to a program.
-  lowerInteger,
+  lowerInteger, chooseLayouts, packWeights, planMemory,
 ]

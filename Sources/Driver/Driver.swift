@@ -47,7 +47,7 @@ struct RootCommand: ParsableCommand {
       """,
     version: Driver.version,
     subcommands: [
-      InspectCommand.self,
+      InspectCommand.self, OptCommand.self,
       PassesCommand.self, TargetsCommand.self, OpsCommand.self
     ])
 }

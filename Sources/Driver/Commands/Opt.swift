@@ -1,0 +1,49 @@
+import ArgumentParser
+import IR
+import PassKit
+import Passes
+import Support
+
+struct OptCommand: ParsableCommand {
+  static let configuration = CommandConfiguration(
+    commandName: "opt", abstract: "Run passes on a graph: any stage in, any stage out.",
+    discussion: """
+      Example: qcc opt --pass-pipeline='fold-constants,canonicalize,fold-batch-norm' model.onnx -o model.qir
+               qcc opt --pass-pipeline=canonicalize model.onnx -o - | qcc opt --pass-pipeline=fold-batch-norm - -o -
+      A .qir file keeps large weights in a .safetensors file beside it; on standard output they travel in the text.
+      """)
+  @Argument(help: "An .onnx or .qir file, or - for standard input.") var input: String?
+  @Option(name: .customLong("pass-pipeline"), help: ArgumentHelp("Passes, separated by commas; options in braces.", valueName: "passes"))
+  var pipeline: String?
+  @Option(name: .customLong("run-reproducer"), help: ArgumentHelp("Repeat the failure recorded in a reproducer.", valueName: "file"))
+  var reproducer: String?
+  @Option(name: .shortAndLong, help: ArgumentHelp("Where the graph goes; - is standard output.", valueName: "file"))
+  var output = "-"
+  @Flag(name: .customLong("elide-weights"), help: "Print the text without weights; it cannot be read back.") var elidesWeights = false
+  @OptionGroup var data: DataFlags
+  @OptionGroup var passes: PassFlags
+  @OptionGroup var general: GeneralFlags
+
+  func validate() throws {
+    if (input == nil) == (reproducer == nil) { throw ValidationError("give one input, or --run-reproducer") }
+    if reproducer != nil && pipeline != nil { throw ValidationError("a reproducer brings its own pipeline") }
+  }
+
+  func run() throws {
+    general.apply()
+    let path = input ?? reproducer ?? "-"
+    var graph = try LoadedModel(path: path, check: general.onnxCheck).graph(for: "opt", at: path)
+    var seed = data.seed
+    if reproducer != nil { seed = graph.metadata("reproduce-seed").flatMap { UInt64($0) } ?? seed }
+    let text = reproducer == nil ? pipeline : graph.metadata("reproduce-pipeline")
+    if let text {
+      let pipeline = try Pipeline(text: text, passes: allPasses)
+      var context = PassContext(threads: general.threadCount, seed: seed, progress: Console.progress)
+      context.calibration = try data.calibration(for: graph)
+      let records = try passes.manager.run(pipeline, on: &graph, &context)
+      context.diagnostics.forEach(Console.report)
+      passes.report(records)
+    }
+    if elidesWeights { print(graph.text(.elided), terminator: "") } else { try graph.save(output) }
+  }
+}

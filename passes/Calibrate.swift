@@ -1,0 +1,142 @@
+import Dispatch
+import IR
+import Numerics
+import PassKit
+import Support
+
+package struct CalibrateOptions: PassOptions {
+  package static let table: [Attribute<Self>] = [
+    Attribute("activations", \.activations, help: "range method: min-max, percentile, entropy or mse"),
+    Attribute("weights", \.weights, help: "range method of weights: mse, min-max, or auto (min-max at 8 bits, else mse)"),
+    Attribute("percentile", \.percentile, help: "share of values inside, in percent, for the percentile method"),
+    Attribute("spread", \.spread, help: "without data: deviations on either side of the mean"),
+    Attribute("input-range", \.inputRange, help: "without data: smallest and largest value of the network's input"),
+  ]
+  package var activations = "mse"
+  package var weights = "auto"
+  package var percentile: Float = 99.99
+  package var spread: Float = 6
+  package var inputRange: [Float] = [-1, 1]
+  package init() {}
+}
+
+/// Gives every quantizer its step and integer zero point, for each of its forms.
+///
+///     %xq = quantize(%x) {forms = [8:tensor:asymmetric*]}
+///   ->
+///     %xq = quantize(%x, %scale, %zero-point) {forms = [8:tensor:asymmetric*]}
+///
+/// Activations: from histograms of the float network over the calibration samples (one pass, constant memory), or,
+/// without data, from batch normalization statistics propagated through the network. Weights: from their values.
+/// Quantized values also get the mean and deviation of their channels, which correct-bias uses.
+package let calibrate = Pass(
+  "calibrate", "choose the step and zero point of every quantizer", accepts: .elastic ... .assigned,
+  options: CalibrateOptions.self
+) { rewriter, context, options in
+  guard let method = RangeMethod(rawValue: options.activations) else {
+    throw CompilerError("calibrate: activations must be \(RangeMethod.expectation), not '\(options.activations)'", status: .usage)
+  }
+  guard options.weights == "auto" || options.weights == "mse" || options.weights == "min-max" else {
+    throw CompilerError("calibrate: weights must be auto, mse or min-max, not '\(options.weights)'", status: .usage)
+  }
+  guard options.percentile > 50, options.percentile <= 100, options.spread > 0, options.inputRange.count == 2,
+    options.inputRange[0] < options.inputRange[1]
+  else { throw CompilerError("calibrate: percentile must be in (50, 100], spread positive, input-range [low, high]", status: .usage) }
+
+  var sites: [(id: OpID, quantizer: Quantize)] = []
+  for id in rewriter.ops {
+    if case .quantize(let quantizer) = rewriter.graph[id].op { sites.append((id, quantizer)) }
+  }
+  let activations = sites.filter { $0.quantizer.role == .activation }
+  let ranges = try ActivationRanges(activations.map { rewriter.graph[$0.id].operands[0] }, rewriter.graph, method, options, &context)
+  let graph = rewriter.graph
+  // Sites are independent: each thread takes every n-th.
+  let results = parallelMap(sites, threads: context.threads) { id, quantizer -> [[AffineParameters]] in
+    let operand = graph[id].operands[0]
+    return quantizer.forms.all.map { form in
+      switch quantizer.role {
+      case .activation:
+        let range = ranges.range(operand, form)
+        return [AffineParameters(covering: range.lowerBound, range.upperBound, form: form, role: .activation)]
+      case .weight:
+        let chosen: RangeMethod =
+          options.weights == "auto" ? (form.width.storageBits == 8 ? .minMax : .mse) : options.weights == "mse" ? .mse : .minMax
+        let channels = graph[operand].type.shape.size(quantizer.axis) ?? 1
+        let floats = graph.constant(operand)?.floats ?? []
+        return floats.withUnsafeBufferPointer { weightParameters($0, channels: channels, form, chosen) }
+      }
+    }
+  }
+  for (site, parameters) in zip(sites, results) { try setParameters(parameters, of: site.id, site.quantizer, ranges, &rewriter) }
+}
+
+/// Replaces a quantizer by one with parameter operands.
+private func setParameters(
+  _ parameters: [[AffineParameters]], of id: OpID, _ quantizer: Quantize, _ ranges: ActivationRanges, _ rewriter: inout Rewriter
+) throws(VerificationError) {
+  let node = rewriter.graph[id]
+  var operands = [node.operands[0]]
+  for (form, values) in zip(quantizer.forms.all, parameters) {
+    let name = quantizer.forms.all.count == 1 ? quantizer.site : "\(quantizer.site).\(form.text)"
+    operands.append(rewriter.constant(Constant("\(name).scale", [values.count], values.map(\.scale))))
+    operands.append(rewriter.constant(Constant("\(name).zero-point", [values.count], values.map(\.zeroPoint))))
+  }
+  let value = try rewriter.replace(id, with: .quantize(quantizer), operands)[0]
+  if quantizer.role == .activation { rewriter.setStatistics(value, ranges.channels(node.operands[0])) }
+  rewriter.count("calibrated \(quantizer.role.rawValue)s")
+}
+
+/// Where the intervals of activations come from.
+private struct ActivationRanges: Sendable {
+  private enum Source: Sendable {
+    case observed([ValueID: SiteStatistics], RangeMethod, percentile: Double)
+    case analytic(AnalyticStatistics)
+  }
+  private let source: Source
+
+  init(_ values: [ValueID], _ graph: Graph, _ method: RangeMethod, _ options: CalibrateOptions, _ context: inout PassContext) throws {
+    guard let data = context.calibration, data.count > 0 else {
+      source = .analytic(
+        AnalyticStatistics(graph, inputRange: options.inputRange[0]...options.inputRange[1], spread: Double(options.spread)))
+      context.diagnostics.append(
+        Diagnostic(
+          .note, "no calibration data: activation ranges are data-free, from batch normalization statistics",
+          notes: ["--data gives samples; results are usually closer to the float network with them"]))
+      return
+    }
+    let statistics = try observe(values, in: graph, data, context)
+    for value in values {
+      if let bad = statistics[value]?.histogram.notFinite, bad > 0 {
+        context.warn("\(bad) values are NaN or infinite in float and were left out of calibration", at: "'\(graph[value].name)'")
+      }
+    }
+    source = .observed(statistics, method, percentile: Double(options.percentile))
+  }
+
+  func range(_ value: ValueID, _ form: QuantizationForm) -> ClosedRange<Float> {
+    switch source {
+    case .observed(let statistics, let method, let percentile):
+      statistics[value].map { method.range($0.histogram, form, percentile: percentile) } ?? 0...0
+    case .analytic(let analytic): analytic.ranges[value] ?? -1...1
+    }
+  }
+  func channels(_ value: ValueID) -> ChannelStatistics? {
+    switch source {
+    case .observed(let statistics, _, _): statistics[value]?.channels
+    case .analytic(let analytic): analytic.moments[value]?.statistics
+    }
+  }
+}
+
+/// `items` mapped by `transform` on up to `threads` threads, in order.
+func parallelMap<T: Sendable, R: Sendable>(_ items: [T], threads: Int, _ transform: @Sendable (T) -> R) -> [R] {
+  var results = [R?](repeating: nil, count: items.count)
+  results.withUnsafeMutableBufferPointer { buffer in
+    nonisolated(unsafe) let slots = buffer  // every index is written by one thread
+    let workers = min(max(threads, 1), max(items.count, 1))
+    DispatchQueue.concurrentPerform(iterations: workers) { worker in
+      for index in stride(from: worker, to: items.count, by: workers) { slots[index] = transform(items[index]) }
+    }
+  }
+  return results.compactMap { $0 }
+}

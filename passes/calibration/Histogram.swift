@@ -1,0 +1,85 @@
+/// Counts of one tensor's values over any number of samples, in constant memory: `2 * half` equal bins over
+/// [-limit, limit), where the limit is a power of two that doubles as needed by joining pairs of bins. Bins never depend
+/// on the order of the values, so histograms merge exactly and threads do not change results.
+struct Histogram: Sendable {
+  static let half = 4096
+  private(set) var counts: [UInt64]
+  private(set) var limit: Float
+  private(set) var minimum = Float.infinity
+  private(set) var maximum = -Float.infinity
+  private(set) var total: UInt64 = 0
+  /// Values that are NaN or infinite; counted, otherwise ignored.
+  private(set) var notFinite: UInt64 = 0
+
+  init() {
+    counts = [UInt64](repeating: 0, count: 2 * Histogram.half)
+    limit = 1.0 / 1024
+  }
+
+  var binWidth: Float { limit / Float(Histogram.half) }
+  /// The middle of a bin.
+  func center(_ bin: Int) -> Float { (Float(bin - Histogram.half) + 0.5) * binWidth }
+
+  mutating func add(_ values: UnsafeBufferPointer<Float>) {
+    var low = Float.infinity, high = -Float.infinity, sum: Float = 0
+    for value in values {
+      low = value < low ? value : low
+      high = value > high ? value : high
+      sum += value * 0  // NaN when any value is not finite
+    }
+    if sum != 0 || sum.isNaN { return addFinite(of: values) }
+    guard low <= high else { return }
+    minimum = min(minimum, low)
+    maximum = max(maximum, high)
+    reach(max(-low, high))
+    let scale = Float(Histogram.half) / limit, offset = Float(Histogram.half)
+    counts.withUnsafeMutableBufferPointer { counts in
+      // |value| < limit, so the index lies in 0 ..< 2 * half: adding half makes it positive and truncation floors it.
+      for value in values { counts[Int(value * scale + offset)] &+= 1 }
+    }
+    total += UInt64(values.count)
+  }
+
+  private mutating func addFinite(of values: UnsafeBufferPointer<Float>) {
+    let finite = values.filter(\.isFinite)
+    notFinite += UInt64(values.count - finite.count)
+    finite.withUnsafeBufferPointer { if !$0.isEmpty { add($0) } }
+  }
+
+  mutating func merge(_ other: Histogram) {
+    var other = other
+    reach(other.limit / 2)
+    other.reach(limit / 2)
+    for bin in counts.indices { counts[bin] += other.counts[bin] }
+    minimum = min(minimum, other.minimum)
+    maximum = max(maximum, other.maximum)
+    total += other.total
+    notFinite += other.notFinite
+  }
+
+  /// Doubles the limit until it exceeds `magnitude` by enough that rounding cannot reach past the last bin.
+  private mutating func reach(_ magnitude: Float) {
+    while magnitude * 1.0001 >= limit, limit < 0x1p120 {
+      let half = Histogram.half
+      var joined = [UInt64](repeating: 0, count: 2 * half)
+      for bin in 0..<2 * half { joined[half / 2 + bin / 2] += counts[bin] }
+      counts = joined
+      limit *= 2
+    }
+  }
+
+  /// The value below which the share `quantile` of all values lies.
+  func quantile(_ quantile: Double) -> Float {
+    var left = Double(total) * quantile
+    for (bin, count) in counts.enumerated() where count > 0 {
+      left -= Double(count)
+      if left <= 0 { return min(max(center(bin), minimum), maximum) }
+    }
+    return maximum
+  }
+
+  /// The middles and counts of the bins that hold values.
+  var occupied: [(center: Float, count: Double)] {
+    counts.enumerated().compactMap { $1 > 0 ? (center($0), Double($1)) : nil }
+  }
+}

@@ -1,0 +1,97 @@
+import Evaluator
+import IR
+import PassKit
+import Support
+import Synchronization
+
+/// What calibration knows about one activation: its histogram and the moments of every channel (axis 1).
+struct SiteStatistics: Sendable {
+  var histogram = Histogram()
+  /// Sums of x and x² per channel in units of 2^-40: integers, so that the order of additions cannot change them.
+  private var sums: [Int128] = []
+  private var squares: [Int128] = []
+  private var countPerChannel = 0
+
+  mutating func add(_ tensor: Tensor) {
+    tensor.withUnorderedFloats { histogram.add($0) }
+    guard tensor.shape.count >= 2 else { return }
+    if sums.isEmpty {
+      sums = Array(repeating: 0, count: tensor.shape[1])
+      squares = sums
+    }
+    var partials = [(Double, Double)](repeating: (0, 0), count: sums.count)
+    tensor.forEachChannelPiece { channel, base, count, stride in
+      var sum: Float = 0, square: Float = 0
+      for index in 0..<count {
+        let x = base[index * stride]
+        sum += x
+        square += x * x
+      }
+      partials[channel].0 += Double(sum)
+      partials[channel].1 += Double(square)
+    }
+    for channel in sums.indices {
+      sums[channel] += fixed(partials[channel].0)
+      squares[channel] += fixed(partials[channel].1)
+    }
+    countPerChannel += tensor.count / max(tensor.shape[1], 1)
+  }
+  private func fixed(_ x: Double) -> Int128 { x.isFinite ? Int128(min(max(x, -1e24), 1e24) * 0x1p40) : 0 }
+
+  /// Mean and deviation of every channel; nil without channels.
+  var channels: ChannelStatistics? {
+    guard countPerChannel > 0 else { return nil }
+    let count = Double(countPerChannel)
+    let means = sums.map { Double($0) * 0x1p-40 / count }
+    let deviations = zip(squares, means).map { max(Double($0) * 0x1p-40 / count - $1 * $1, 0).squareRoot() }
+    return ChannelStatistics(means: means.map { Float($0) }, deviations: deviations.map { Float($0) })
+  }
+}
+
+/// A site's statistics behind a lock: threads seldom meet at one site.
+private final class SharedStatistics: Sendable {
+  let state = Mutex(SiteStatistics())
+}
+
+/// Runs the float network on all samples and gathers statistics of the `observed` values. Memory does not grow with the
+/// number of samples, and the result does not depend on the number of threads.
+func observe(
+  _ observed: [ValueID], in graph: Graph, _ data: any CalibrationData, _ context: PassContext
+) throws -> [ValueID: SiteStatistics] {
+  guard graph.inputs.count == 1, let input = graph.inputs.first, graph[input].type.element == .f32 else {
+    throw CompilerError("calibration needs a network with one f32 input; this one has \(graph.inputs.count)")
+  }
+  let sampleShape = Array(graph[input].type.shape.extents.dropFirst()).compactMap(\.value)
+  let expected = sampleShape.reduce(1, *)
+  var shared: [SharedStatistics?] = Array(repeating: nil, count: graph.values.count)
+  for value in observed { shared[value.index] = SharedStatistics() }
+  let statistics = shared
+  let evaluator = try Evaluator(graph, mode: .float, threads: context.threads)
+  let done = Atomic(0)
+  let progress = context.progress, total = data.count
+  _ = try evaluator.run(
+    sampleCount: total,
+    inputs: { range throws(CompilerError) in
+      var values: [Float] = []
+      values.reserveCapacity(range.count * expected)
+      for index in range {
+        let sample: [Float]
+        do { sample = try data.sample(index) } catch let error as CompilerError { throw error } catch {
+          throw CompilerError("calibration sample \(index): \(error)", status: .malformedInput)
+        }
+        guard sample.count == expected else {
+          throw CompilerError("calibration sample \(index) has \(sample.count) values, the input takes \(sampleShape)")
+        }
+        values += sample
+      }
+      progress("calibrating", done.wrappingAdd(range.count, ordering: .relaxed).newValue, total)
+      return [Tensor([range.count] + sampleShape, values)]
+    },
+    concurrently: { observation in
+      guard let site = statistics[observation.value.index] else { return }
+      site.state.withLock { $0.add(observation.tensor) }
+    })
+  return Dictionary(uniqueKeysWithValues: observed.compactMap { value in
+    statistics[value.index].map { (value, $0.state.withLock { $0 }) }
+  })
+}
