@@ -1,4 +1,6 @@
 import Foundation
+import COnnxProto
+import CProtobufC
 import IR
 import Support
 
@@ -55,3 +57,6 @@ func importError(_ bytes: [UInt8], directory: String? = nil) -> CompilerError? {
     return error
   }
 }
+
+/// The descriptor of a model.
+func onnxModel() -> UnsafePointer<ProtobufCMessageDescriptor> { onnx_model_descriptor() }
