@@ -102,7 +102,8 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(name: "ProgramTests", dependencies: ["Program", "CXXHash"], swiftSettings: strict),
     .testTarget(
-      name: "ImporterTests", dependencies: ["Importer", "IR", "Support", "COnnxProto", "CProtobufC"], swiftSettings: strict),
+      name: "ImporterTests",
+      dependencies: ["Importer", "Evaluator", "IR", "Support", "COnnxProto", "CProtobufC"], swiftSettings: strict),
     .testTarget(
       name: "KernelsTests", dependencies: ["Runtime", "KernelInterface", "Numerics"], swiftSettings: strict),
     .testTarget(name: "IRTests", dependencies: ["IR", "Support", "Numerics"], swiftSettings: strict),

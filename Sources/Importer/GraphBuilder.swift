@@ -8,7 +8,7 @@ final class GraphBuilder {
   private var call: OnnxCall?
 
   /// Larger tensors have no place in memory; the bound also keeps size arithmetic from overflowing.
-  private static let maximumElementCount = 1 << 40
+  private static let maximumElementCount = 1 << 31
   private static let maximumRank = 16
 
   init(graph: Graph, generalizesBatch: Bool) {
