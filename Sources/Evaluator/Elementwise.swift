@@ -7,7 +7,7 @@ extension EvaluationContext {
     guard operands[0].element == .f32 else { return integerUnary(op, operands[0]) }
     let y = overwrite(&operands), x = operands[0], alpha = op.alpha, beta = op.beta
     switch op.function {
-    case .relu: map(x, y) { $0 > 0 ? $0 : ($0 <= 0 ? 0 : $0) }
+    case .relu: map(x, y) { $0 < 0 ? 0 : $0 }
     case .clip:
       map(x, y) {
         let raised = $0 < alpha ? alpha : $0

@@ -7,26 +7,33 @@ extension EvaluationContext {
     let mean = operands[3].pointer(Float.self), variance = operands[4].pointer(Float.self)
     let factors = (0..<channels).map { scale[$0] / (variance[$0] + op.epsilon).squareRoot() }
     let offsets = (0..<channels).map { bias[$0] - mean[$0] * factors[$0] }
-    let source = x.pointer(Float.self), target = y.pointer(Float.self)
     let area = x.shape[2...].reduce(1, *)
-    factors.withUnsafeBufferPointer { factors in
-      offsets.withUnsafeBufferPointer { offsets in
-        switch x.order {
-        case .channelsLast:
-          for pixel in 0..<x.shape[0] * area {
-            let from = source + pixel * channels, to = target + pixel * channels
-            for c in 0..<channels { to[c] = from[c] * factors[c] + offsets[c] }
-          }
-        case .rowMajor:
-          for plane in 0..<x.shape[0] * channels {
-            let from = source + plane * area, to = target + plane * area
-            let factor = factors[plane % channels], offset = offsets[plane % channels]
-            for i in 0..<area { to[i] = from[i] * factor + offset }
-          }
-        }
+    switch x.order {
+    case .channelsLast: scaleChannelsLast(x.pointer(), y.pointer(), pixels: x.shape[0] * area, factors, offsets)
+    case .rowMajor:
+      for plane in 0..<x.shape[0] * channels {
+        let from = x.pointer(Float.self) + plane * area, to = y.pointer(Float.self) + plane * area
+        let factor = factors[plane % channels], offset = offsets[plane % channels]
+        for i in 0..<area { to[i] = from[i] * factor + offset }
       }
     }
     return y
+  }
+
+  /// `to[p][c] = from[p][c] * factors[c] + offsets[c]`, by rows of several pixels: few channels would make short loops.
+  private func scaleChannelsLast(
+    _ from: UnsafePointer<Float>, _ to: UnsafeMutablePointer<Float>, pixels: Int, _ factors: [Float], _ offsets: [Float]
+  ) {
+    let repeats = min(max(256 / factors.count, 1), max(pixels, 1)), row = repeats * factors.count
+    let total = pixels * factors.count
+    Array(repeatElement(factors, count: repeats).joined()).withUnsafeBufferPointer { factors in
+      Array(repeatElement(offsets, count: repeats).joined()).withUnsafeBufferPointer { offsets in
+        for start in stride(from: 0, to: total, by: row) {
+          let source = from + start, target = to + start
+          for i in 0..<min(row, total &- start) { target[i] = source[i] * factors[i] + offsets[i] }
+        }
+      }
+    }
   }
 
   func layerNormalization(_ op: LayerNorm, _ operands: inout [Tensor]) -> Tensor {
