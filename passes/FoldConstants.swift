@@ -1,5 +1,7 @@
+import Evaluator
 import IR
 import PassKit
+import Support
 
 /// Replaces what is known at compile time: shape computations vanish, shape operands become attributes.
 ///
@@ -26,6 +28,8 @@ package let foldConstants = Pass(
       rewriter.count("shape computations folded")
     } else if try foldReshapedConstant(op, &rewriter) {
       rewriter.count("constants reshaped")
+    } else if try foldEvaluated(op, &rewriter) {
+      rewriter.count("operations over constants evaluated")
     } else if try resolveShapeOperands(op, &rewriter) {
       rewriter.count("shape operands to attributes")
     }
@@ -106,7 +110,7 @@ private func foldKnownResult(_ op: OpID, _ rewriter: inout Rewriter) throws(Veri
     constant = nil
   }
   guard let constant, rewriter.takeStep() else { return false }
-  replaceByConstant(op, constant, &rewriter)
+  replaceByConstants(op, [constant], &rewriter)
   return true
 }
 
@@ -115,7 +119,7 @@ private func foldReshapedConstant(_ op: OpID, _ rewriter: inout Rewriter) throws
   let node = rewriter.graph[op]
   guard isReshape(node.op), let source = rewriter.graph.constant(node.operands[0]), rewriter.takeStep() else { return false }
   let result = rewriter.graph[node.results[0]]
-  replaceByConstant(op, Constant(name: result.name, type: result.type, storage: source.storage), &rewriter)
+  replaceByConstants(op, [Constant(name: result.name, type: result.type, storage: source.storage)], &rewriter)
   return true
 }
 
@@ -130,12 +134,39 @@ private func isReshape(_ op: Op) -> Bool {
   }
 }
 
-/// Puts a constant in the place of the result of `op`, under its name.
-private func replaceByConstant(_ op: OpID, _ constant: Constant, _ rewriter: inout Rewriter) {
-  let name = constant.name
-  let value = rewriter.constant(constant)
-  rewriter.replaceResults(of: op, with: [value])
-  rewriter.rename(value, name)
+/// Evaluates an operation whose operands are all constants. Quantization stays: it says how a constant is stored.
+private func foldEvaluated(_ op: OpID, _ rewriter: inout Rewriter) throws(VerificationError) -> Bool {
+  let node = rewriter.graph[op], operands = node.operands.compactMap { rewriter.graph.constant($0) }
+  let results = node.results.map { rewriter.graph[$0] }
+  guard operands.count == node.operands.count, !operands.isEmpty, !isQuantization(node.op),
+    results.allSatisfy({ sizeInBytes($0.type.shape, $0.type.element) != nil }), rewriter.takeStep()
+  else { return false }
+  var alone = Graph(name: node.name)
+  let id = try alone.append(node.op, operands.map { alone.addConstant($0) }, name: node.name)
+  for result in alone[id].results { alone.addOutput(result) }
+  // What the evaluator cannot do stays in the graph, where a later pass or the verifier names it.
+  guard let tensors = try? Evaluator(alone, mode: .float, threads: 1).run([]), tensors.count == results.count else {
+    return false
+  }
+  let constants = zip(results, tensors).map { result, tensor in
+    Constant(name: result.name, type: result.type, storage: TensorStorage(copying: tensor.bytes))
+  }
+  replaceByConstants(op, constants, &rewriter)
+  return true
+}
+
+private func isQuantization(_ op: Op) -> Bool {
+  if case .quantize = op { return true }
+  if case .quantizeLinear = op { return true }
+  if case .dequantizeLinear = op { return true }
+  return false
+}
+
+/// Puts constants in the place of the results of `op`, under their names.
+private func replaceByConstants(_ op: OpID, _ constants: [Constant], _ rewriter: inout Rewriter) {
+  let values = constants.map { rewriter.constant($0) }
+  rewriter.replaceResults(of: op, with: values)
+  for (value, constant) in zip(values, constants) { rewriter.rename(value, constant.name) }
 }
 
 extension Constant {
