@@ -101,7 +101,6 @@ let package = Package(
       name: "PassesTests", dependencies: ["Passes", "PassKit", "IR", "Support", "Importer", "Evaluator", "Numerics"],
       swiftSettings: strict),
     .testTarget(
-    .testTarget(
       name: "EvaluatorTests", dependencies: ["Evaluator", "Importer", "IR", "Numerics", "Support"], swiftSettings: strict),
     .testTarget(name: "ProgramTests", dependencies: ["Program", "CXXHash"], swiftSettings: strict),
     .testTarget(
