@@ -29,13 +29,13 @@ bless: test-dependencies ## accept the present output of the passes as their gol
 	git diff --stat
 
 fuzz: test-dependencies ## fuzz every reader of untrusted files for a short while each
-	scripts/fuzz
+	SWIFT='$(SWIFT)' scripts/fuzz
 
 bench: build ## time the kernels against the peak of this processor
 	$(SWIFT) run --configuration release qcc-kernel-bench
 
 clean: ## remove everything that was built
-	rm -rf .build Fuzz/.build
+	rm -rf .build
 
 dependencies:
 	@scripts/install-dependencies

@@ -112,3 +112,11 @@ let package = Package(
   ],
   cxxLanguageStandard: .cxx17
 )
+
+// Linking needs libFuzzer's flags, so this target exists for `make fuzz` alone.
+if Context.environment["QCC_FUZZ"] != nil {
+  package.targets.append(
+    .executableTarget(
+      name: "qcc-fuzz", dependencies: ["Support", "IR", "Importer", "Program", "CXXHash"], path: "Fuzz",
+      exclude: ["corpus", "README.md"], swiftSettings: strict))
+}
