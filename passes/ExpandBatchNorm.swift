@@ -8,7 +8,8 @@ import PassKit
 ///
 /// A depthwise 1x1 convolution has the integer kernels, the fused activation and the per-channel weights that a product
 /// of tensors lacks. Runs after fold-batch-norm. For constant parameters; factors are computed in double precision and
-/// rounded once. The result keeps the normalization's statistics.
+/// rounded once. The result keeps the normalization's statistics. Not an optional rewrite: no later stage knows the
+/// operation.
 package let expandBatchNorm = Pass(
   "expand-batch-norm", "turn batch normalization that could not be folded into a depthwise convolution",
   accepts: .imported ... .canonical
@@ -16,7 +17,7 @@ package let expandBatchNorm = Pass(
   for op in rewriter.ops where rewriter.isAlive(op) {
     let node = rewriter.graph[op]
     guard case .batchNorm(let batchNorm) = node.op,
-      let affine = ChannelAffine(batchNorm, node.operands, in: rewriter.graph), rewriter.takeStep()
+      let affine = ChannelAffine(batchNorm, node.operands, in: rewriter.graph)
     else { continue }
     let rank = rewriter.graph.shape(node.results[0]).rank
     let statistics = ChannelStatistics(batchNorm, node.operands, in: rewriter.graph)

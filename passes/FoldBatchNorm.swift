@@ -1,5 +1,6 @@
 import IR
 import PassKit
+import Support
 
 /// Folds batch normalizations into the linear operations around them.
 ///
@@ -17,14 +18,18 @@ import PassKit
 package let foldBatchNorm = Pass(
   "fold-batch-norm", "fold batch normalization into the convolution or gemm before or behind it",
   accepts: .imported ... .canonical
-) { rewriter, context in
+) { rewriter, _ in
   for op in rewriter.ops where rewriter.isAlive(op) {
     let node = rewriter.graph[op]
     guard case .batchNorm(let batchNorm) = node.op else { continue }
-    guard let affine = ChannelAffine(batchNorm, node.operands, in: rewriter.graph) else {
-      rewriter.count("kept: parameters are not constant or not finite")
-      context.warn("the batch normalization's parameters are not constant or not finite; it stays", at: "node '\(node.name)'")
+    guard node.operands.dropFirst().allSatisfy({ rewriter.graph.constant($0) != nil }) else {
+      rewriter.count("kept: parameters are not constant")
       continue
+    }
+    guard let affine = ChannelAffine(batchNorm, node.operands, in: rewriter.graph) else {
+      throw CompilerError(
+        "the batch normalization has factors that are not finite; variance + epsilon must be positive and all parameters finite",
+        at: "node '\(node.name)'")
     }
     let producer = rewriter.graph.node(defining: node.operands[0])?.op.mnemonic ?? "input"
     let statistics = ChannelStatistics(batchNorm, node.operands, in: rewriter.graph)

@@ -22,6 +22,7 @@ struct CanonicalModelTests {
     let (graph, _) = try run(canonicalPasses, on: imported)
     #expect(census(graph) == operations)
     #expect(graph.stage == .canonical)
+    #expect(graph.verificationDiagnostics().isEmpty)
     #expect(graph.inputs.map { graph[$0].name } == imported.inputs.map { imported[$0].name })
     #expect(graph.outputs.map { graph[$0].name } == imported.outputs.map { imported[$0].name })
     #expect(graph.inputs.allSatisfy { graph[$0].type.shape[0] == .batch })

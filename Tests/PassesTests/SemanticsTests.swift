@@ -47,6 +47,7 @@ struct SemanticsTests {
       let (next, _) = try run([pass], on: graph)
       let error = try difference(graph, next, seed: seed)
       #expect(error < 1e-4, "\(pass.name) changes seed \(seed) by \(error)\n\(graph.text(.elided))\n\(next.text(.elided))")
+      #expect(next.verificationDiagnostics().isEmpty, "\(pass.name), seed \(seed): \(next.verificationDiagnostics())")
       graph = next
     }
     let kinds = Set(graph.order.map { graph[$0].op.mnemonic })

@@ -9,7 +9,8 @@ import PassKit
 ///     multiply(conv2d(%x, %w, %b), %f : [C, 1, 1])         ->  conv2d(%x, f·%w, f·%b)
 ///
 /// Weights and biases must be constant, and nothing else may read what a rule swallows. Results differ by the rounding
-/// of the weights; the sum of a bias moves into the accumulation.
+/// of the weights; the sum of a bias moves into the accumulation. The form of a gemm is not optional: later stages know
+/// the canonical one alone.
 let linearRules = [
   Simplification("matmul to gemm", matMulToGemm),
   Simplification("gemm in canonical form", normalizeGemm),
@@ -38,7 +39,7 @@ private func normalizeGemm(_ op: OpID, _ rewriter: inout Rewriter) throws(Verifi
     bias = old.map { $0 * gemm.beta }
   }
   let hasCanonicalBias = node.operands.count < 3 || rewriter.graph.shape(node.operands[2]) == [outputs]
-  guard !gemm.isCanonical || !hasCanonicalBias, rewriter.takeStep() else { return false }
+  guard !gemm.isCanonical || !hasCanonicalBias else { return false }
 
   var operands = [node.operands[0], node.operands[1]]
   if !gemm.transposeB || gemm.alpha != 1 {

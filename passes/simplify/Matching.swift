@@ -100,17 +100,17 @@ extension Activation {
 
 extension Rewriter {
   /// Lets `value`, which equals the result of `op`, take its place. An output keeps its name, so it stays where `value`
-  /// is an input, a constant or an output itself.
-  mutating func forward(_ op: OpID, to value: ValueID) -> Bool {
+  /// is an input, a constant or an output itself. An `isOptional` rewrite takes a step.
+  mutating func forward(_ op: OpID, to value: ValueID, isOptional: Bool = true) -> Bool {
     let result = graph[op].results[0]
     guard graph[op].results.count == 1, graph[result].type == graph[value].type else { return false }
     guard graph.isOutput(result) else {
-      guard takeStep() else { return false }
+      guard !isOptional || takeStep() else { return false }
       replaceUses(of: result, with: value)
       eraseWithDeadProducers(op)
       return true
     }
-    guard graph.definingOp(of: value) != nil, !graph.isOutput(value), takeStep() else { return false }
+    guard graph.definingOp(of: value) != nil, !graph.isOutput(value), !isOptional || takeStep() else { return false }
     let name = graph[result].name
     replaceUses(of: result, with: value)
     eraseWithDeadProducers(op)

@@ -5,6 +5,7 @@ import PassKit
 ///
 ///     %y = identity(%x)                                   ->  %x     also a cast, reshape, expand, slice or pad that
 ///                                                                    changes nothing, and a concat of one operand
+///     return identity(%x), an input or another output     ->  return reshape{its shape}(%x), which keeps the name
 ///     reshape{[N, 64]}(reshape{[N, 8, 8]}(%x))            ->  reshape{[N, 64]}(%x)
 ///     reshape{[N, 64]}(%x : [N, 16, 2, 2])                ->  flatten{axis = 1}(%x)
 ///     squeeze, unsqueeze, flatten{axis = 2}               ->  reshape
@@ -21,7 +22,14 @@ let reshapeRules = [
 private func removeIdentity(_ op: OpID, _ rewriter: inout Rewriter) throws(VerificationError) -> Bool {
   let node = rewriter.graph[op]
   guard let value = node.operands.first, node.results.count == 1, isIdentity(node, rewriter.graph) else { return false }
-  return rewriter.forward(op, to: value)
+  guard case .identity = node.op else { return rewriter.forward(op, to: value) }
+  if !rewriter.forward(op, to: value, isOptional: false) {
+    var copy = Reshape()
+    copy.shape = rewriter.graph.shape(value)
+    copy.allowZero = copy.shape.extents.contains(.known(0))
+    try rewriter.replace(op, with: .reshape(copy), [value])
+  }
+  return true
 }
 
 /// Whether the result equals the first operand; `forward` also compares their types.

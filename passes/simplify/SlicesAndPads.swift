@@ -5,6 +5,7 @@ import PassKit
 ///
 ///     slice{axes = [3]}(slice{axes = [2]}(%x))             ->  slice{axes = [2, 3]}(%x)
 ///     slice{axes = [-1], ends = [9223372036854775807]}(%x) ->  slice{axes = [3], ends = [32]}(%x)
+///     split{axis = 1, sizes = [2, 4]}(%x)                  ->  slice{ends = [2]}(%x), slice{starts = [2]}(%x)
 ///     max-pool{kernel = [1, 1], strides = [2, 2]}(%x)      ->  slice{axes = [2, 3], steps = [2, 2]}(%x)
 ///     slice{axes = [2, 3]}(pad{channels}(%x))              ->  pad{channels}(slice{axes = [2, 3]}(%x))
 ///     concat{axis = 1}(%zeros, %x, %zeros)                 ->  pad{channels}(%x)
@@ -16,6 +17,7 @@ import PassKit
 let sliceAndPadRules = [
   Simplification("slice in canonical form", normalizeSlice),
   Simplification("slices merged", mergeSlices),
+  Simplification("split to slices", splitToSlices),
   Simplification("pool without a window to slice", poolToSlice),
   Simplification("slice moved before pad", slicePastPad),
   Simplification("concat with a constant border to pad", concatToPad),
@@ -76,6 +78,25 @@ private func mergeSlices(_ op: OpID, _ rewriter: inout Rewriter) throws(Verifica
   }
   guard let canonical = slice(merged, of: rewriter.graph.shape(source)), rewriter.takeStep() else { return false }
   try rewriter.replace(op, with: .slice(canonical), [source])
+  return true
+}
+
+private func splitToSlices(_ op: OpID, _ rewriter: inout Rewriter) throws(VerificationError) -> Bool {
+  let node = rewriter.graph[op], shape = rewriter.graph.shape(node.operands[0])
+  guard case .split(let split) = node.op, let axis = resolvedAxis(split.axis, rank: shape.rank), split.sizes.count > 1,
+    rewriter.takeStep()
+  else { return false }
+  var start = 0, parts: [ValueID] = []
+  for (index, size) in split.sizes.enumerated() {
+    var part = Slice()
+    part.axes = [axis]
+    part.starts = [start]
+    part.ends = [start + size]
+    part.steps = [1]
+    parts += try rewriter.insert(.slice(part), [node.operands[0]], name: "\(node.name).\(index)", before: op)
+    start += size
+  }
+  rewriter.replaceResults(of: op, with: parts)
   return true
 }
 
