@@ -15,6 +15,7 @@ package enum KernelTable {
     #if arch(x86_64) && os(Linux)
       kernels.append(Kernel("dense8_avx512vnni", .dense8, needs: .avx512vnni, convolutionDense8AVX512VNNI))
       kernels.append(Kernel("dense4_avx512vnni", .dense4, needs: .avx512vnni, convolutionDense4AVX512VNNI))
+      kernels.append(Kernel("depthwise_avx512vnni", .depthwise, needs: .avx512vnni, convolutionDepthwiseAVX512VNNI))
     #endif
     for kind in KernelKind.allCases { kernels.append(portable(kind)) }
     return kernels
