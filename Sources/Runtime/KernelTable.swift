@@ -16,6 +16,9 @@ package enum KernelTable {
       kernels.append(Kernel("dense8_avx512vnni", .dense8, needs: .avx512vnni, convolutionDense8AVX512VNNI))
       kernels.append(Kernel("dense4_avx512vnni", .dense4, needs: .avx512vnni, convolutionDense4AVX512VNNI))
       kernels.append(Kernel("depthwise_avx512vnni", .depthwise, needs: .avx512vnni, convolutionDepthwiseAVX512VNNI))
+      kernels.append(Kernel("dense8_avx2", .dense8, needs: .avx2, convolutionDense8AVX2))
+      kernels.append(Kernel("dense4_avx2", .dense4, needs: .avx2, convolutionDense4AVX2))
+      kernels.append(Kernel("depthwise_avx2", .depthwise, needs: .avx2, convolutionDepthwiseAVX2))
     #endif
     for kind in KernelKind.allCases { kernels.append(portable(kind)) }
     return kernels
@@ -29,6 +32,11 @@ package enum KernelTable {
         Peak(
           "vpdpbusd_512", KernelKind.allCases, needs: .avx512vnni, operationsPerIteration: 20 * 128,
           peakDotProductsAVX512VNNI))
+      peaks.append(
+        Peak(
+          "vpmaddwd_256", [.dense8, .depthwise], needs: .avx2, operationsPerIteration: 10 * 32, peakDotWordsAVX2))
+      peaks.append(
+        Peak("vpmaddubsw_256", [.dense4], needs: .avx2, operationsPerIteration: 10 * 64, peakDotBytesAVX2))
     #endif
     return peaks
   }

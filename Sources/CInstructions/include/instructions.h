@@ -8,10 +8,127 @@ uint32_t qcc_cpu_features(void);
 // calls them; a module that is compiled without the feature does not see them, so it cannot call them with
 // another calling convention. Vectors are 32-bit lanes whatever their content; `_x16` has 512 bits, `_x8` 256.
 
-#if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__)
+#define QCC_INSTRUCTION static inline __attribute__((always_inline, unused))
+
+#if defined(__AVX2__)
 #include <immintrin.h>
 
-#define QCC_INSTRUCTION static inline __attribute__((always_inline, unused))
+typedef int32_t int32x4 __attribute__((ext_vector_type(4)));  // Swift: SIMD4<Int32>
+typedef int32_t int32x8 __attribute__((ext_vector_type(8)));  // Swift: SIMD8<Int32>
+
+/// `offset`, but to the compiler a result of the two vectors: what is loaded with it stays behind their
+/// computation. Without it the compiler moves all loads of a loop to its start and runs out of registers.
+QCC_INSTRUCTION int64_t after_x8(int64_t offset, int32x8 a, int32x8 b) {
+  __asm__("" : "+r"(offset) : "x"(a), "x"(b));
+  return offset;
+}
+
+/// The sum of the two products of signed 16-bit values in each 32-bit lane.
+QCC_INSTRUCTION int32x8 dot2_words_x8(int32x8 a, int32x8 b) {
+  return (int32x8)_mm256_madd_epi16((__m256i)a, (__m256i)b);
+}
+
+/// The sum of the two products of an unsigned byte of `a` and a signed one of `b` in each 16-bit lane, with
+/// saturation.
+QCC_INSTRUCTION int32x8 dot2_bytes_x8(int32x8 a, int32x8 b) {
+  return (int32x8)_mm256_maddubs_epi16((__m256i)a, (__m256i)b);
+}
+
+/// Wrapping and saturating addition of 16-bit lanes.
+QCC_INSTRUCTION int32x8 add_words_x8(int32x8 a, int32x8 b) {
+  return (int32x8)_mm256_add_epi16((__m256i)a, (__m256i)b);
+}
+QCC_INSTRUCTION int32x8 add_words_saturating_x8(int32x8 a, int32x8 b) {
+  return (int32x8)_mm256_adds_epi16((__m256i)a, (__m256i)b);
+}
+
+/// Shifts of 16-bit lanes: by 8 to the left, arithmetic by 8, logical by 8, logical by 4, arithmetic by 1.
+QCC_INSTRUCTION int32x8 shift_left_8_words_x8(int32x8 a) { return (int32x8)_mm256_slli_epi16((__m256i)a, 8); }
+QCC_INSTRUCTION int32x8 shift_right_8_words_x8(int32x8 a) { return (int32x8)_mm256_srai_epi16((__m256i)a, 8); }
+QCC_INSTRUCTION int32x8 upper_bytes_x8(int32x8 a) { return (int32x8)_mm256_srli_epi16((__m256i)a, 8); }
+QCC_INSTRUCTION int32x8 upper_nibbles_x8(int32x8 a) { return (int32x8)_mm256_srli_epi16((__m256i)a, 4); }
+QCC_INSTRUCTION int32x8 halve_words_x8(int32x8 a) { return (int32x8)_mm256_srai_epi16((__m256i)a, 1); }
+
+/// In each half, the bytes of `table` that the bytes of `indices` (0...15) name.
+QCC_INSTRUCTION int32x8 look_up_bytes_x8(int32x8 table, int32x8 indices) {
+  return (int32x8)_mm256_shuffle_epi8((__m256i)table, (__m256i)indices);
+}
+
+/// The 64-bit products of the even lanes.
+QCC_INSTRUCTION int32x8 multiply_even_x8(int32x8 a, int32x8 b) {
+  return (int32x8)_mm256_mul_epi32((__m256i)a, (__m256i)b);
+}
+
+/// The odd lanes moved to the even ones, zeros above.
+QCC_INSTRUCTION int32x8 odd_to_even_x8(int32x8 a) { return (int32x8)_mm256_srli_epi64((__m256i)a, 32); }
+
+/// The even lanes moved to the odd ones.
+QCC_INSTRUCTION int32x8 even_to_odd_x8(int32x8 a) { return (int32x8)_mm256_shuffle_epi32((__m256i)a, 0xA0); }
+
+/// The even lanes of `even` and the odd lanes of `odd`.
+QCC_INSTRUCTION int32x8 blend_odd_x8(int32x8 even, int32x8 odd) {
+  return (int32x8)_mm256_blend_epi32((__m256i)even, (__m256i)odd, 0xAA);
+}
+
+/// Logical shift of 64-bit lanes by 64-bit counts, 0 from a count of 64.
+QCC_INSTRUCTION int32x8 shift_right_64_x8(int32x8 a, int32x8 counts) {
+  return (int32x8)_mm256_srlv_epi64((__m256i)a, (__m256i)counts);
+}
+
+/// Addition and subtraction of 64-bit lanes.
+QCC_INSTRUCTION int32x8 add_64_x8(int32x8 a, int32x8 b) { return (int32x8)_mm256_add_epi64((__m256i)a, (__m256i)b); }
+QCC_INSTRUCTION int32x8 subtract_64_x8(int32x8 a, int32x8 b) {
+  return (int32x8)_mm256_sub_epi64((__m256i)a, (__m256i)b);
+}
+
+/// All ones in the 64-bit lanes where a > b.
+QCC_INSTRUCTION int32x8 is_greater_64_x8(int32x8 a, int32x8 b) {
+  return (int32x8)_mm256_cmpgt_epi64((__m256i)a, (__m256i)b);
+}
+
+/// `b` in the bytes whose mask is set, otherwise `a`.
+QCC_INSTRUCTION int32x8 select_x8(int32x8 a, int32x8 b, int32x8 mask) {
+  return (int32x8)_mm256_blendv_epi8((__m256i)a, (__m256i)b, (__m256i)mask);
+}
+
+/// `value` in every 64-bit lane.
+QCC_INSTRUCTION int32x8 repeat_64_x8(int64_t value) { return (int32x8)_mm256_set1_epi64x(value); }
+
+/// 32-bit lanes to 16 bits with saturation; in each half, four of `a` and then four of `b`.
+QCC_INSTRUCTION int32x8 pack_words_x8(int32x8 a, int32x8 b) {
+  return (int32x8)_mm256_packs_epi32((__m256i)a, (__m256i)b);
+}
+
+/// Signed 16-bit lanes to unsigned bytes with saturation; in each half, eight of `a` and then eight of `b`.
+QCC_INSTRUCTION int32x8 pack_bytes_x8(int32x8 a, int32x8 b) {
+  return (int32x8)_mm256_packus_epi16((__m256i)a, (__m256i)b);
+}
+
+QCC_INSTRUCTION int32x8 maximum_bytes_x8(int32x8 a, int32x8 b) {
+  return (int32x8)_mm256_max_epu8((__m256i)a, (__m256i)b);
+}
+QCC_INSTRUCTION int32x8 minimum_bytes_x8(int32x8 a, int32x8 b) {
+  return (int32x8)_mm256_min_epu8((__m256i)a, (__m256i)b);
+}
+
+/// Lane i of the result is lane `indices[i]` of `a`.
+QCC_INSTRUCTION int32x8 permute_x8(int32x8 a, int32x8 indices) {
+  return (int32x8)_mm256_permutevar8x32_epi32((__m256i)a, (__m256i)indices);
+}
+
+/// Interleaves the bytes of the lower or of the upper halves.
+QCC_INSTRUCTION int32x4 interleave_low_bytes_x4(int32x4 a, int32x4 b) {
+  return (int32x4)_mm_unpacklo_epi8((__m128i)a, (__m128i)b);
+}
+QCC_INSTRUCTION int32x4 interleave_high_bytes_x4(int32x4 a, int32x4 b) {
+  return (int32x4)_mm_unpackhi_epi8((__m128i)a, (__m128i)b);
+}
+
+/// Unsigned bytes to 16 bits.
+QCC_INSTRUCTION int32x8 widen_bytes_x8(int32x4 a) { return (int32x8)_mm256_cvtepu8_epi16((__m128i)a); }
+#endif
+
+#if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__)
 typedef int32_t int32x16 __attribute__((ext_vector_type(16)));  // Swift: SIMD16<Int32>
 
 /// c[i] + Σ_{j<4} (unsigned byte j of a[i]) * (signed byte j of b[i]), wrapping.
