@@ -108,6 +108,7 @@ let package = Package(
       dependencies: ["Importer", "Evaluator", "IR", "Support", "COnnxProto", "CProtobufC"], swiftSettings: strict),
     .testTarget(
       name: "KernelsTests", dependencies: ["Runtime", "KernelInterface", "Numerics"], swiftSettings: strict),
+    .testTarget(name: "PassKitTests", dependencies: ["PassKit", "IR", "Support"], swiftSettings: strict),
     .testTarget(name: "IRTests", dependencies: ["IR", "Support", "Numerics"], swiftSettings: strict),
   ],
   cxxLanguageStandard: .cxx17

@@ -22,12 +22,15 @@ struct PassFlags: ParsableArguments {
   @Flag(name: .customLong("no-verify"), help: "Do not verify the graph after every pass.") var skipsVerification = false
   @Option(name: .customLong("stop-after"), help: ArgumentHelp("Make at most this many optional rewrites, for bisecting.", valueName: "n"))
   var stopAfter: Int?
-  @Flag(help: "Print the time of every pass.") var timing = false
+  @Option(help: "Print the time of every pass: list (slowest first), tree (in order) or json.")
+  var timing: PipelineReport.TimingFormat?
   @Flag(name: .customLong("pass-statistics"), help: "Print what every pass did.") var statistics = false
   @Option(
     name: .customLong("crash-reproducer"),
-    help: ArgumentHelp("Where the graph before a failing pass goes; 'none' writes none.", valueName: "file"))
-  var reproducer = "qcc-reproducer.qir"
+    help: ArgumentHelp(
+      "Keep the graph before the running pass here, even for a crash; 'none' writes none. Default: qcc-reproducer.qir, after a defect of qcc.",
+      valueName: "file"))
+  var reproducer: String?
 
   func validate() throws {
     for name in printBefore + printAfter where !allPasses.contains(where: { $0.name == name }) {
@@ -36,45 +39,34 @@ struct PassFlags: ParsableArguments {
     if let stopAfter, stopAfter < 0 { throw ValidationError("--stop-after must not be negative") }
   }
 
-  /// A manager with these flags. Only failures that are defects of qcc leave a reproducer.
+  /// A manager with these flags. Only failures that are defects of qcc leave a reproducer, unless one was asked for.
   var manager: PassManager {
-    var options = PassManagerOptions()
-    options.printBefore = Set(printBefore)
-    options.printAfter = Set(printAfter)
-    options.printBeforeAll = printBeforeAll
-    options.printAfterAll = printAfterAll
-    options.printAfterChange = printAfterChange
-    options.printAfterFailure = printAfterFailure
-    options.printDifference = printDifference
-    options.dumpFolder = dumpFolder
-    options.verifiesAfterEachPass = !skipsVerification
-    options.stopAfter = stopAfter ?? .max
-    options.reproducerPath = reproducer == "none" ? nil : reproducer
-    return PassManager(options, verify: { $0.verificationDiagnostics() }, printDump: { Console.write($0 + "\n") })
+    var instrumentation = Instrumentation { Console.write($0) }
+    instrumentation.printBefore = printBefore
+    instrumentation.printAfter = printAfter
+    instrumentation.printBeforeAll = printBeforeAll
+    instrumentation.printAfterAll = printAfterAll
+    instrumentation.printAfterChange = printAfterChange
+    instrumentation.printAfterFailure = printAfterFailure
+    instrumentation.printDiff = printDifference
+    instrumentation.irDirectory = dumpFolder
+    instrumentation.verifiesEach = !skipsVerification
+    instrumentation.maximumSteps = stopAfter ?? .max
+    switch reproducer {
+    case nil: instrumentation.reproducer = .onDefect("qcc-reproducer.qir")
+    case "none": instrumentation.reproducer = .never
+    case .some(let path): instrumentation.reproducer = .always(path)
+    }
+    return PassManager(instrumentation)
   }
 
-  func report(_ records: [PassRecord]) {
-    if timing {
-      let total = records.reduce(0.0) { $0 + $1.duration.seconds }
-      var table = Table(["pass", "ms", "share", "operations"], right: [1, 2, 3])
-      for record in records {
-        let share = total > 0 ? 100 * record.duration.seconds / total : 0
-        table.add([
-          record.name, fixed(1000 * record.duration.seconds, 1), "\(fixed(share, 1)) %",
-          "\(record.operationsBefore) → \(record.operationsAfter)",
-        ])
-      }
-      table.add(["total", fixed(1000 * total, 1), "", ""])
-      Console.write(table.text + "\n")
-    }
-    if statistics {
-      for record in records {
-        let text = record.statistics.map { "\($0.count) \($0.name)" }.joined(separator: ", ")
-        Console.write("\(record.name): \(text.isEmpty ? "nothing" : text)\n")
-      }
-    }
+  func report(_ report: PipelineReport) {
+    if let timing { Console.write(report.timing(timing)) }
+    if statistics { Console.write(report.statistics) }
   }
 }
+
+extension PipelineReport.TimingFormat: ExpressibleByArgument {}
 
 extension Duration {
   var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }

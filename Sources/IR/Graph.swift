@@ -1,13 +1,13 @@
 /// A network as a flat, topologically ordered list of operations. A value type: copying is a snapshot.
 package struct Graph: Sendable {
-  package struct Node: Sendable {
+  package struct Node: Hashable, Sendable {
     package var op: Op
     package var operands: [ValueID]
     package var results: [ValueID]
     /// The name of the ONNX node, for diagnostics and reports.
     package var name: String
   }
-  package struct Value: Sendable {
+  package struct Value: Hashable, Sendable {
     package var type: TensorType
     package var definition: Definition
     /// Unique within the graph.
@@ -78,6 +78,7 @@ package struct Graph: Sendable {
   package mutating func setMetadata(_ key: String, _ value: String) {
     if let index = metadata.firstIndex(where: { $0.key == key }) { metadata[index].value = value } else { metadata.append((key, value)) }
   }
+  package mutating func removeMetadata(_ key: String) { metadata.removeAll { $0.key == key } }
   private mutating func makeValue(_ type: TensorType, _ definition: Definition, _ name: String, fact: [Extent]?) -> ValueID {
     let unique = freshName(name.isEmpty ? "value" : name)
     takenNames.insert(unique)
@@ -193,5 +194,17 @@ package struct Graph: Sendable {
     values.indices.map { ValueID(index: $0) }.filter {
       if case .constant = self[$0].definition { !uses(of: $0).isEmpty || isOutput($0) } else { false }
     }
+  }
+}
+
+extension Graph {
+  /// Whether nothing was touched between the two: a quick comparison of ids, names and storage, not of contents. An
+  /// undone change still counts as one.
+  package func isIdentical(to other: Graph) -> Bool {
+    name == other.name && stage == other.stage && order == other.order && inputs == other.inputs && outputs == other.outputs
+      && metadata.elementsEqual(other.metadata, by: ==)
+      && order.allSatisfy { nodes[$0.index] == other.nodes[$0.index] }
+      && values.count == other.values.count && zip(values, other.values).allSatisfy { $0 == $1 }
+      && constants.elementsEqual(other.constants) { $0.storage === $1.storage }
   }
 }

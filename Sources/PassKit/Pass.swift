@@ -26,6 +26,7 @@ package struct Pass: Sendable {
   package let accepts: ClosedRange<Stage>
   package let produces: Stage?
   package let options: [Option]
+  private let check: @Sendable ([(name: String, text: String)]) throws(CompilerError) -> Void
   private let body: @Sendable (inout Rewriter, inout PassContext, [(name: String, text: String)]) throws -> Void
 
   package init<Options: PassOptions>(
@@ -39,7 +40,7 @@ package struct Pass: Sendable {
     self.options = Options.table.map {
       Option(name: $0.name, expectation: $0.expectation, help: $0.help, defaultText: $0.print(Options()))
     }
-    body = { rewriter, context, pairs in
+    @Sendable func read(_ pairs: [(name: String, text: String)]) throws(CompilerError) -> Options {
       var options = Options()
       for (key, text) in pairs {
         guard let attribute = Options.table.first(where: { $0.name == key }) else {
@@ -51,8 +52,10 @@ package struct Pass: Sendable {
           throw CompilerError("pass '\(name)': \(error)", status: .usage)
         }
       }
-      try run(&rewriter, &context, options)
+      return options
     }
+    check = { pairs throws(CompilerError) in _ = try read(pairs) }
+    body = { rewriter, context, pairs in try run(&rewriter, &context, try read(pairs)) }
   }
 
   package init(
@@ -63,6 +66,9 @@ package struct Pass: Sendable {
       try run(&rewriter, &context)
     }
   }
+
+  /// Fails on options that the pass does not have or cannot read.
+  package func checkOptions(_ options: [(name: String, text: String)]) throws(CompilerError) { try check(options) }
 
   /// Runs the pass; the manager checks stages and verifies the result.
   package func run(_ rewriter: inout Rewriter, _ context: inout PassContext, _ options: [(name: String, text: String)]) throws {

@@ -1,194 +1,200 @@
+import Glibc
 import IR
 import Support
 
-/// What to show and check while a pipeline runs.
-package struct PassManagerOptions: Sendable {
-  /// Passes before and after which the graph is printed; `all` sets hold for every pass.
-  package var printBefore: Set<String> = []
-  package var printAfter: Set<String> = []
-  package var printBeforeAll = false
-  package var printAfterAll = false
-  /// Print after passes that changed the text.
-  package var printAfterChange = false
-  /// Print the graph that a failing pass left or was given.
-  package var printAfterFailure = false
-  /// Print changed lines instead of whole graphs.
-  package var printDifference = false
-  /// Write dumps as numbered files into this folder instead of standard error.
-  package var dumpFolder: String?
-  package var verifiesAfterEachPass = true
-  /// How many optional rewrites the whole pipeline may make; bisecting it finds the one that breaks a model.
-  package var stopAfter = Int.max
-  /// Where the reproducer of a failing pass goes; nil: none is written.
-  package var reproducerPath: String?
-  package init() {}
-
-  func printsBefore(_ pass: String) -> Bool { printBeforeAll || printBefore.contains(pass) }
-  func printsAfter(_ pass: String) -> Bool { printAfterAll || printAfter.contains(pass) }
-}
-
-/// What one pass did.
-package struct PassRecord: Sendable {
-  package var name: String
-  package var duration: Duration
-  package var statistics: [(name: String, count: Int)]
-  package var operationsBefore: Int
-  package var operationsAfter: Int
-}
-
-/// Runs pipelines: checks stages, verifies after every pass, dumps, times, counts, and leaves a reproducer on failure.
+/// Runs pipelines: checks stages, verifies after every pass, shows what was asked for, keeps time, and leaves a
+/// reproducer when a pass fails.
 package struct PassManager: Sendable {
-  package var options: PassManagerOptions
-  /// Checks the graph against the rules of its stage.
-  package var verify: @Sendable (Graph) -> [Diagnostic]
-  /// Where dumps go that have no file.
-  package var printDump: @Sendable (String) -> Void
+  package var instrumentation: Instrumentation
+  /// `repeat` gives up after this many rounds.
+  package static let maximumRounds = 16
 
-  package init(
-    _ options: PassManagerOptions = PassManagerOptions(), verify: @escaping @Sendable (Graph) -> [Diagnostic],
-    printDump: @escaping @Sendable (String) -> Void
-  ) {
-    self.options = options
-    self.verify = verify
-    self.printDump = printDump
+  package init(_ instrumentation: Instrumentation = Instrumentation()) { self.instrumentation = instrumentation }
+
+  /// Runs `pipeline` on `graph`, which stays as it was when a pass fails.
+  package func run(
+    _ pipeline: Pipeline, on graph: inout Graph, _ context: inout PassContext
+  ) throws(CompilerError) -> PipelineReport {
+    let unknown = instrumentation.unknownNames(in: pipeline)
+    guard unknown.isEmpty else {
+      throw CompilerError("the pipeline has no pass '\(unknown[0])' to print at; it has \(pipeline.text)", status: .usage)
+    }
+    var run = PipelineRun(graph, instrumentation, pipeline, context)
+    defer { context = run.context }
+    try run.start()
+    try run.run(pipeline.elements, rest: [], iterations: [])
+    run.finish()
+    graph = run.graph
+    return run.report
   }
 
-  /// Runs `pipeline` on `graph`, which keeps the last good state when a pass fails.
-  /// - Throws: the pass's diagnostics with a note naming the pass and the reproducer; `internalError` when the graph it
-  ///   left breaks a rule.
-  package func run(_ pipeline: Pipeline, on graph: inout Graph, _ context: inout PassContext) throws(CompilerError) -> [PassRecord] {
-    var records: [PassRecord] = [], stepsLeft = options.stopAfter
-    var dumps = DumpWriter(options, printDump)
-    for (index, step) in pipeline.steps.enumerated() {
-      let pass = step.pass
-      try checkStage(pass, graph)
-      if options.printsBefore(pass.name) { try dumps.write(graph, "before", pass.name, previous: nil) }
-      var rewriter = Rewriter(graph, maximumSteps: stepsLeft)
-      let clock = ContinuousClock(), start = clock.now
-      do throws(CompilerError) { try apply(step, &rewriter, &context) } catch {
-        if options.printAfterFailure { try dumps.write(rewriter.graph, "failed in", pass.name, previous: nil) }
-        throw failure(error, graph, pipeline, index, context)
+  /// What a reproducer recorded, and its graph without the record; nil for other graphs.
+  package static func reproduction(_ graph: Graph) -> (graph: Graph, pipeline: String, seed: UInt64)? {
+    guard let pipeline = graph.metadata(pipelineKey), let seed = graph.metadata(seedKey).flatMap({ UInt64($0) }) else { return nil }
+    var graph = graph
+    graph.removeMetadata(pipelineKey)
+    graph.removeMetadata(seedKey)
+    return (graph, pipeline, seed)
+  }
+  fileprivate static let pipelineKey = "reproducer-pipeline"
+  fileprivate static let seedKey = "reproducer-seed"
+}
+
+private struct PipelineRun {
+  var graph: Graph
+  var context: PassContext
+  var report = PipelineReport()
+  private let instrumentation: Instrumentation
+  private let passCount: Int
+  private var stepsLeft: Int
+  /// Passes begun, which number the files in the IR directory.
+  private var runCount = 0
+
+  init(_ graph: Graph, _ instrumentation: Instrumentation, _ pipeline: Pipeline, _ context: PassContext) {
+    self.graph = graph
+    self.instrumentation = instrumentation
+    self.context = context
+    passCount = pipeline.passNames.count
+    stepsLeft = instrumentation.maximumSteps
+  }
+
+  mutating func start() throws(CompilerError) {
+    if instrumentation.verifiesEach { try graph.verify(status: .malformedInput) }
+    if let directory = instrumentation.irDirectory {
+      guard mkdir(directory, 0o777) == 0 || errno == EEXIST else {
+        throw CompilerError("cannot create the directory: \(systemMessage())", at: directory, status: .cannotCreate)
       }
-      let duration = clock.now - start
-      let before = graph
-      graph = rewriter.graph
-      stepsLeft = rewriter.stepsLeft
-      records.append(
-        PassRecord(
-          name: pass.name, duration: duration, statistics: rewriter.statistics, operationsBefore: before.order.count,
-          operationsAfter: graph.order.count))
-      let previous = options.printDifference || options.printAfterChange ? before.text(.hashed) : nil
-      let isChanged = options.printAfterChange && previous != graph.text(.hashed)
-      if options.printsAfter(pass.name) || isChanged {
-        try dumps.write(graph, "after", pass.name, previous: options.printDifference ? previous : nil)
+    }
+    try writeNumbered("input")
+  }
+  func finish() {
+    if case .always(let path) = instrumentation.reproducer { unlink(path) }
+  }
+
+  /// - Parameter rest: what runs after `elements`, for the reproducer.
+  mutating func run(_ elements: [Pipeline.Element], rest: [Pipeline.Element], iterations: [Int]) throws(CompilerError) {
+    for (index, element) in elements.enumerated() {
+      let rest = elements[(index + 1)...] + rest
+      switch element {
+      case .pass(let pass, let options): try run(pass, options, rest: [element] + rest, iterations)
+      case .repeated(let body):
+        for round in 0..<PassManager.maximumRounds {
+          let before = report.entries.count
+          try run(body, rest: [element] + rest, iterations: iterations + [round])
+          if !report.entries[before...].contains(where: \.isChanged) { break }
+        }
       }
     }
-    return records
   }
 
-  /// Runs one pass, sets the stage it produces and verifies what it left.
-  private func apply(_ step: PipelineStep, _ rewriter: inout Rewriter, _ context: inout PassContext) throws(CompilerError) {
-    let pass = step.pass
-    do { try pass.run(&rewriter, &context, step.options) } catch let error as CompilerError { throw error } catch {
-      throw CompilerError("\(error)", at: "pass \(pass.name)", status: .internalError)
-    }
-    if let produced = pass.produces { rewriter.setStage(produced) }
-    guard options.verifiesAfterEachPass else { return }
-    let broken = verify(rewriter.graph).filter { $0.severity == .error }
-    guard broken.isEmpty else {
-      throw CompilerError(
-        broken.map { diagnostic in
-          var diagnostic = diagnostic
-          diagnostic.notes.append("found after pass \(pass.name): a defect of the pass, please report it")
-          return diagnostic
-        }, status: .internalError)
-    }
-  }
-
-  private func checkStage(_ pass: Pass, _ graph: Graph) throws(CompilerError) {
+  private mutating func run(
+    _ pass: Pass, _ options: [(name: String, text: String)], rest: [Pipeline.Element], _ iterations: [Int]
+  ) throws(CompilerError) {
     guard pass.accepts.contains(graph.stage) else {
-      let stages = pass.accepts.lowerBound == pass.accepts.upperBound
-        ? pass.accepts.lowerBound.rawValue : "\(pass.accepts.lowerBound.rawValue) to \(pass.accepts.upperBound.rawValue)"
+      let accepted = pass.accepts.lowerBound == pass.accepts.upperBound
+        ? pass.accepts.lowerBound.text : "\(pass.accepts.lowerBound.text) to \(pass.accepts.upperBound.text)"
       throw CompilerError(
-        "pass '\(pass.name)' works on graphs of stage \(stages); this one is \(graph.stage.rawValue)",
-        notes: ["'qcc passes' shows which passes lead from one stage to the next"])
+        "pass '\(pass.name)' works on \(accepted) graphs, this one is \(graph.stage.text)",
+        notes: ["'qcc passes' shows which passes lead there"], status: .usage)
     }
+    runCount += 1
+    if instrumentation.printBeforeAll || instrumentation.printBefore.contains(pass.name) { show("before", pass, graph) }
+    if case .always(let path) = instrumentation.reproducer { try writeReproducer(path, rest) }
+
+    let clock = ContinuousClock(), start = clock.now
+    var rewriter = Rewriter(graph, maximumSteps: stepsLeft)
+    do { try pass.run(&rewriter, &context, options) } catch {
+      throw failure(of: pass, wrapped(error, pass), after: nil, rest)
+    }
+    if let stage = pass.produces { rewriter.setStage(stage) }
+    let passEnd = clock.now, after = rewriter.graph
+    let violations = violations(in: after, canStop: rewriter.stepsLeft == 0)
+    let end = clock.now
+    if !violations.diagnostics.isEmpty { throw failure(of: pass, violations, after: after, rest) }
+
+    let isChanged = !after.isIdentical(to: graph)
+    report.entries.append(
+      PipelineReport.Entry(
+        pass: pass.name, iterations: iterations, seconds: (passEnd - start).seconds, verificationSeconds: (end - passEnd).seconds,
+        isChanged: isChanged, steps: stepsLeft - rewriter.stepsLeft, statistics: rewriter.statistics,
+        operationsBefore: graph.order.count, operationsAfter: after.order.count))
+    if instrumentation.printDiff {
+      if isChanged {
+        let difference = lineDifference(graph.text(instrumentation.weights), after.text(instrumentation.weights))
+        instrumentation.print("\(heading("Changes by", pass))\(difference)\n")
+      }
+    } else if instrumentation.printAfterAll || instrumentation.printAfter.contains(pass.name)
+      || (instrumentation.printAfterChange && isChanged)
+    {
+      show("after", pass, after)
+    }
+    stepsLeft = rewriter.stepsLeft
+    graph = after
+    try writeNumbered(pass.name)
   }
 
-  /// The error with a note, after writing the graph before the pass and the rest of the pipeline to the reproducer.
-  private func failure(
-    _ error: CompilerError, _ graph: Graph, _ pipeline: Pipeline, _ index: Int, _ context: PassContext
-  ) -> CompilerError {
+  /// What breaks the rules. Rules of a stage may be broken where the step budget cut rewrites short; where a pass
+  /// merely declared a stage whose rules earlier passes did not establish, the pipeline is at fault, not qcc.
+  private func violations(in graph: Graph, canStop: Bool) -> CompilerError {
+    guard instrumentation.verifiesEach else { return CompilerError([]) }
+    let structural = graph.structuralDiagnostics()
+    if !structural.isEmpty { return CompilerError(structural, status: .internalError) }
+    return CompilerError(canStop ? [] : graph.verificationDiagnostics(), status: .rejected)
+  }
+  private func wrapped(_ error: any Error, _ pass: Pass) -> CompilerError {
+    if let error = error as? CompilerError { return error }
+    return CompilerError("pass '\(pass.name)' made an invalid graph: \(error)", status: .internalError)
+  }
+
+  /// The error to throw, after showing and writing what helps to find its cause.
+  private func failure(of pass: Pass, _ error: CompilerError, after: Graph?, _ rest: [Pipeline.Element]) -> CompilerError {
     var error = error
-    guard let path = options.reproducerPath, error.status == .internalError || error.status == .rejected else { return error }
-    var reproducer = graph
-    reproducer.setMetadata("reproduce-pipeline", Pipeline(Array(pipeline.steps[index...])).text)
-    reproducer.setMetadata("reproduce-seed", "\(context.seed)")
-    guard !error.diagnostics.isEmpty else { return error }
-    let last = error.diagnostics.count - 1
-    do throws(CompilerError) {
-      try reproducer.save(path)
-      error.diagnostics[last].notes.append("the graph before pass \(pipeline.steps[index].pass.name) is in \(path); 'qcc opt --run-reproducer \(path)' repeats this")
-    } catch {
-      return error
+    if let after, let first = error.diagnostics.indices.first {
+      let rules = after.stage == graph.stage ? "" : ", which declares stage \(after.stage.text)"
+      error.diagnostics[first].notes.append("found behind pass '\(pass.name)'\(rules)")
+    }
+    if instrumentation.printAfterFailure {
+      show("before the failing", pass, graph)
+      if let after { show("after the failing", pass, after) }
+    }
+    let isWritten = error.status == .internalError || instrumentation.reproducer.isAlways
+    if isWritten, let path = instrumentation.reproducer.path {
+      do throws(CompilerError) {
+        try writeReproducer(path, rest)
+        error.diagnostics.append(
+          Diagnostic(.note, "the graph before pass '\(pass.name)' and the rest of the pipeline are in \(path); run it with --run-reproducer"))
+      } catch let writeError {
+        error.diagnostics += writeError.diagnostics
+      }
     }
     return error
   }
-}
 
-/// Writes dumps to standard error or to numbered files.
-private struct DumpWriter {
-  private let options: PassManagerOptions
-  private let printDump: @Sendable (String) -> Void
-  private var count = 0
+  // MARK: Output
 
-  init(_ options: PassManagerOptions, _ printDump: @escaping @Sendable (String) -> Void) {
-    self.options = options
-    self.printDump = printDump
+  private func heading(_ what: String, _ pass: Pass) -> String {
+    "// ----- \(what) \(pass.name) (\(runCount) of \(max(passCount, runCount))) -----\n"
   }
-
-  mutating func write(_ graph: Graph, _ when: String, _ pass: String, previous: String?) throws(CompilerError) {
-    let text = graph.text(.hashed)
-    let shown = previous.map { lineDifference($0, text) } ?? text
-    if let folder = options.dumpFolder {
-      let number = count < 10 ? "0\(count)" : "\(count)"
-      try writeFile("\(folder)/\(number)-\(when.replacingSpaces)-\(pass).\(previous == nil ? "qir" : "diff")", shown)
-    } else {
-      printDump("// ---- graph \(when) \(pass) ----\n\(shown)")
-    }
-    count += 1
+  private func show(_ when: String, _ pass: Pass, _ graph: Graph) {
+    instrumentation.print("\(heading("Graph \(when)", pass))\(graph.text(instrumentation.weights))\n")
+  }
+  private func writeNumbered(_ name: String) throws(CompilerError) {
+    guard let directory = instrumentation.irDirectory else { return }
+    let number = runCount < 10 ? "0\(runCount)" : "\(runCount)"
+    try writeFile("\(directory)/\(number)-\(name).qir", graph.text(instrumentation.weights))
+  }
+  private func writeReproducer(_ path: String, _ rest: [Pipeline.Element]) throws(CompilerError) {
+    var copy = graph
+    copy.setMetadata(PassManager.pipelineKey, Pipeline(rest).text)
+    copy.setMetadata(PassManager.seedKey, "\(context.seed)")
+    try writeFile(path, copy.text(.embedded))
   }
 }
 
-extension String {
-  fileprivate var replacingSpaces: String { String(map { $0 == " " ? "-" : $0 }) }
+extension Instrumentation.Reproducer {
+  fileprivate var isAlways: Bool { if case .always = self { true } else { false } }
 }
 
-/// Removed lines with `-`, added ones with `+`, in order; unchanged ones are left out.
-package func lineDifference(_ old: String, _ new: String) -> String {
-  let a = old.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
-  let b = new.split(separator: "\n", omittingEmptySubsequences: false).map(String.init)
-  let difference = b.difference(from: a)
-  // Merge removals and insertions by position in the old text: walk both line lists together.
-  var removed: Set<Int> = [], inserted: Set<Int> = []
-  for change in difference {
-    switch change {
-    case .remove(let offset, _, _): removed.insert(offset)
-    case .insert(let offset, _, _): inserted.insert(offset)
-    }
-  }
-  var lines: [String] = [], i = 0, j = 0
-  while i < a.count || j < b.count {
-    if i < a.count, removed.contains(i) {
-      lines.append("- \(a[i])")
-      i += 1
-    } else if j < b.count, inserted.contains(j) {
-      lines.append("+ \(b[j])")
-      j += 1
-    } else {
-      i += 1
-      j += 1
-    }
-  }
-  return lines.joined(separator: "\n") + "\n"
+extension Duration {
+  fileprivate var seconds: Double { Double(components.seconds) + Double(components.attoseconds) * 1e-18 }
 }

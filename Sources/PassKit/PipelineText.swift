@@ -1,75 +1,157 @@
 import IR
 import Support
 
-/// One pass of a pipeline with the options its text gives.
-package struct PipelineStep: Sendable {
-  package var pass: Pass
-  package var options: [(name: String, text: String)]
-
-  package init(_ pass: Pass, options: [(name: String, text: String)] = []) {
-    self.pass = pass
-    self.options = options
+/// A sequence of passes with their options, read from text:
+///
+///     fold-constants, canonicalize,              # comments run to the end of the line
+///     insert-quantizers{target = arm-int4},      # options; `k=v` works as well
+///     repeat(canonicalize, fold-batch-norm),     # until nothing changes, at most 16 times
+///     default                                    # the name of another pipeline
+package struct Pipeline: Sendable {
+  package indirect enum Element: Sendable {
+    case pass(Pass, options: [(name: String, text: String)])
+    case repeated([Element])
   }
-  /// The text that parses to this step.
+  package var elements: [Element]
+
+  package init(_ elements: [Element]) { self.elements = elements }
+
+  /// Reads a pipeline.
+  /// - Parameters:
+  ///   - passes: what names may stand for.
+  ///   - named: other pipelines by name.
+  ///   - variables: texts for `$name`; an option whose variable is empty keeps its default.
+  /// - Throws: `usage` with every unknown name and malformed option.
+  package init(
+    text: String, passes: [Pass], named: [(name: String, text: String)] = [], variables: [(name: String, text: String)] = []
+  ) throws(CompilerError) {
+    var reader = PipelineReader(passes: passes, named: named, variables: variables)
+    elements = reader.elements(text, depth: 0)
+    if elements.isEmpty, reader.problems.isEmpty { reader.report("the pipeline is empty") }
+    if !reader.problems.isEmpty { throw CompilerError(reader.problems, status: .usage) }
+  }
+
+  /// Reads back as the same pipeline.
+  package var text: String { elements.map(\.text).joined(separator: ", ") }
+
+  /// The names of the passes in order, repeated ones once.
+  package var passNames: [String] { elements.flatMap(\.passNames) }
+}
+
+extension Pipeline.Element {
   package var text: String {
-    options.isEmpty ? pass.name : "\(pass.name){\(options.map { "\($0.name) = \($0.text)" }.joined(separator: ", "))}"
+    switch self {
+    case .pass(let pass, let options):
+      options.isEmpty ? pass.name : pass.name + "{" + options.map { "\($0.name) = \($0.text)" }.joined(separator: ", ") + "}"
+    case .repeated(let elements): "repeat(" + elements.map(\.text).joined(separator: ", ") + ")"
+    }
+  }
+  fileprivate var passNames: [String] {
+    switch self {
+    case .pass(let pass, _): [pass.name]
+    case .repeated(let elements): elements.flatMap(\.passNames)
+    }
   }
 }
 
-/// A list of passes as text: `fold-batch-norm, insert-quantizers{target = arm-int4}, assign`. Lines that start with `#` are
-/// comments.
-package struct Pipeline: Sendable {
-  package var steps: [PipelineStep]
+private struct PipelineReader {
+  let passes: [Pass]
+  let named: [(name: String, text: String)]
+  let variables: [(name: String, text: String)]
+  var problems: [Diagnostic] = []
+  /// Named pipelines and `repeat` may nest this deep; also stops a pipeline that names itself.
+  private static let maximumDepth = 16
 
-  package init(_ steps: [PipelineStep]) { self.steps = steps }
+  init(passes: [Pass], named: [(name: String, text: String)], variables: [(name: String, text: String)]) {
+    self.passes = passes
+    self.named = named
+    self.variables = variables
+  }
 
-  /// - Throws: with every unknown pass and every malformed part.
-  package init(text: String, passes: [Pass]) throws(CompilerError) {
-    let lines = text.split(separator: "\n", omittingEmptySubsequences: false).filter { !$0.drop { $0 == " " }.hasPrefix("#") }
-    steps = []
-    var problems: [Diagnostic] = []
-    for part in splitOutsideBrackets(lines.joined(separator: "\n")) where !part.isEmpty {
-      switch Pipeline.step(part, passes) {
-      case .success(let step): steps.append(step)
-      case .failure(let problem): problems.append(.error(problem.description, at: "pass pipeline"))
+  mutating func report(_ message: String) { problems.append(.error(message, at: "pipeline")) }
+
+  mutating func elements(_ text: String, depth: Int) -> [Pipeline.Element] {
+    guard depth <= PipelineReader.maximumDepth else {
+      report("pipelines nest deeper than \(PipelineReader.maximumDepth)")
+      return []
+    }
+    return splitOutsideBrackets(expanded(withoutComments(text))).filter { !$0.isEmpty }.flatMap { element($0, depth: depth) }
+  }
+
+  private mutating func element(_ text: String, depth: Int) -> [Pipeline.Element] {
+    let end = text.firstIndex { !$0.isASCII || !isWordByte($0.asciiValue ?? 0) } ?? text.endIndex
+    let name = String(text[..<end]), rest = text[end...].drop { $0.isWhitespace }
+    if name == "repeat", rest.first == "(", rest.last == ")" {
+      return [.repeated(elements(String(rest.dropFirst().dropLast()), depth: depth + 1))]
+    }
+    guard rest.isEmpty || (rest.first == "{" && rest.last == "}") else {
+      report("expected 'pass', 'pass{option = value}' or 'repeat(passes)', found '\(text)'")
+      return []
+    }
+    if let pass = passes.first(where: { $0.name == name }) {
+      let options = options(String(rest.dropFirst().dropLast()), of: name)
+      do throws(CompilerError) { try pass.checkOptions(options) } catch { problems += error.diagnostics }
+      return [.pass(pass, options: options)]
+    }
+    guard let pipeline = named.first(where: { $0.name == name }) else {
+      let nearest = (passes.map(\.name) + named.map(\.name)).min { editDistance($0, name) < editDistance($1, name) }
+      report("there is no pass '\(name)'\(nearest.map { "; did you mean '\($0)'?" } ?? ";") 'qcc passes' lists them")
+      return []
+    }
+    if !rest.isEmpty { report("pipeline '\(name)' has no options") }
+    return elements(pipeline.text, depth: depth + 1)
+  }
+
+  private mutating func options(_ text: String, of pass: String) -> [(name: String, text: String)] {
+    var result: [(name: String, text: String)] = []
+    for part in splitOutsideBrackets(text) where !part.isEmpty {
+      guard let equals = part.firstIndex(of: "=") else {
+        report("pass '\(pass)': expected 'option = value', found '\(part)'")
+        continue
       }
+      let name = part[..<equals].trimmed, value = part[part.index(after: equals)...].trimmed
+      if !value.isEmpty { result.append((name, value)) }
     }
-    if steps.isEmpty && problems.isEmpty { problems.append(.error("the pipeline is empty", at: "pass pipeline")) }
-    if !problems.isEmpty { throw CompilerError(problems, status: .usage) }
+    return result
   }
 
-  private static func step(_ text: String, _ passes: [Pass]) -> Result<PipelineStep, AttributeError> {
-    var name = Substring(text), options: [(name: String, text: String)] = []
-    if let open = text.firstIndex(of: "{") {
-      guard text.hasSuffix("}") else { return .failure(AttributeError("'\(text)' lacks its closing brace")) }
-      name = text[..<open]
-      for part in splitOutsideBrackets(String(text[text.index(after: open)...].dropLast())) where !part.isEmpty {
-        guard let equals = part.firstIndex(of: "=") else {
-          return .failure(AttributeError("option '\(part)' of '\(trim(name))' is not of the form name = value"))
-        }
-        options.append((trim(part[..<equals]), trim(part[part.index(after: equals)...])))
+  /// The text with `$name` replaced.
+  private mutating func expanded(_ text: String) -> String {
+    var result = "", rest = Substring(text)
+    while let dollar = rest.firstIndex(of: "$") {
+      result += rest[..<dollar]
+      let name = rest[rest.index(after: dollar)...].prefix { $0.isLetter || $0 == "-" }
+      if let variable = variables.first(where: { $0.name == name }) { result += variable.text } else {
+        report("'$\(name)' is not set")
       }
+      rest = rest[name.endIndex...]
     }
-    guard let pass = passes.first(where: { $0.name == trim(name) }) else {
-      let near = passes.map(\.name).min { distance($0, trim(name)) < distance($1, trim(name)) } ?? ""
-      return .failure(AttributeError("there is no pass '\(trim(name))'; did you mean '\(near)'? 'qcc passes' lists them"))
-    }
-    return .success(PipelineStep(pass, options: options))
+    return result + rest
   }
-
-  private static func trim(_ text: Substring) -> String {
-    var text = text
-    while let first = text.first, first == " " || first == "\n" { text.removeFirst() }
-    while let last = text.last, last == " " || last == "\n" { text.removeLast() }
-    return String(text)
+  private func withoutComments(_ text: String) -> String {
+    text.split(separator: "\n", omittingEmptySubsequences: false).map { line in
+      var isQuoted = false
+      let comment = line.firstIndex { character in
+        if character == "\"" { isQuoted.toggle() }
+        return character == "#" && !isQuoted
+      }
+      return String(line[..<(comment ?? line.endIndex)])
+    }.joined(separator: "\n")
   }
+}
 
-  package var text: String { steps.map(\.text).joined(separator: ", ") }
+extension Substring {
+  fileprivate var trimmed: String {
+    var view = self
+    while view.first?.isWhitespace == true { view.removeFirst() }
+    while view.last?.isWhitespace == true { view.removeLast() }
+    return String(view)
+  }
 }
 
 /// The Levenshtein distance: for suggestions.
-private func distance(_ a: String, _ b: String) -> Int {
-  let a = Array(a.utf8), b = Array(b.utf8.prefix(200))
+private func editDistance(_ a: String, _ b: String) -> Int {
+  let a = Array(a.utf8), b = Array(b.utf8.prefix(100))
   var row = Array(0...b.count)
   for i in a.indices {
     var diagonal = row[0]

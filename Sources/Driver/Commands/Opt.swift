@@ -33,16 +33,20 @@ struct OptCommand: ParsableCommand {
     general.apply()
     let path = input ?? reproducer ?? "-"
     var graph = try LoadedModel(path: path, check: general.onnxCheck).graph(for: "opt", at: path)
-    var seed = data.seed
-    if reproducer != nil { seed = graph.metadata("reproduce-seed").flatMap { UInt64($0) } ?? seed }
-    let text = reproducer == nil ? pipeline : graph.metadata("reproduce-pipeline")
+    var seed = data.seed, text = pipeline
+    if reproducer != nil {
+      guard let reproduction = PassManager.reproduction(graph) else {
+        throw CompilerError("the graph is no reproducer: it records no pipeline and seed", at: path, status: .malformedInput)
+      }
+      (graph, text, seed) = (reproduction.graph, reproduction.pipeline, reproduction.seed)
+    }
     if let text {
       let pipeline = try Pipeline(text: text, passes: allPasses)
       var context = PassContext(threads: general.threadCount, seed: seed, progress: Console.progress)
       context.calibration = try data.calibration(for: graph)
-      let records = try passes.manager.run(pipeline, on: &graph, &context)
+      let report = try passes.manager.run(pipeline, on: &graph, &context)
       context.diagnostics.forEach(Console.report)
-      passes.report(records)
+      passes.report(report)
     }
     if elidesWeights { print(graph.text(.elided), terminator: "") } else { try graph.save(output) }
   }

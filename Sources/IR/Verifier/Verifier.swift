@@ -36,13 +36,17 @@ extension Graph {
 
   /// Everything that breaks a rule of this graph's stage. A graph whose structure is broken is checked no further.
   package func verificationDiagnostics() -> [Diagnostic] {
+    let structural = structuralDiagnostics()
+    return structural.isEmpty ? diagnostics(of: canonicalRules + quantizationRules + loweredRules) : structural
+  }
+  /// What breaks the rules of every stage.
+  package func structuralDiagnostics() -> [Diagnostic] { diagnostics(of: structuralRules) }
+
+  private func diagnostics(of rules: [VerificationRule]) -> [Diagnostic] {
     var findings = Findings()
-    for (rules, isLast) in [(structuralRules, false), (canonicalRules + quantizationRules + loweredRules, true)] {
-      for rule in rules where rule.stages.contains(stage) {
-        findings.rule = rule.name
-        rule.check(self, &findings)
-      }
-      if !isLast, !findings.diagnostics.isEmpty { break }
+    for rule in rules where rule.stages.contains(stage) {
+      findings.rule = rule.name
+      rule.check(self, &findings)
     }
     return findings.diagnostics
   }
