@@ -62,7 +62,7 @@ let package = Package(
         .target(name: "KernelsAVX2", condition: .when(platforms: [.linux])),
         .target(name: "KernelsAVX512VNNI", condition: .when(platforms: [.linux])),
       ],
-      swiftSettings: strict),
+      swiftSettings: unchecked),
 
     // The compiler.
     .target(name: "IR", dependencies: ["Support", "Numerics", "CXXHash"], swiftSettings: strict),
@@ -103,6 +103,8 @@ let package = Package(
     .testTarget(
       name: "EvaluatorTests", dependencies: ["Evaluator", "Importer", "IR", "Numerics", "Support"], swiftSettings: strict),
     .testTarget(name: "ProgramTests", dependencies: ["Program", "CXXHash"], swiftSettings: strict),
+    .testTarget(
+      name: "RuntimeTests", dependencies: ["Runtime", "Program", "KernelInterface", "CXXHash"], swiftSettings: strict),
     .testTarget(
       name: "ImporterTests",
       dependencies: ["Importer", "Evaluator", "IR", "Support", "COnnxProto", "CProtobufC"], swiftSettings: strict),

@@ -258,7 +258,7 @@ package struct Instruction: Hashable, Sendable {
   ///
   ///     output[outputOffset + Σ i_d * outputStride_d] = input[inputOffset + Σ i_d * inputStride_d],  0 <= i_d < extent_d
   package struct Copy: Hashable, Sendable {
-    package struct Dimension: Hashable, Sendable {
+    package struct Dimension: Hashable, BitwiseCopyable, Sendable {
       package var extent: Int
       /// In elements.
       package var inputStride: Int

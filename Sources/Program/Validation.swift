@@ -293,10 +293,10 @@ extension Program {
     guard x.layout == .channelsLast4, y.layout == .channelsLast4, x.channels == y.channels else {
       return "its tensors must be channels-last and have the same channels"
     }
-    // Windows are cut off at the image's borders, so any position is safe; those behind the image have no meaning.
-    guard (y.height - 1) * window.strideRows < x.height + window.padTop,
-      (y.width - 1) * window.strideColumns < x.width + window.padLeft
-    else { return "windows start behind the image" }
+    // Windows are cut off at the image's borders, so any position is safe; those behind the padding have no meaning.
+    guard (y.height - 1) * window.strideRows < window.paddedHeight(x),
+      (y.width - 1) * window.strideColumns < window.paddedWidth(x)
+    else { return "windows start behind the padded image" }
     return nil
   }
 

@@ -4,6 +4,15 @@
 /// The features of the running processor as the bits of Swift's `CPUFeatures`; 0 where none is known.
 uint32_t qcc_cpu_features(void);
 
+/// Tells the processor that a loop waits for another thread.
+static inline void qcc_pause(void) {
+#if defined(__x86_64__)
+  __builtin_ia32_pause();
+#elif defined(__aarch64__)
+  __asm__ volatile("yield");
+#endif
+}
+
 // One instruction per function, for those that Swift cannot name. They are inlined into the Swift kernel that
 // calls them; a module that is compiled without the feature does not see them, so it cannot call them with
 // another calling convention. Vectors are 32-bit lanes whatever their content; `_x16` has 512 bits, `_x8` 256.

@@ -1,0 +1,115 @@
+import Program
+
+/// The bytes that one sample in flight needs: arena and scratch, aligned to 64 and followed by the slack that kernels
+/// may read.
+package final class WorkingMemory: @unchecked Sendable {  // used by one thread, or on disjoint shares of a step
+  let arena: UnsafeMutablePointer<UInt8>
+  let scratch: UnsafeMutablePointer<UInt8>
+  /// The caller's tensors, set before every run.
+  package let inputs: UnsafeMutablePointer<UnsafePointer<Float>?>
+  package let outputs: UnsafeMutablePointer<UnsafeMutablePointer<Float>?>
+  private let owned: UnsafeMutableRawPointer?
+
+  package convenience init(arenaBytes: Int, scratchBytes: Int, inputs: Int, outputs: Int) {
+    let arenaSize = roundedUp(arenaBytes + Limits.slackBytes, to: 64)
+    let size = arenaSize + scratchBytes + Limits.slackBytes
+    let block = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 64)
+    // Bytes that no instruction writes are the same in every run.
+    block.initializeMemory(as: UInt8.self, repeating: 0, count: size)
+    self.init(arena: block, scratch: block + arenaSize, owned: block, inputs: inputs, outputs: outputs)
+  }
+
+  /// Over memory of the caller's, each block with `Limits.slackBytes` behind what the program needs, unless `owned`
+  /// is there to be freed.
+  package init(
+    arena: UnsafeMutableRawPointer, scratch: UnsafeMutableRawPointer, owned: UnsafeMutableRawPointer? = nil,
+    inputs inputCount: Int, outputs outputCount: Int
+  ) {
+    self.arena = arena.assumingMemoryBound(to: UInt8.self)
+    self.scratch = scratch.assumingMemoryBound(to: UInt8.self)
+    self.owned = owned
+    inputs = .allocate(capacity: max(inputCount, 1))
+    inputs.initialize(repeating: nil, count: max(inputCount, 1))
+    outputs = .allocate(capacity: max(outputCount, 1))
+    outputs.initialize(repeating: nil, count: max(outputCount, 1))
+  }
+
+  deinit {
+    owned?.deallocate()
+    inputs.deallocate()
+    outputs.deallocate()
+  }
+
+  /// The numbers of an f32 tensor.
+  @inline(__always)
+  func reals(_ place: RealPlace) -> UnsafeMutablePointer<Float>? {
+    switch place {
+    case .arena(let offset): UnsafeMutableRawPointer(arena + offset).assumingMemoryBound(to: Float.self)
+    case .input(let number): UnsafeMutablePointer(mutating: inputs[number])
+    case .output(let number): outputs[number]
+    }
+  }
+}
+
+/// Where an f32 tensor lies.
+enum RealPlace {
+  case arena(Int)
+  case input(Int)
+  case output(Int)
+
+  init(_ tensor: Program.Tensor) {
+    switch tensor.storage {
+    case .arena(let offset): self = .arena(offset)
+    case .input(let number): self = .input(number)
+    case .output(let number): self = .output(number)
+    }
+  }
+}
+
+/// Where a tensor of bytes lies, as pixels of channels.
+struct Plane {
+  var offset: Int
+  var height: Int
+  var width: Int
+  var channels: Int
+  /// Channels with those that round them up; every byte of them may be written.
+  var storedChannels: Int
+  var pixelStride: Int
+
+  /// - Requires: a validated u8 tensor, which always lies in the arena.
+  init(_ tensor: Program.Tensor) {
+    if case .arena(let offset) = tensor.storage { self.offset = offset } else { offset = 0 }
+    height = tensor.height
+    width = tensor.width
+    channels = tensor.channels
+    switch tensor.layout {
+    case .rowMajor:
+      storedChannels = channels
+      pixelStride = channels
+    case .channelsLast4:
+      storedChannels = roundedUp(channels, to: 4)
+      pixelStride = tensor.pixelStride
+    }
+  }
+
+  var pixels: Int { height * width }
+  var rowStride: Int { width * pixelStride }
+  /// All bytes follow one another.
+  var isContiguous: Bool { pixelStride == storedChannels || pixels == 1 }
+}
+
+/// Constants that are computed when a program is loaded, freed with it.
+final class ConstantPool: @unchecked Sendable {  // immutable once the program is prepared
+  private var blocks: [UnsafeMutableRawPointer] = []
+
+  func allocate<Element: BitwiseCopyable>(_ elements: [Element]) -> UnsafePointer<Element> {
+    let bytes = max(elements.count, 1) * MemoryLayout<Element>.stride
+    let block = UnsafeMutableRawPointer.allocate(byteCount: bytes, alignment: 64)
+    blocks.append(block)
+    let typed = block.bindMemory(to: Element.self, capacity: max(elements.count, 1))
+    for (index, element) in elements.enumerated() { (typed + index).initialize(to: element) }
+    return UnsafePointer(typed)
+  }
+
+  deinit { for block in blocks { block.deallocate() } }
+}

@@ -1,0 +1,203 @@
+import KernelInterface
+import Numerics
+import Program
+
+/// Copies an image into the scratch memory, with a border of its zero point.
+struct PadStep {
+  let input: Plane
+  let zeroPoint: UInt8
+  let top: Int
+  let left: Int
+  let paddedHeight: Int
+  let paddedWidth: Int
+
+  init(_ window: Instruction.Window, _ tensor: Program.Tensor) {
+    input = Plane(tensor)
+    zeroPoint = tensor.zeroPoint
+    top = window.padTop
+    left = window.padLeft
+    paddedHeight = window.paddedHeight(tensor)
+    paddedWidth = window.paddedWidth(tensor)
+  }
+
+  var rowBytes: Int { paddedWidth * input.storedChannels }
+  var byteCount: Int { paddedHeight * rowBytes }
+  var units: Int { paddedHeight }
+
+  func run(_ memory: WorkingMemory, _ range: Range<Int>) {
+    let pixelBytes = input.storedChannels
+    for row in range {
+      let target = memory.scratch + row &* rowBytes
+      guard row >= top, row < top &+ input.height else {
+        target.update(repeating: zeroPoint, count: rowBytes)
+        continue
+      }
+      let source = UnsafePointer(memory.arena + (input.offset &+ (row &- top) &* input.rowStride))
+      let image = target + left &* pixelBytes
+      target.update(repeating: zeroPoint, count: left &* pixelBytes)
+      if input.pixelStride == pixelBytes {
+        image.update(from: source, count: input.width &* pixelBytes)
+      } else {
+        for column in 0..<input.width {
+          (image + column &* pixelBytes).update(from: source + column &* input.pixelStride, count: pixelBytes)
+        }
+      }
+      let right = paddedWidth &- left &- input.width
+      (image + input.width &* pixelBytes).update(repeating: zeroPoint, count: right &* pixelBytes)
+    }
+  }
+}
+
+/// A convolution by a kernel, over the input in place or over the scratch image.
+struct ConvolutionStep {
+  /// What a thread's share is cut from: output pixels of all channels, or panels of all pixels.
+  private enum Split { case pixels, panels }
+  /// Kernels work on a few rows of pixels at a time; shares are multiples of this.
+  private static let pixelsPerUnit = 12
+
+  let kernel: Kernel
+  let geometry: ConvolutionGeometry
+  let input: Plane
+  let output: Plane
+  let readsScratch: Bool
+  private let split: Split
+  private let inputRowStride: Int
+  private let inputPixelStride: Int
+  private let outputWidth: Int
+  private let stepOffsets: UnsafePointer<Int32>
+  private let weights: UnsafeRawPointer
+  /// Padded to whole panels for every call.
+  private let bias: UnsafePointer<Int32>
+  private let multiplier: UnsafePointer<Int32>
+  private let shift: UnsafePointer<Int32>
+  private let zeroPoint: Int32
+  private let minimum: Int32
+  private let maximum: Int32
+
+  /// - Returns: nil when the weights have no address, which a validated program rules out.
+  init?(
+    _ convolution: Instruction.Convolution, _ program: Program, pad: PadStep?, features: CPUFeatures, threads: Int,
+    _ pool: ConstantPool
+  ) {
+    let x = program.tensors[convolution.input], y = program.tensors[convolution.output], window = convolution.window
+    guard let base = program.data.bytes.baseAddress else { return nil }
+    input = Plane(x)
+    output = Plane(y)
+    geometry = ConvolutionGeometry(convolution, input: x, output: y)
+    readsScratch = pad != nil
+    let pixelBytes = pad == nil ? input.pixelStride : input.storedChannels
+    let rowBytes = pad?.rowBytes ?? input.rowStride
+    let reads = StepOffsets(geometry, window, pixelBytes: pixelBytes, rowBytes: rowBytes)
+    stepOffsets = pool.allocate(reads.offsets)
+    weights = base + convolution.weights.offset
+    if window.taps == 1 && window.strideRows == 1 && window.strideColumns == 1 {
+      // A pixel for a pixel: the image is one long row.
+      (outputWidth, inputRowStride, inputPixelStride) = (output.pixels, 0, pixelBytes)
+    } else {
+      outputWidth = output.width
+      inputRowStride = window.strideRows * rowBytes
+      inputPixelStride = window.strideColumns * pixelBytes
+    }
+    let parameters = ChannelParameters(convolution, geometry, program.data)
+    bias = pool.allocate(parameters.bias)
+    multiplier = pool.allocate(parameters.multiplier)
+    shift = pool.allocate(parameters.shift)
+    let kind: KernelKind =
+      switch convolution.kind {
+      case .dense8: .dense8
+      case .dense4: .dense4
+      case .depthwise: .depthwise
+      }
+    let fitsFastKernels = kind != .dense4 || parameters.accumulatorsFit28Bits(geometry.rowLength)
+    kernel = fitsFastKernels ? KernelTable.select(kind, features) : KernelTable.portable(kind)
+    zeroPoint = Int32(y.zeroPoint)
+    minimum = Int32(convolution.clamp.minimum)
+    maximum = Int32(convolution.clamp.maximum)
+    split = output.pixels < threads * 2 * Self.pixelsPerUnit && geometry.panelsPerCall >= threads ? .panels : .pixels
+  }
+
+  var units: Int {
+    switch split {
+    case .pixels: (output.pixels + Self.pixelsPerUnit - 1) / Self.pixelsPerUnit
+    case .panels: geometry.panelsPerCall
+    }
+  }
+
+  func run(_ memory: WorkingMemory, _ range: Range<Int>) {
+    switch split {
+    case .pixels:
+      let first = range.lowerBound * Self.pixelsPerUnit, end = min(range.upperBound * Self.pixelsPerUnit, output.pixels)
+      for call in 0..<geometry.calls { run(memory, call, panels: 0..<geometry.panelsPerCall, pixels: first..<end) }
+    case .panels:
+      for call in 0..<geometry.calls { run(memory, call, panels: range, pixels: 0..<output.pixels) }
+    }
+  }
+
+  /// Some panels of one group, or of all channels (depthwise), for some pixels.
+  private func run(_ memory: WorkingMemory, _ call: Int, panels: Range<Int>, pixels: Range<Int>) {
+    let isDepthwise = geometry.kind == .depthwise
+    let callChannels = isDepthwise ? geometry.outputChannels : geometry.outputsPerGroup
+    let firstChannel = 16 * panels.lowerBound, endChannel = min(16 * panels.upperBound, callChannels)
+    // The bytes that round the channels up belong to the last call's last panel.
+    let isLast = call == geometry.calls - 1 && endChannel == callChannels
+    let channels = endChannel - firstChannel
+    let rounding = isLast ? output.storedChannels - output.channels : 0
+    let stored = min(channels + rounding, roundedUp(channels, to: 16))
+    let panel = call * geometry.panelsPerCall + panels.lowerBound
+    let image = readsScratch ? UnsafePointer(memory.scratch) : UnsafePointer(memory.arena + input.offset)
+    let inputChannel = isDepthwise ? firstChannel : call * geometry.inputsPerGroup
+    let arguments = ConvolutionArguments(
+      input: image + inputChannel, inputRowStride: inputRowStride, inputPixelStride: inputPixelStride,
+      stepOffsets: stepOffsets, steps: geometry.steps, weights: weights + panel * geometry.panelBytes,
+      bias: bias + 16 * panel, multiplier: multiplier + 16 * panel, shift: shift + 16 * panel,
+      outputChannels: channels, storedChannels: stored,
+      output: memory.arena + (output.offset + call * callChannels + firstChannel), outputPixelStride: output.pixelStride,
+      outputWidth: outputWidth, outputZeroPoint: zeroPoint, clampMinimum: minimum, clampMaximum: maximum)
+    kernel.function(arguments, pixels.lowerBound, pixels.count)
+  }
+}
+
+/// The bytes of the input that each step of a kernel reads, counted from an output pixel's first.
+private struct StepOffsets {
+  var offsets: [Int32] = []
+
+  /// - Requires: the padded image is smaller than 2 GiB.
+  init(_ geometry: ConvolutionGeometry, _ window: Instruction.Window, pixelBytes: Int, rowBytes: Int) {
+    offsets.reserveCapacity(geometry.steps)
+    let stepsPerTap = geometry.kind == .depthwise ? 1 : (geometry.inputsPerGroup + 3) / 4
+    for row in 0..<window.kernelHeight {
+      for column in 0..<window.kernelWidth {
+        let tap = row * window.dilationRows * rowBytes + column * window.dilationColumns * pixelBytes
+        for step in 0..<stepsPerTap { offsets.append(Int32(truncatingIfNeeded: tap + 4 * step)) }
+      }
+    }
+    // Steps that only round up have weight zero and read what the last one reads.
+    while offsets.count < geometry.steps { offsets.append(offsets[offsets.count - 1]) }
+  }
+}
+
+/// Bias, multiplier and shift of every channel, in panels: what the file holds, with the padding that it leaves out.
+private struct ChannelParameters {
+  var bias: [Int32]
+  var multiplier: [Int32]
+  var shift: [Int32]
+  private var largestBias: Int64 = 0
+
+  init(_ convolution: Instruction.Convolution, _ geometry: ConvolutionGeometry, _ data: DataStorage) {
+    let count = 16 * geometry.panelsPerCall * geometry.calls
+    bias = [Int32](repeating: 0, count: count)
+    multiplier = bias
+    shift = [Int32](repeating: 31, count: count)
+    let perCall = geometry.outputChannels / geometry.calls
+    for channel in 0..<geometry.outputChannels {
+      let place = channel / perCall * 16 * geometry.panelsPerCall + channel % perCall
+      bias[place] = data.int32(convolution.bias, channel)
+      multiplier[place] = data.int32(convolution.multiplier, channel)
+      shift[place] = Int32(data.bytes[convolution.shift.offset + channel])
+      largestBias = max(largestBias, Int64(bias[place].magnitude))
+    }
+  }
+
+  /// Kernels for 4-bit weights may scale sums by 16.
+  func accumulatorsFit28Bits(_ rowLength: Int) -> Bool { largestBias + Int64(rowLength) * 8 * 255 < 1 << 27 }
+}

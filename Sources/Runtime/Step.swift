@@ -1,0 +1,177 @@
+import KernelInterface
+import Program
+
+/// A piece of an instruction that threads can share: its units of work do not depend on one another.
+struct Step {
+  enum Work {
+    case quantize(QuantizeStep)
+    case dequantize(DequantizeStep)
+    case pad(PadStep)
+    case convolution(ConvolutionStep)
+    case floatProduct(FloatProductStep)
+    case add(AddStep)
+    case multiply(MultiplyStep)
+    case averagePool(AveragePoolStep)
+    case maxPool(MaxPoolStep)
+    case lookup(LookupStep)
+    case fill(FillStep)
+    case copy(CopyStep)
+    case softmax(SoftmaxStep)
+  }
+
+  let instruction: Int
+  let work: Work
+  let units: Int
+  /// Shares that pay for the threads' meeting; at most the number of threads.
+  let parts: Int
+
+  /// - Parameter nanoseconds: an estimate for one thread.
+  init(_ work: Work, instruction: Int, units: Int, nanoseconds: Int, threads: Int) {
+    self.instruction = instruction
+    self.work = work
+    self.units = units
+    parts = max(1, min(threads, units, nanoseconds / Step.smallestShare))
+  }
+
+  /// Nanoseconds of work below which a second thread costs more than it helps.
+  private static let smallestShare = 4000
+
+  /// One of `parts` shares.
+  @inline(__always)
+  func run(_ memory: WorkingMemory, part: Int, of parts: Int) {
+    let range = units * part / parts..<units * (part + 1) / parts
+    if range.isEmpty { return }
+    switch work {
+    case .quantize(let step): step.run(memory, range)
+    case .dequantize(let step): step.run(memory, range)
+    case .pad(let step): step.run(memory, range)
+    case .convolution(let step): step.run(memory, range)
+    case .floatProduct(let step): step.run(memory, range)
+    case .add(let step): step.run(memory, range)
+    case .multiply(let step): step.run(memory, range)
+    case .averagePool(let step): step.run(memory, range)
+    case .maxPool(let step): step.run(memory, range)
+    case .lookup(let step): step.run(memory, range)
+    case .fill(let step): step.run(memory, range)
+    case .copy(let step): step.run(memory, range)
+    case .softmax(let step): step.run(memory, range)
+    }
+  }
+}
+
+/// A program made ready for one processor: kernels chosen, offsets and tables computed. Immutable and shared by all
+/// threads.
+package final class PreparedProgram {
+  let program: Program
+  let inputs: [Int]
+  let outputs: [Int]
+  let steps: [Step]
+  /// Bytes of the largest padded image.
+  package let scratchBytes: Int
+  private let constants: ConstantPool
+
+  /// - Requires: a validated program.
+  package init(_ program: Program, features: CPUFeatures, threads: Int) {
+    let constants = ConstantPool()
+    var planner = Planner(program: program, features: features, threads: threads, constants: constants)
+    for index in program.instructions.indices { planner.plan(index) }
+    self.program = program
+    self.constants = constants
+    inputs = program.inputs
+    outputs = program.outputs
+    steps = planner.steps
+    scratchBytes = planner.scratchBytes
+  }
+
+  /// Runs one sample, whose inputs and outputs `memory` points at, on the calling thread.
+  package func run(_ memory: WorkingMemory) {
+    for index in steps.indices { steps[index].run(memory, part: 0, of: 1) }
+  }
+
+  package func makeMemory() -> WorkingMemory {
+    WorkingMemory(
+      arenaBytes: program.arenaBytes, scratchBytes: scratchBytes, inputs: inputs.count, outputs: outputs.count)
+  }
+}
+
+/// Turns instructions into steps.
+private struct Planner {
+  let program: Program
+  let features: CPUFeatures
+  let threads: Int
+  let constants: ConstantPool
+  var steps: [Step] = []
+  var scratchBytes = 0
+
+  init(program: Program, features: CPUFeatures, threads: Int, constants: ConstantPool) {
+    self.program = program
+    self.features = features
+    self.threads = threads
+    self.constants = constants
+  }
+
+  mutating func plan(_ index: Int) {
+    let instruction = program.instructions[index], output = program.tensors[instruction.output]
+    // Rough speeds of one core, in elements a nanosecond.
+    let elements = output.elementCount
+    switch instruction.operation {
+    case .quantize(let o):
+      let step = QuantizeStep(o, program)
+      append(.quantize(step), index, step.units, nanoseconds: elements)
+    case .dequantize(let o):
+      let step = DequantizeStep(o, program)
+      append(.dequantize(step), index, step.units, nanoseconds: elements)
+    case .convolution(let o):
+      var pad: PadStep?
+      if o.window.isPadded {
+        let step = PadStep(o.window, program.tensors[o.input])
+        append(.pad(step), index, step.units, nanoseconds: step.byteCount / 8)
+        scratchBytes = max(scratchBytes, step.byteCount)
+        pad = step
+      }
+      if let step = ConvolutionStep(o, program, pad: pad, features: features, threads: threads, constants) {
+        let products = step.geometry.productsPerPixel * output.pixels
+        append(.convolution(step), index, step.units, nanoseconds: products / productsPerNanosecond(step.kernel))
+      }
+    case .floatProduct(let o):
+      if let step = FloatProductStep(o, program, constants) {
+        append(.floatProduct(step), index, step.units, nanoseconds: step.geometry.productsPerPixel / 4)
+      }
+    case .add(let o):
+      let step = AddStep(o, program)
+      append(.add(step), index, step.units, nanoseconds: elements / 2)
+    case .multiply(let o):
+      let step = MultiplyStep(o, program)
+      append(.multiply(step), index, step.units, nanoseconds: elements)
+    case .averagePool(let o):
+      let step = AveragePoolStep(o, program, constants)
+      append(.averagePool(step), index, step.units, nanoseconds: elements * o.window.taps / 4)
+    case .maxPool(let o):
+      let step = MaxPoolStep(o, program)
+      append(.maxPool(step), index, step.units, nanoseconds: elements * o.window.taps / 4)
+    case .lookup(let o):
+      let step = LookupStep(o, program, constants)
+      append(.lookup(step), index, step.units, nanoseconds: elements)
+    case .copy(let o):
+      if let value = o.fill {
+        let step = FillStep(output, value)
+        append(.fill(step), index, step.units, nanoseconds: step.count / 16)
+      }
+      let step = CopyStep(o, program, constants)
+      append(.copy(step), index, step.units, nanoseconds: elements)
+    case .softmax(let o):
+      let step = SoftmaxStep(o, program)
+      append(.softmax(step), index, step.units, nanoseconds: 4 * elements)
+    }
+  }
+
+  private mutating func append(_ work: Step.Work, _ index: Int, _ units: Int, nanoseconds: Int) {
+    steps.append(Step(work, instruction: index, units: units, nanoseconds: nanoseconds, threads: threads))
+  }
+
+  /// What one thread does at least, from the slowest shapes of each instruction set.
+  private func productsPerNanosecond(_ kernel: Kernel) -> Int {
+    if kernel.features.contains(.avx512vnni) { return 200 }
+    return kernel.features.contains(.avx2) ? 50 : 4
+  }
+}

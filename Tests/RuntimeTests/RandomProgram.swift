@@ -1,0 +1,230 @@
+import Program
+
+/// SplitMix64: small, seeded, the same on every machine.
+struct SeededGenerator: RandomNumberGenerator {
+  var state: UInt64
+
+  mutating func next() -> UInt64 {
+    state &+= 0x9E37_79B9_7F4A_7C15
+    var z = state
+    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
+    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
+    return z ^ (z >> 31)
+  }
+}
+
+/// A network of random operations on random shapes. No two tensors share memory.
+struct RandomProgram {
+  private var random: SeededGenerator
+  private var builder = ProgramBuilder()
+  private var arena = 0
+  private(set) var program = Program()
+
+  init(seed: UInt64, operations: Int) throws(ProgramError) {
+    random = SeededGenerator(state: seed)
+    let shape = [pick(1...9), pick(1...14), pick(1...14)]
+    let isChannelsLast = pick(0...3) == 0
+    let image = builder.addTensor(
+      .real("image", shape: isChannelsLast ? [shape[1], shape[2], shape[0]] : shape, storage: .input(0)))
+    let first = activation(shape)
+    builder.append("quantize", .quantize(.init(input: image, output: first, inputIsChannelsLast: isChannelsLast)))
+    var last = first
+    for index in 0..<operations { last = append("operation \(index)", last) }
+    finishWith(last)
+    program = try builder.finish(arenaBytes: arena)
+  }
+
+  mutating func inputs(_ samples: Int = 1) -> [[Float]] {
+    program.inputs.map { tensor in
+      (0..<samples * program.tensors[tensor].elementCount).map { _ in Float.random(in: -3...3, using: &random) }
+    }
+  }
+
+  // MARK: Pieces
+
+  private mutating func pick(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &random) }
+  private mutating func number(_ range: ClosedRange<Int32>) -> Int32 { Int32.random(in: range, using: &random) }
+
+  private mutating func clamp() -> Instruction.Clamp {
+    pick(0...1) == 0 ? .init(0, 255) : .init(UInt8(pick(0...60)), UInt8(pick(190...255)))
+  }
+  private mutating func reserve(_ bytes: Int) -> Int {
+    let offset = arena + 64 * pick(0...1)
+    arena = roundedUp(offset + bytes, to: 64)
+    return offset
+  }
+
+  private mutating func activation(_ shape: [Int], rowMajor: Bool = false) -> Int {
+    let scale = Float.random(in: 0.01...0.05, using: &random), zeroPoint = UInt8(pick(0...255))
+    var tensor =
+      rowMajor
+      ? Program.Tensor.rowMajorActivation("", shape: shape, arenaOffset: 0, scale: scale, zeroPoint: zeroPoint)
+      : Program.Tensor.activation("", shape: shape, arenaOffset: 0, scale: scale, zeroPoint: zeroPoint)
+    if !rowMajor && pick(0...3) == 0 { tensor.pixelStride += 4 * pick(1...3) }
+    tensor.storage = .arena(offset: reserve(tensor.byteCount))
+    return builder.addTensor(tensor)
+  }
+
+  /// A window that fits `x`, and the rows and columns that it gives; with `ceil`, perhaps one more of each.
+  private mutating func window(
+    _ x: Program.Tensor, dilated: Bool = true, ceil: Bool = false
+  ) -> (Instruction.Window, height: Int, width: Int) {
+    let kernel = [pick(1...min(4, x.height)), pick(1...min(4, x.width))]
+    let pads = pick(0...2) == 0 ? [0, 0, 0, 0] : (0..<4).map { _ in pick(0...2) }
+    var dilations = [1, 1]
+    if dilated {
+      for axis in 0..<2 where (kernel[axis] - 1) * 2 < [x.height, x.width][axis] { dilations[axis] = pick(1...2) }
+    }
+    let window = Instruction.Window(
+      kernel: kernel, strides: [pick(1...3), pick(1...3)], pads: pads, dilations: dilations)
+    var height = window.rows(of: x.height) ?? 1, width = window.columns(of: x.width) ?? 1
+    if ceil {
+      if height * window.strideRows < x.height + window.padTop { height += pick(0...1) }
+      if width * window.strideColumns < x.width + window.padLeft { width += pick(0...1) }
+    }
+    return (window, height, width)
+  }
+
+  /// Appends a random operation on `x`; returns its result, or `x` where it does not apply.
+  private mutating func append(_ name: String, _ x: Int) -> Int {
+    let tensor = builder.tensors[x]
+    guard tensor.layout == .channelsLast4, tensor.shape.count == 3 else { return reshaped(name, x, tensor) }
+    switch pick(0...11) {
+    case 0...3: return convolution(name, x, tensor)
+    case 4:
+      let b = convolution(name, x, tensor, keepingShape: true), y = activation(tensor.shape)
+      let (ma, mb) = (number(-(1 << 21)...(1 << 21)), number(-(1 << 20)...(1 << 20)))
+      builder.append(
+        name,
+        .add(.init(a: x, b: b, output: y, multiplierA: ma, multiplierB: mb, shift: number(19...22), clamp: clamp())))
+      return y
+    case 5:
+      let b = pick(0...1) == 0 ? x : average(name, x, tensor, global: true), y = activation(tensor.shape)
+      builder.append(
+        name,
+        .multiply(
+          .init(
+            a: x, b: b, output: y, multiplier: number((1 << 30)...Int32.max), shift: number(34...38), clamp: clamp())))
+      return y
+    case 6: return average(name, x, tensor, global: pick(0...3) == 0)
+    case 7:
+      let (window, height, width) = window(tensor, ceil: true)
+      let y = activation([tensor.channels, height, width])
+      builder.append(name, .maxPool(.init(input: x, output: y, window: window)))
+      return y
+    case 8:
+      let y = activation(tensor.shape)
+      let table = builder.addData((0..<256).map { _ in UInt8.random(in: 0...255, using: &random) })
+      builder.append(name, .lookup(.init(input: x, output: y, table: table)))
+      return y
+    case 9: return concatenated(name, x, tensor)
+    case 10: return padded(name, x, tensor)
+    default: return reshaped(name, x, tensor)
+    }
+  }
+
+  private mutating func convolution(
+    _ name: String, _ x: Int, _ tensor: Program.Tensor, keepingShape: Bool = false
+  ) -> Int {
+    var (w, height, width) = window(tensor)
+    if keepingShape { (w, height, width) = (Instruction.Window(kernel: [1, 1]), tensor.height, tensor.width) }
+    var outputs = keepingShape ? tensor.channels : pick(1...37), groups = 1
+    if pick(0...2) == 0 {
+      groups = (1...tensor.channels).filter { tensor.channels % $0 == 0 }.randomElement(using: &random) ?? 1
+      if !keepingShape { outputs = groups * pick(1...18) }
+      if pick(0...1) == 0 { (groups, outputs) = (tensor.channels, tensor.channels) }
+    }
+    let y = activation([outputs, height, width])
+    let bits = pick(0...1) == 0 ? 4 : 8, largest: Int8 = bits == 4 ? 7 : 127
+    let weights = (0..<outputs * tensor.channels / groups * w.taps).map { _ in
+      Int8.random(in: -largest...largest, using: &random)
+    }
+    builder.appendConvolution(
+      name, input: x, output: y, window: w, groups: groups, weightBits: bits, weights: weights,
+      bias: (0..<outputs).map { _ in number(-20_000...20_000) },
+      multiplier: (0..<outputs).map { _ in number((1 << 30)...Int32.max) },
+      shift: (0..<outputs).map { _ in number(bits == 4 ? 34...38 : 38...42) }, clamp: clamp())
+    return y
+  }
+
+  private mutating func average(_ name: String, _ x: Int, _ tensor: Program.Tensor, global: Bool) -> Int {
+    var (w, height, width) = window(tensor, dilated: false, ceil: true)
+    if global { (w, height, width) = (Instruction.Window(kernel: [tensor.height, tensor.width]), 1, 1) }
+    let y = activation([tensor.channels, height, width])
+    builder.appendAveragePool(
+      name, input: x, output: y, window: w, countsPads: pick(0...1) == 0,
+      multiplier: (1...w.taps).map { Int32.max / Int32($0) }, shift: (1...w.taps).map { _ in number(30...31) },
+      clamp: clamp())
+    return y
+  }
+
+  private mutating func concatenated(_ name: String, _ x: Int, _ tensor: Program.Tensor) -> Int {
+    let other = convolution(name, x, tensor, keepingShape: true)
+    let axis = pick(0...2)
+    var shape = tensor.shape
+    shape[axis] *= 2
+    let y = activation(shape)
+    for (position, part) in [x, other].enumerated() {
+      let target = StridedView(builder.tensors[y])
+        .sliced(axis: axis, start: position * tensor.shape[axis], count: tensor.shape[axis])
+      copy(name, StridedView(builder.tensors[part]), part, target, y)
+    }
+    return y
+  }
+
+  private mutating func padded(_ name: String, _ x: Int, _ tensor: Program.Tensor) -> Int {
+    let before = (0..<3).map { _ in pick(0...2) }
+    let y = activation((0..<3).map { tensor.shape[$0] + before[$0] + pick(0...2) })
+    var target = StridedView(builder.tensors[y])
+    for axis in 0..<3 { target = target.sliced(axis: axis, start: before[axis], count: tensor.shape[axis]) }
+    copy(name, StridedView(tensor), x, target, y, fill: UInt8(pick(0...255)))
+    return y
+  }
+
+  /// Another shape or order of the same elements, or every other one.
+  private mutating func reshaped(_ name: String, _ x: Int, _ tensor: Program.Tensor) -> Int {
+    let view = StridedView(tensor)
+    if tensor.shape.count == 3 && pick(0...1) == 0 {
+      let permutation = [0, 1, 2].shuffled(using: &random)
+      let axis = pick(0...2), count = (tensor.shape[axis] + 1) / 2
+      let source = view.sliced(axis: axis, start: 2 * (count - 1), step: -2, count: count).permuted(permutation)
+      let y = activation(source.shape, rowMajor: pick(0...1) == 0)
+      copy(name, source, x, StridedView(builder.tensors[y]), y)
+      return y
+    }
+    let count = tensor.elementCount
+    let divisor = (1...count).filter { count % $0 == 0 }.randomElement(using: &random) ?? 1
+    let y = activation(pick(0...1) == 0 ? [count] : [divisor, 1, count / divisor])
+    guard let move = Instruction.Copy(from: view, of: x, to: StridedView(builder.tensors[y]), of: y) else { return x }
+    builder.append(name, .copy(move))
+    return y
+  }
+
+  private mutating func copy(
+    _ name: String, _ source: StridedView, _ x: Int, _ target: StridedView, _ y: Int, fill: UInt8? = nil
+  ) {
+    guard let move = Instruction.Copy(from: source, of: x, to: target, of: y, fill: fill) else { return }
+    builder.append(name, .copy(move))
+  }
+
+  /// Reals of the last tensor; products and a softmax of its elements.
+  private mutating func finishWith(_ last: Int) {
+    let tensor = builder.tensors[last], count = tensor.elementCount
+    let flat = activation([count])
+    copy("flatten", StridedView(tensor), last, StridedView(builder.tensors[flat]), flat)
+    let reals = builder.addTensor(.real("reals", shape: tensor.shape, storage: .output(0)))
+    builder.append("dequantize", .dequantize(.init(input: last, output: reals)))
+
+    let outputs = pick(1...40), bits = pick(0...1) == 0 ? 4 : 8, largest: Int8 = bits == 4 ? 7 : 127
+    let scores = builder.addTensor(.real("scores", shape: [outputs], storage: .arena(offset: reserve(4 * outputs))))
+    builder.appendFloatProduct(
+      "scores", input: flat, output: scores, weightBits: bits,
+      weights: (0..<count * outputs).map { _ in Int8.random(in: -largest...largest, using: &random) },
+      bias: (0..<outputs).map { _ in number(-20_000...20_000) },
+      scale: (0..<outputs).map { _ in Float.random(in: 1e-6...1e-4, using: &random) })
+    let probabilities = builder.addTensor(.real("probabilities", shape: [outputs], storage: .output(1)))
+    let inner = outputs % 2 == 0 ? 2 : 1
+    builder.append(
+      "softmax", .softmax(.init(input: scores, output: probabilities, outer: 1, extent: outputs / inner, inner: inner)))
+  }
+}
