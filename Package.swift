@@ -101,7 +101,8 @@ let package = Package(
       name: "PassesTests", dependencies: ["Passes", "PassKit", "IR", "Support", "Importer", "Evaluator", "Numerics"],
       swiftSettings: strict),
     .testTarget(
-      name: "EvaluatorTests", dependencies: ["Evaluator", "Importer", "IR", "Numerics", "Support"], swiftSettings: strict),
+      name: "EvaluatorTests", dependencies: ["Evaluator", "Importer", "IR", "Numerics", "Program", "Support"],
+      swiftSettings: strict),
     .testTarget(name: "ProgramTests", dependencies: ["Program", "CXXHash"], swiftSettings: strict),
     .testTarget(
       name: "RuntimeTests", dependencies: ["Runtime", "Program", "KernelInterface", "CXXHash"], swiftSettings: strict),
