@@ -43,9 +43,12 @@ struct IntegerLowering {
 
   mutating func run() throws {
     for input in source.inputs { lowered[input] = result.addInput(source[input].name, source[input].type) }
-    for id in source.order { try lower(id) }
-    for output in source.outputs { result.addOutput(try float(output, name: source[output].name)) }
+    for id in source.order {
+      // Behind a reported problem, values that were never lowered are its consequence.
+      do { try lower(id) } catch { if problems.isEmpty { throw error } }
+    }
     if !problems.isEmpty { throw CompilerError(problems) }
+    for output in source.outputs { result.addOutput(try float(output, name: source[output].name)) }
   }
 
   mutating func count(_ what: String) {
