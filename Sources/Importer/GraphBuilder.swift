@@ -42,6 +42,9 @@ final class GraphBuilder {
     _ op: Op, _ operands: [ValueID], name: String, resultNames: [String]
   ) throws(ImportFailure) -> [ValueID] {
     if generalizesBatch, let reason = batchMixing(op, operands) { throw ImportFailure(reason) }
+    if case .binary = op, operands.count == 2, type(operands[0]).element != type(operands[1]).element {
+      throw ImportFailure("it combines types \(type(operands[0]).element) and \(type(operands[1]).element)")
+    }
     let id: OpID
     do throws(VerificationError) {
       id = try graph.append(op, operands, name: name, resultNames: resultNames)
@@ -64,10 +67,10 @@ final class GraphBuilder {
     return graph.addConstant(constant)
   }
   /// A constant of the current node.
-  func constant(_ values: [Float], shape: [Int] = [], _ suffix: String) -> ValueID {
+  func floatConstant(_ values: [Float], shape: [Int] = [], _ suffix: String) -> ValueID {
     graph.addConstant(Constant("\(call?.name ?? "").\(suffix)", shape, values))
   }
-  func constant(_ values: [Int], _ suffix: String) -> ValueID {
+  func integerConstant(_ values: [Int], _ suffix: String) -> ValueID {
     graph.addConstant(Constant("\(call?.name ?? "").\(suffix)", [values.count], values.map { Int64($0) }))
   }
 

@@ -21,8 +21,8 @@ package struct OnnxOperator: Sendable {
     self.importer = importer
   }
 
-  /// The operator sets of ONNX's own domain whose semantics are implemented.
-  package static let operatorSets = 7...17
+  /// The operator sets of ONNX's own domain whose semantics are implemented: to the newest of ONNX 1.23.
+  package static let operatorSets = 7...28
 
   /// All operators, by name.
   package static let all: [OnnxOperator] = [

@@ -1,8 +1,8 @@
 import IR
 
 let constantOperators: [OnnxOperator] = [
-  OnnxOperator("Constant", [1, 9, 11, 12, 13], "a constant; no sparse ones and no texts", importConstant),
-  OnnxOperator("Identity", [1, 13, 14], "identity") { builder, call throws(ImportFailure) in
+  OnnxOperator("Constant", [1, 9, 11, 12, 13, 19, 21, 23, 24, 25], "a constant; no sparse ones and no texts", importConstant),
+  OnnxOperator("Identity", [1, 13, 14, 16, 19, 21, 23, 24, 25], "identity") { builder, call throws(ImportFailure) in
     try call.requireInputs(1...1)
     return try builder.emit(.identity(Identity()), [call.input(0)])
   },

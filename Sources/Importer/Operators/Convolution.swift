@@ -1,9 +1,9 @@
 import IR
 
 let convolutionOperators: [OnnxOperator] = [
-  OnnxOperator("Conv", [1, 11], "conv2d; one-dimensional ones gain an axis of extent 1", importConvolution),
+  OnnxOperator("Conv", [1, 11, 22], "conv2d; one-dimensional ones gain an axis of extent 1", importConvolution),
   OnnxOperator(
-    "ConvTranspose", [1, 11], "conv-transpose2d; one-dimensional ones gain an axis of extent 1", importTransposedConvolution),
+    "ConvTranspose", [1, 11, 22], "conv-transpose2d; one-dimensional ones gain an axis of extent 1", importTransposedConvolution),
 ]
 
 /// The window attributes that convolutions and poolings share, for two spatial axes.

@@ -35,7 +35,7 @@ let elementwiseOperators: [OnnxOperator] = [
     for (index, input) in inputs.enumerated().dropFirst() {
       sum = try builder.step(.binary(Binary(.add)), [sum, input], "sum\(index)")
     }
-    return try builder.emit(.binary(Binary(.divide)), [sum, builder.constant([Float(inputs.count)], "count")])
+    return try builder.emit(.binary(Binary(.divide)), [sum, builder.floatConstant([Float(inputs.count)], "count")])
   },
   OnnxOperator("Neg", [6, 13], "negate", unary(.negate)),
   OnnxOperator("Abs", [6, 13], "abs", unary(.abs)),
@@ -59,10 +59,7 @@ private func binary(
 ) -> @Sendable (GraphBuilder, OnnxCall) throws(ImportFailure) -> [ValueID] {
   { builder, call throws(ImportFailure) in
     try call.requireInputs(2...2)
-    let operands = try call.allInputs()
-    let types = operands.map { builder.type($0).element }
-    guard types[0] == types[1] else { throw ImportFailure("its inputs are of types \(types[0]) and \(types[1])") }
-    return try builder.emit(.binary(Binary(function)), operands)
+    return try builder.emit(.binary(Binary(function)), call.allInputs())
   }
 }
 

@@ -1,13 +1,13 @@
 import IR
 
 let poolingOperators: [OnnxOperator] = [
-  OnnxOperator("MaxPool", [1, 8, 10, 11, 12], "max-pool, without indices", importMaxPool),
-  OnnxOperator("AveragePool", [7, 10, 11], "average-pool", importAveragePool),
-  OnnxOperator("GlobalAveragePool", [1], "global-average-pool") { builder, call throws(ImportFailure) in
+  OnnxOperator("MaxPool", [1, 8, 10, 11, 12, 22], "max-pool, without indices", importMaxPool),
+  OnnxOperator("AveragePool", [7, 10, 11, 19, 22], "average-pool, without dilations", importAveragePool),
+  OnnxOperator("GlobalAveragePool", [1, 22], "global-average-pool") { builder, call throws(ImportFailure) in
     try call.requireInputs(1...1)
     return try builder.emit(.globalAveragePool(GlobalAveragePool()), [call.input(0)])
   },
-  OnnxOperator("GlobalMaxPool", [1], "reduce-max over the spatial axes") { builder, call throws(ImportFailure) in
+  OnnxOperator("GlobalMaxPool", [1, 22], "reduce-max over the spatial axes") { builder, call throws(ImportFailure) in
     let x = try call.input(0)
     guard builder.rank(x) >= 3 else { throw ImportFailure("its input has shape \(builder.shape(x))") }
     var reduce = Reduce(.maximum)

@@ -1,17 +1,17 @@
 import IR
 
 let reductionOperators: [OnnxOperator] = [
-  OnnxOperator("ReduceMean", [1, 11, 13], "reduce-mean", reduction(.mean)),
+  OnnxOperator("ReduceMean", [1, 11, 13, 18], "reduce-mean", reduction(.mean)),
   OnnxOperator("ReduceSum", [1, 11, 13], "reduce-sum", reduction(.sum)),
-  OnnxOperator("ReduceMax", [1, 11, 12, 13], "reduce-max", reduction(.maximum)),
-  OnnxOperator("ReduceMin", [1, 11, 12, 13], "reduce-min", reduction(.minimum)),
-  OnnxOperator("ReduceProd", [1, 11, 13], "reduce-prod", reduction(.product)),
-  OnnxOperator("ReduceL2", [1, 11, 13], "reduce-l2", reduction(.l2)),
-  OnnxOperator("ReduceL1", [1, 11, 13], "reduce-sum of abs") { builder, call throws(ImportFailure) in
+  OnnxOperator("ReduceMax", [1, 11, 12, 13, 18, 20], "reduce-max", reduction(.maximum)),
+  OnnxOperator("ReduceMin", [1, 11, 12, 13, 18, 20], "reduce-min", reduction(.minimum)),
+  OnnxOperator("ReduceProd", [1, 11, 13, 18], "reduce-prod", reduction(.product)),
+  OnnxOperator("ReduceL2", [1, 11, 13, 18], "reduce-l2", reduction(.l2)),
+  OnnxOperator("ReduceL1", [1, 11, 13, 18], "reduce-sum of abs") { builder, call throws(ImportFailure) in
     let magnitude = try builder.step(.unary(Unary(.abs)), [call.input(0)], "abs")
     return try reduced(builder, call, .sum, magnitude)
   },
-  OnnxOperator("ReduceSumSquare", [1, 11, 13], "reduce-sum of squares") { builder, call throws(ImportFailure) in
+  OnnxOperator("ReduceSumSquare", [1, 11, 13, 18], "reduce-sum of squares") { builder, call throws(ImportFailure) in
     let x = try call.input(0)
     return try reduced(builder, call, .sum, builder.step(.binary(Binary(.multiply)), [x, x], "square"))
   },
@@ -25,12 +25,12 @@ private func reduction(
   { builder, call throws(ImportFailure) in try reduced(builder, call, function, call.input(0)) }
 }
 
-/// Axes are an attribute; from operator set 13 on an input of ReduceSum.
+/// Axes are an attribute; from operator set 13 on an input of ReduceSum, from 18 on of all.
 private func reduced(
   _ builder: GraphBuilder, _ call: OnnxCall, _ function: Reduce.Function, _ x: ValueID
 ) throws(ImportFailure) -> [ValueID] {
   var reduce = Reduce(function)
-  if call.node.operatorName == "ReduceSum", call.opset >= 13 {
+  if call.opset >= (call.node.operatorName == "ReduceSum" ? 13 : 18) {
     try call.requireInputs(1...2)
     if let axes = call.optionalInput(1) { reduce.axes = try builder.integers(axes, "axes") }
     if reduce.axes.isEmpty, try call.flag("noop_with_empty_axes") { return try builder.emit(.identity(Identity()), [x]) }

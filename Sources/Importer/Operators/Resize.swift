@@ -1,7 +1,7 @@
 import IR
 
 let resizeOperators: [OnnxOperator] = [
-  OnnxOperator("Resize", [10, 11, 13], "resize of the last two axes: nearest and linear", importResize),
+  OnnxOperator("Resize", [10, 11, 13, 18, 19], "resize of the last two axes: nearest and linear", importResize),
   OnnxOperator("Upsample", [7, 9], "resize by the scales; gone from operator set 10 on") { builder, call throws(ImportFailure) in
     guard call.opset < 10 else { throw ImportFailure("operator set 10 replaced it by Resize") }
     let scales: [Float]
@@ -81,17 +81,31 @@ private func importResize(_ builder: GraphBuilder, _ call: OnnxCall) throws(Impo
   }
   // Only cubic interpolation and cropping read these.
   for name in ["cubic_coeff_a", "exclude_outside", "extrapolation_value"] { call.ignore(name) }
+  if try call.flag("antialias") { throw ImportFailure("attribute 'antialias' is not supported") }
+  if try call.string("keep_aspect_ratio_policy", default: "stretch") != "stretch" {
+    throw ImportFailure("attribute 'keep_aspect_ratio_policy' is not supported")
+  }
+  let shape = builder.shape(x)
+  var axes: [Int] = []
+  for axis in try call.ints("axes") ?? Array(0..<shape.rank) { axes.append(try builder.axis(axis, x)) }
   if let sizes = call.optionalInput(3) {
-    let shape = builder.shape(x)
-    guard let fact = builder.graph.operand(sizes).fact, fact.count == 4, shape.rank == 4, fact[0] == shape[0] || fact[0] == .known(1) && builder.generalizesBatch,
-      fact[1] == shape[1], let height = fact[2].value, let width = fact[3].value
-    else {
-      throw ImportFailure(
-        "its sizes are not known at compile time, or resize other axes than height and width of \(shape)")
+    // Each size is known, or is that of an axis that stays as it is.
+    var wanted = shape.extents
+    guard let fact = builder.graph.operand(sizes).fact, fact.count == axes.count, shape.rank == 4 else {
+      throw ImportFailure("its sizes for shape \(shape) are not known at compile time")
+    }
+    for (axis, size) in zip(axes, fact) {
+      wanted[axis] = axis == 0 && size == .known(1) && builder.generalizesBatch ? shape[0] : size
+    }
+    guard wanted[0] == shape[0], wanted[1] == shape[1], let height = wanted[2].value, let width = wanted[3].value else {
+      throw ImportFailure("its sizes \(Shape(wanted)) change other axes than height and width of \(shape)")
     }
     resize.size = [height, width]
   } else if let scales = call.optionalInput(2), let known = builder.constantFloats(scales) {
-    resize.size = try size(builder.shape(x), known)
+    guard known.count == axes.count else { throw ImportFailure("its scales are \(known)") }
+    var all = Array(repeating: Float(1), count: shape.rank)
+    for (axis, scale) in zip(axes, known) { all[axis] = scale }
+    resize.size = try size(shape, all)
   } else {
     throw ImportFailure("its scales are computed from the input's values")
   }

@@ -1,25 +1,26 @@
 import IR
 
 let shapeComputationOperators: [OnnxOperator] = [
-  OnnxOperator("Shape", [1, 13, 15], "shape") { builder, call throws(ImportFailure) in
+  OnnxOperator("Shape", [1, 13, 15, 19, 21, 23, 24, 25], "shape") { builder, call throws(ImportFailure) in
     var shape = ShapeOf()
     shape.start = try call.int("start", default: 0)
     shape.end = try call.int("end", default: Int(Int32.max))
     return try builder.emit(.shapeOf(shape), [call.input(0)])
   },
-  OnnxOperator("Size", [1, 13], "reduce-prod of shape") { builder, call throws(ImportFailure) in
+  OnnxOperator("Size", [1, 13, 19, 21, 23, 24, 25], "reduce-prod of shape") { builder, call throws(ImportFailure) in
     let shape = try builder.step(.shapeOf(ShapeOf()), [call.input(0)], "shape")
     var product = Reduce(.product)
     product.keepDimensions = false
     return try builder.emit(.reduce(product), [shape])
   },
-  OnnxOperator("Cast", [6, 9, 13], "cast; to narrower floats: to f32", importCast),
-  OnnxOperator("CastLike", [15], "cast") { builder, call throws(ImportFailure) in
+  OnnxOperator("Cast", [6, 9, 13, 19, 21, 23, 24, 25, 28], "cast; to narrower floats: to f32", importCast),
+  OnnxOperator("CastLike", [15, 19, 21, 23, 24, 25], "cast") { builder, call throws(ImportFailure) in
     try call.requireInputs(2...2)
+    ignoreNarrowFloatRounding(call)
     return try builder.emit(.cast(castTo(builder.type(call.input(1)).element)), [call.input(0)])
   },
-  OnnxOperator("ConstantOfShape", [9], "constant-of-shape", importConstantOfShape),
-  OnnxOperator("Range", [11], "a constant, where its bounds are known", importRange),
+  OnnxOperator("ConstantOfShape", [9, 20, 21, 23, 24, 25], "constant-of-shape", importConstantOfShape),
+  OnnxOperator("Range", [11, 27], "a constant, where its bounds are known", importRange),
 ]
 
 /// The cast to an element type of imported graphs.
@@ -36,12 +37,19 @@ func castTo(_ element: ElementType) -> Cast {
   return cast
 }
 
+/// Attributes that only concern floats of 8 bits and less.
+private func ignoreNarrowFloatRounding(_ call: OnnxCall) {
+  call.ignore("saturate")
+  call.ignore("round_mode")
+}
+
 private func importCast(_ builder: GraphBuilder, _ call: OnnxCall) throws(ImportFailure) -> [ValueID] {
   try call.requireInputs(1...1)
+  ignoreNarrowFloatRounding(call)
   let code = try call.int("to", default: 0)
-  guard let type = Int32(exactly: code).flatMap(OnnxDataType.init(rawValue:)), let element = type.element else {
-    throw ImportFailure("casts to the data type \(code) are not supported")
-  }
+  guard let type = Int32(exactly: code).flatMap(OnnxDataType.init(rawValue:)), let element = type.element,
+    type.bits ?? 0 >= 8
+  else { throw ImportFailure("casts to the data type \(code) are not supported") }
   return try builder.emit(.cast(castTo(element)), [call.input(0)])
 }
 
@@ -70,6 +78,7 @@ private func importConstantOfShape(_ builder: GraphBuilder, _ call: OnnxCall) th
 
 private func importRange(_ builder: GraphBuilder, _ call: OnnxCall) throws(ImportFailure) -> [ValueID] {
   try call.requireInputs(3...3)
+  call.ignore("stash_type")
   let element = builder.type(try call.input(0)).element, limit = 1 << 24
   if element == .f32 {
     var bounds: [Float] = []

@@ -1,24 +1,24 @@
 import IR
 
 let shapeManipulationOperators: [OnnxOperator] = [
-  OnnxOperator("Reshape", [5, 13, 14], "reshape", importReshape),
-  OnnxOperator("Flatten", [1, 9, 11, 13], "flatten") { builder, call throws(ImportFailure) in
+  OnnxOperator("Reshape", [5, 13, 14, 19, 21, 23, 24, 25], "reshape", importReshape),
+  OnnxOperator("Flatten", [1, 9, 11, 13, 21, 23, 24, 25], "flatten") { builder, call throws(ImportFailure) in
     var flatten = Flatten()
     flatten.axis = try call.int("axis", default: 1)
     return try builder.emit(.flatten(flatten), [call.input(0)])
   },
-  OnnxOperator("Transpose", [1, 13], "transpose") { builder, call throws(ImportFailure) in
+  OnnxOperator("Transpose", [1, 13, 21, 23, 24, 25], "transpose") { builder, call throws(ImportFailure) in
     let x = try call.input(0)
     var transpose = Transpose()
     transpose.permutation = try call.ints("perm") ?? (0..<builder.rank(x)).reversed()
     return try builder.emit(.transpose(transpose), [x])
   },
-  OnnxOperator("Squeeze", [1, 11, 13], "squeeze") { builder, call throws(ImportFailure) in
+  OnnxOperator("Squeeze", [1, 11, 13, 21, 23, 24, 25], "squeeze") { builder, call throws(ImportFailure) in
     var squeeze = Squeeze()
     squeeze.axes = try axes(builder, call) ?? []
     return try builder.emit(.squeeze(squeeze), [call.input(0)])
   },
-  OnnxOperator("Unsqueeze", [1, 11, 13], "unsqueeze") { builder, call throws(ImportFailure) in
+  OnnxOperator("Unsqueeze", [1, 11, 13, 21, 23, 24, 25], "unsqueeze") { builder, call throws(ImportFailure) in
     var unsqueeze = Unsqueeze()
     guard let axes = try axes(builder, call) else { throw ImportFailure("its axes are missing") }
     unsqueeze.axes = axes
@@ -30,9 +30,9 @@ let shapeManipulationOperators: [OnnxOperator] = [
     concat.axis = try call.int("axis", default: 0)
     return try builder.emit(.concat(concat), call.allInputs())
   },
-  OnnxOperator("Split", [2, 11, 13], "split", importSplit),
+  OnnxOperator("Split", [2, 11, 13, 18], "split", importSplit),
   OnnxOperator("Slice", [1, 10, 11, 13], "slice", importSlice),
-  OnnxOperator("Pad", [2, 11, 13], "pad: constant, reflect and edge", importPad),
+  OnnxOperator("Pad", [2, 11, 13, 18, 19, 21, 23, 24, 25], "pad: constant, reflect and edge", importPad),
   OnnxOperator("Gather", [1, 11, 13], "gather") { builder, call throws(ImportFailure) in
     try call.requireInputs(2...2)
     var gather = Gather()
@@ -44,8 +44,8 @@ let shapeManipulationOperators: [OnnxOperator] = [
     return try builder.emit(.expand(Expand()), call.allInputs())
   },
   OnnxOperator("Tile", [6, 13], "concat with itself, where the repeats are known", importTile),
-  OnnxOperator("DepthToSpace", [1, 11, 13], "reshape, transpose, reshape", importDepthToSpace),
-  OnnxOperator("SpaceToDepth", [1, 13], "reshape, transpose, reshape", importSpaceToDepth),
+  OnnxOperator("DepthToSpace", [1, 11, 13, 28], "reshape, transpose, reshape", importDepthToSpace),
+  OnnxOperator("SpaceToDepth", [1, 13, 28], "reshape, transpose, reshape", importSpaceToDepth),
 ]
 
 /// An attribute before operator set 13, an input from then on.
@@ -86,11 +86,14 @@ private func importSplit(_ builder: GraphBuilder, _ call: OnnxCall) throws(Impor
     if let sizes = call.optionalInput(1) { split.sizes = try builder.integers(sizes, "sizes") }
   }
   if split.sizes.isEmpty {
-    let axis = try builder.axis(split.axis, x), parts = call.node.outputs.count
-    guard let size = builder.shape(x).size(axis), parts > 0, size % parts == 0 else {
+    let axis = try builder.axis(split.axis, x)
+    let parts = try call.opset < 18 ? call.node.outputs.count : call.int("num_outputs", default: call.node.outputs.count)
+    // From operator set 18 on the last part may be smaller.
+    guard let size = builder.shape(x).size(axis), (1...65_536).contains(parts), size % parts == 0 || call.opset >= 18 else {
       throw ImportFailure("shape \(builder.shape(x)) does not split into \(parts) equal parts along axis \(axis)")
     }
-    split.sizes = Array(repeating: size / parts, count: parts)
+    let part = (size + parts - 1) / parts
+    split.sizes = (0..<parts).map { max(0, min(part, size - $0 * part)) }
   }
   guard split.sizes.count >= call.outputCount else {
     throw ImportFailure("it has \(call.outputCount) outputs, but \(split.sizes.count) sizes")
@@ -119,7 +122,7 @@ private func importSlice(_ builder: GraphBuilder, _ call: OnnxCall) throws(Impor
   } else if call.optionalInput(4) != nil {
     // Steps come fifth: spell out the axes that were left out.
     let count = try builder.integers(call.input(1), "starts").count
-    operands.append(builder.constant(Array(0..<count), "axes"))
+    operands.append(builder.integerConstant(Array(0..<count), "axes"))
   }
   if let steps = call.optionalInput(4) { operands.append(steps) }
   return try builder.emit(.slice(slice), operands)
@@ -139,7 +142,7 @@ private func importPad(_ builder: GraphBuilder, _ call: OnnxCall) throws(ImportF
     pad.value = try call.float("value", default: 0)
     return try builder.emit(.pad(pad), [x])
   }
-  try call.requireInputs(2...3)
+  try call.requireInputs(call.opset < 18 ? 2...3 : 2...4)
   if let value = call.optionalInput(2) {
     if let floats = builder.constantFloats(value), floats.count == 1 {
       pad.value = floats[0]
@@ -151,7 +154,18 @@ private func importPad(_ builder: GraphBuilder, _ call: OnnxCall) throws(ImportF
       pad.value = exact
     }
   }
-  return try builder.emit(.pad(pad), [x, call.input(1)])
+  guard let chosen = call.optionalInput(3) else { return try builder.emit(.pad(pad), [x, call.input(1)]) }
+  let axes = try builder.integers(chosen, "axes"), pads = try builder.integers(call.input(1), "pads"), rank = builder.rank(x)
+  guard pads.count == 2 * axes.count, pads.allSatisfy({ $0.magnitude < 1 << 24 }) else {
+    throw ImportFailure("its pads are \(pads) for axes \(axes)")
+  }
+  pad.pads = Array(repeating: 0, count: 2 * rank)
+  for (index, axis) in axes.enumerated() {
+    let axis = try builder.axis(axis, x)
+    pad.pads[axis] = pads[index]
+    pad.pads[axis + rank] = pads[index + axes.count]
+  }
+  return try builder.emit(.pad(pad), [x])
 }
 
 private func importTile(_ builder: GraphBuilder, _ call: OnnxCall) throws(ImportFailure) -> [ValueID] {
@@ -211,11 +225,14 @@ private func importDepthToSpace(_ builder: GraphBuilder, _ call: OnnxCall) throw
 
 private func importSpaceToDepth(_ builder: GraphBuilder, _ call: OnnxCall) throws(ImportFailure) -> [ValueID] {
   let (batch, channels, height, width, block) = try blocks(builder, call)
+  let mode = try call.string("mode", default: "DCR")
+  guard mode == "DCR" || mode == "CRD" else { throw ImportFailure("mode '\(mode)' is not supported") }
   guard height % block == 0, width % block == 0 else {
     throw ImportFailure("height \(height) and width \(width) are no multiples of the blocksize \(block)")
   }
   let b = Extent.known(block), rows = Extent.known(height / block), columns = Extent.known(width / block)
   return try rearranged(
-    builder, call, [batch, .known(channels), rows, b, columns, b], [0, 3, 5, 1, 2, 4],
+    builder, call, [batch, .known(channels), rows, b, columns, b],
+    mode == "DCR" ? [0, 3, 5, 1, 2, 4] : [0, 1, 3, 5, 2, 4],
     [batch, .known(channels * block * block), rows, columns])
 }
