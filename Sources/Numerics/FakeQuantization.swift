@@ -26,10 +26,10 @@ extension QuantizationForm {
     let magic: Float = 12_582_912  // 1.5 * 2^23, see roundToNearestEven
     for i in 0..<count {
       let scaled = from[i] / scale
-      let number: Float = scaled == scaled ? scaled : 0
-      let raised = number > lowest ? number : lowest
+      let raised = scaled > lowest ? scaled : lowest
       let clamped = raised < highest ? raised : highest
-      to[i] = scale * ((clamped + magic) - magic)
+      let rounded = (clamped + magic) - magic
+      to[i] = scale * (scaled == scaled ? rounded : 0)
     }
   }
 }
@@ -43,12 +43,11 @@ extension AffineParameters {
     let magic: Float = 12_582_912, zeroPoint = zeroPoint, scale = scale
     for i in 0..<count {
       let scaled = from[i] / scale
-      let number: Float = scaled == scaled ? scaled : 0
-      let raised = number > lowest ? number : lowest
+      let raised = scaled > lowest ? scaled : lowest
       let clamped = raised < highest ? raised : highest
       // The low significand bits of the sum are the rounded number, offset by 2^22.
       let rounded = Int32(bitPattern: (clamped + magic).bitPattern & 0x7F_FFFF) &- 0x40_0000
-      to[i] = UInt8(truncatingIfNeeded: rounded &+ zeroPoint)
+      to[i] = UInt8(truncatingIfNeeded: (scaled == scaled ? rounded : 0) &+ zeroPoint)
     }
   }
 }
