@@ -112,6 +112,9 @@ let package = Package(
     .testTarget(
       name: "KernelsTests", dependencies: ["Runtime", "KernelInterface", "Numerics"], swiftSettings: strict),
     .testTarget(name: "PassKitTests", dependencies: ["PassKit", "IR", "Support"], swiftSettings: strict),
+    .testTarget(
+      name: "DatasetsTests", dependencies: ["Datasets", "Support"], exclude: ["make-vectors.py", "vectors"],
+      swiftSettings: strict),
     .testTarget(name: "IRTests", dependencies: ["IR", "Support", "Numerics"], swiftSettings: strict),
   ],
   cxxLanguageStandard: .cxx17

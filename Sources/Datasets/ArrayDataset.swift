@@ -1,3 +1,5 @@
+import Support
+
 /// Samples along the first axis of one or more arrays, with an optional array of class indices.
 struct ArrayDataset: Sendable {
   let count: Int
@@ -9,14 +11,14 @@ struct ArrayDataset: Sendable {
   /// Member names of an `.npz` that mean class indices.
   private static let labelNames = ["labels", "label", "y", "y_test", "y_train", "targets", "target"]
 
-  init(npy path: String, labels labelPath: String?, limits: DataLimits) throws(DataError) {
+  init(npy path: String, labels labelPath: String?, limits: DataLimits) throws(CompilerError) {
     let array = try NumPyArray(path: path)
     let beside = String(path.dropLast(path.hasSuffix(".npy") ? 4 : 0)) + ".labels.npy"
     let labels = labelPath ?? (PathKind(beside) == .file ? beside : nil)
-    try self.init([("", array)], file: path, labels: labels.map { path throws(DataError) in try NumPyArray(path: path) })
+    try self.init([("", array)], file: path, labels: labels.map { path throws(CompilerError) in try NumPyArray(path: path) })
   }
 
-  init(npz path: String, labels labelPath: String?, limits: DataLimits) throws(DataError) {
+  init(npz path: String, labels labelPath: String?, limits: DataLimits) throws(CompilerError) {
     var arrays = try readNumPyZip(path, limits: limits)
     var labels: NumPyArray?
     if let labelPath {
@@ -27,29 +29,29 @@ struct ArrayDataset: Sendable {
     try self.init(arrays, file: path, labels: labels)
   }
 
-  private init(_ inputs: [(name: String, array: NumPyArray)], file: String, labels: NumPyArray?) throws(DataError) {
+  private init(_ inputs: [(name: String, array: NumPyArray)], file: String, labels: NumPyArray?) throws(CompilerError) {
     let counts = inputs.map { $0.array.header.shape.first ?? 0 }
     guard let count = counts.first, counts.allSatisfy({ $0 == count }) else {
       let members = inputs.map { "\(printable($0.name)) \($0.array.header.shape)" }.joined(separator: ", ")
-      throw DataError(
+      throw dataError(
         "holds arrays with different numbers of samples: \(members)", file: file,
         notes: ["the first axis counts the samples; save one set of data per file, labels as 'labels'"])
     }
     for input in inputs where input.array.header.elementCount == 0 {
-      throw DataError(
+      throw dataError(
         "holds no samples: the shape is \(input.array.header.shape)", file: input.array.name,
         notes: ["the first axis counts the samples"])
     }
     self.count = count
     self.inputs = inputs
     self.imageForm = inputs.count == 1 ? ImageForm(inputs[0].array.header) : nil
-    self.labels = try labels.map { array throws(DataError) in try Self.classIndices(array, count: count) }
+    self.labels = try labels.map { array throws(CompilerError) in try Self.classIndices(array, count: count) }
   }
 
   var hasLabels: Bool { labels != nil }
   var holdsImages: Bool { imageForm != nil }
 
-  func sample(at index: Int) throws(DataError) -> Sample {
+  func sample(at index: Int) throws(CompilerError) -> Sample {
     let label = labels?[index]
     if let imageForm {
       let bytes = try inputs[0].array.bytes(from: index * imageForm.size, count: imageForm.size)
@@ -64,9 +66,9 @@ struct ArrayDataset: Sendable {
     return Sample(content: .arrays(arrays), label: label)
   }
 
-  private static func classIndices(_ array: NumPyArray, count: Int) throws(DataError) -> [Int] {
+  private static func classIndices(_ array: NumPyArray, count: Int) throws(CompilerError) -> [Int] {
     guard array.header.shape == [count] || array.header.shape == [count, 1] else {
-      throw DataError(
+      throw dataError(
         "has the shape \(array.header.shape); labels of these data have the shape [\(count)]", file: array.name)
     }
     let values = try array.floats(from: 0, count: count)
@@ -74,7 +76,7 @@ struct ArrayDataset: Sendable {
     result.reserveCapacity(count)
     for (index, value) in values.enumerated() {
       guard value >= 0, value < 10_000_000, value == value.rounded() else {
-        throw DataError("label \(index) is \(value), not a class index", file: array.name)
+        throw dataError("label \(index) is \(value), not a class index", file: array.name)
       }
       result.append(Int(value))
     }

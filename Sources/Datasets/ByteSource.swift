@@ -1,4 +1,5 @@
 import CZlib
+import Support
 
 /// Bytes that are read by position: a plain file, or what a compressed one held.
 enum ByteSource: Sendable {
@@ -6,7 +7,7 @@ enum ByteSource: Sendable {
   case memory([UInt8], name: String)
 
   /// The file, expanded when it is a gzip file.
-  init(path: String, limits: DataLimits) throws(DataError) {
+  init(path: String, limits: DataLimits) throws(CompilerError) {
     let file = try RandomAccessFile(path: path)
     let start = try file.read(at: 0, count: min(2, file.size))
     if start == [0x1F, 0x8B] {
@@ -32,29 +33,29 @@ enum ByteSource: Sendable {
     }
   }
 
-  func read(at offset: Int, count: Int) throws(DataError) -> [UInt8] {
+  func read(at offset: Int, count: Int) throws(CompilerError) -> [UInt8] {
     switch self {
     case .file(let file): return try file.read(at: offset, count: count)
     case .memory(let bytes, let name):
       guard offset >= 0, count >= 0, offset <= bytes.count, count <= bytes.count - offset else {
-        throw DataError("ends at byte \(bytes.count), before byte \(offset) + \(count)", file: name)
+        throw dataError("ends at byte \(bytes.count), before byte \(offset) + \(count)", file: name)
       }
       return [UInt8](bytes[offset..<offset + count])
     }
   }
 
   /// The bytes that are there, at most `count`.
-  func prefix(_ count: Int) throws(DataError) -> [UInt8] {
+  func prefix(_ count: Int) throws(CompilerError) -> [UInt8] {
     try read(at: 0, count: min(count, self.count))
   }
 }
 
 /// Expands a gzip file of one or more members. Memory grows with what comes out, never with what a header claims.
-func expandGzip(_ compressed: [UInt8], limit: Int, file: String) throws(DataError) -> [UInt8] {
+func expandGzip(_ compressed: [UInt8], limit: Int, file: String) throws(CompilerError) -> [UInt8] {
   var stream = z_stream()
   // 16 + 15: gzip framing, the largest window.
   guard inflateInit2_(&stream, 31, ZLIB_VERSION, Int32(MemoryLayout<z_stream>.size)) == Z_OK else {
-    throw DataError("no memory for expanding", file: file)
+    throw dataError("no memory for expanding", file: file)
   }
   defer { inflateEnd(&stream) }
   let chunkSize = 1 << 18
@@ -80,7 +81,7 @@ func expandGzip(_ compressed: [UInt8], limit: Int, file: String) throws(DataErro
     }
     position += consumed
     guard result.count + produced <= limit else {
-      throw DataError("expands to more than \(limit) bytes", file: file)
+      throw dataError("expands to more than \(limit) bytes", file: file)
     }
     result.append(contentsOf: chunk[0..<produced])
     if status == Z_STREAM_END {
@@ -89,10 +90,10 @@ func expandGzip(_ compressed: [UInt8], limit: Int, file: String) throws(DataErro
       if !hasMember { return result }
       inflateReset(&stream)
     } else if status == Z_BUF_ERROR || (status == Z_OK && consumed == 0 && produced == 0) {
-      throw DataError("is a gzip file that ends too early", file: file, notes: ["copy or download it again"])
+      throw dataError("is a gzip file that ends too early", file: file, notes: ["copy or download it again"])
     } else if status != Z_OK {
       let reason = stream.msg.map { String(cString: $0) } ?? "code \(status)"
-      throw DataError("is a damaged gzip file: \(reason)", file: file, notes: ["copy or download it again"])
+      throw dataError("is a damaged gzip file: \(reason)", file: file, notes: ["copy or download it again"])
     }
   }
 }

@@ -1,3 +1,5 @@
+import Support
+
 /// A numbered set of samples on disk, in any of the formats that are read. Opening reads headers and lists, not pixels;
 /// samples can be read from several threads.
 package struct Dataset: Sendable {
@@ -22,12 +24,12 @@ package struct Dataset: Sendable {
 
   /// Opens a file or folder; the format follows from its contents. `labels` names a list or array of class indices
   /// where the data hold none.
-  package init(path: String, labels: String? = nil, limits: DataLimits = .standard) throws(DataError) {
+  package init(path: String, labels: String? = nil, limits: DataLimits = .standard) throws(CompilerError) {
     self.path = path
     self.limits = limits
     let opened: Opened
     switch PathKind(path) {
-    case .absent: throw DataError("does not exist", file: path)
+    case .absent: throw dataError("does not exist", file: path, status: .missingInput)
     case .folder: opened = try Dataset.openFolder(path, labels, limits)
     case .file: opened = try Dataset.openFile(path, labels, limits)
     }
@@ -45,13 +47,21 @@ package struct Dataset: Sendable {
       (count, hasLabels) = (images.count, true)
       names = ["airplane", "automobile", "bird", "cat", "deer", "dog", "frog", "horse", "ship", "truck"]
     }
-    guard count > 0 else { throw DataError("holds no samples", file: path) }
+    guard count > 0 else { throw dataError("holds no samples", file: path) }
     self.classNames = names
     self.notes = notes
   }
 
+  /// Whether samples are arrays of numbers rather than pictures.
+  package var holdsArrays: Bool {
+    switch storage {
+    case .arrays(let arrays): !arrays.holdsImages
+    case .folder, .images, .idx, .cifar: false
+    }
+  }
+
   /// - Requires: 0 <= index < count.
-  package func sample(at index: Int) throws(DataError) -> Sample {
+  package func sample(at index: Int) throws(CompilerError) -> Sample {
     switch storage {
     case .folder(let folder):
       return Sample(content: .image(try folder.image(at: index, limits: limits)), label: folder.files[index].label)
@@ -76,7 +86,7 @@ package struct Dataset: Sendable {
 
   private typealias Opened = (storage: Storage, notes: [String])
 
-  private static func openFile(_ path: String, _ labels: String?, _ limits: DataLimits) throws(DataError) -> Opened {
+  private static func openFile(_ path: String, _ labels: String?, _ limits: DataLimits) throws(CompilerError) -> Opened {
     let source = try ByteSource(path: path, limits: limits)
     let start = try source.prefix(16)
     if start.starts(with: NumPyHeader.magic) {
@@ -93,7 +103,7 @@ package struct Dataset: Sendable {
       try refuseLabels(labels, "CIFAR-10 files hold their labels")
       return (.cifar(try CIFARImages([path])), [])
     }
-    throw DataError(
+    throw dataError(
       "is in no format that is read", file: path,
       notes: [
         "read are: folders of PNG and JPEG images, .npy, .npz, IDX (also .gz), CIFAR-10 binary",
@@ -101,7 +111,7 @@ package struct Dataset: Sendable {
       ])
   }
 
-  private static func openFolder(_ path: String, _ labels: String?, _ limits: DataLimits) throws(DataError) -> Opened {
+  private static func openFolder(_ path: String, _ labels: String?, _ limits: DataLimits) throws(CompilerError) -> Opened {
     let entries = try names(in: path)
     let idx = entries.filter { $0.contains("-images") && $0.contains("idx3-ubyte") }
     if !idx.isEmpty {
@@ -121,14 +131,14 @@ package struct Dataset: Sendable {
 
   private static func openIDX(
     _ path: String, _ source: ByteSource, _ labels: String?, _ limits: DataLimits
-  ) throws(DataError) -> Opened {
+  ) throws(CompilerError) -> Opened {
     let images = try IDXImages(source, limits: limits)
     guard let labelPath = labels ?? idxLabels(beside: path) else {
       return (.idx(images, labels: nil), ["no labels beside \(path): it is used without"])
     }
     let values = try readIDXLabels(labelPath, limits: limits)
     guard values.count == images.count else {
-      throw DataError("holds \(values.count) labels for \(images.count) images in \(path)", file: labelPath)
+      throw dataError("holds \(values.count) labels for \(images.count) images in \(path)", file: labelPath)
     }
     return (.idx(images, labels: values), [])
   }
@@ -142,16 +152,16 @@ package struct Dataset: Sendable {
     return [renamed, plain, plain + ".gz"].map { join(folder(of: path), $0) }.first { PathKind($0) == .file }
   }
 
-  private static func onlyOne(_ names: [String], in path: String) throws(DataError) -> String {
+  private static func onlyOne(_ names: [String], in path: String) throws(CompilerError) -> String {
     guard names.count == 1 else {
-      throw DataError(
+      throw dataError(
         "holds several sets of images: \(names.prefix(12).map(printable).joined(separator: ", "))", file: path,
         notes: ["name one, for example: --data \(join(path, printable(names[0])))"])
     }
     return join(path, names[0])
   }
 
-  private static func refuseLabels(_ labels: String?, _ reason: String) throws(DataError) {
-    if let labels { throw DataError("labels cannot be given here: \(reason)", file: labels) }
+  private static func refuseLabels(_ labels: String?, _ reason: String) throws(CompilerError) {
+    if let labels { throw dataError("labels cannot be given here: \(reason)", file: labels) }
   }
 }

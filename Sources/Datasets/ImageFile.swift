@@ -1,3 +1,5 @@
+import Support
+
 /// The image formats, told apart by their first bytes.
 enum ImageFormat {
   case jpeg
@@ -21,12 +23,12 @@ enum ImageFormat {
 }
 
 /// Reads and decodes a JPEG or PNG file, whatever its name says.
-package func readImage(_ path: String, limits: DataLimits = .standard) throws(DataError) -> Image {
+package func readImage(_ path: String, limits: DataLimits = .standard) throws(CompilerError) -> Image {
   let bytes = try RandomAccessFile(path: path).readAll(limit: limits.encodedImageBytes)
   switch ImageFormat(bytes) {
   case .jpeg: return try decodeJPEG(bytes, file: path, limits: limits)
   case .png: return try decodePNG(bytes, file: path, limits: limits)
   case nil:
-    throw DataError("is neither a PNG nor a JPEG file", file: path, notes: ["convert it to one of them"])
+    throw dataError("is neither a PNG nor a JPEG file", file: path, notes: ["convert it to one of them"])
   }
 }

@@ -1,3 +1,5 @@
+import Support
+
 /// Image files: a folder per class, a list with labels, or just a folder.
 struct ImageFolder: Sendable {
   let root: String
@@ -8,7 +10,7 @@ struct ImageFolder: Sendable {
   /// What the user should know about how the folder was understood.
   private(set) var notes: [String] = []
 
-  init(_ root: String, labels labelPath: String?, limits: DataLimits) throws(DataError) {
+  init(_ root: String, labels labelPath: String?, limits: DataLimits) throws(CompilerError) {
     self.root = root
     self.files = []
     let entries = try names(in: root)
@@ -24,7 +26,7 @@ struct ImageFolder: Sendable {
       files = entries.filter(ImageFormat.accepts).map { ($0, nil) }
     }
     guard !files.isEmpty else {
-      throw DataError(
+      throw dataError(
         "holds no .png, .jpg or .jpeg files", file: root,
         notes: [
           "expected one folder of images per class, or images with a labels.tsv (file name, tab, class index; header line)",
@@ -33,7 +35,7 @@ struct ImageFolder: Sendable {
     }
   }
 
-  func image(at index: Int, limits: DataLimits) throws(DataError) -> Image {
+  func image(at index: Int, limits: DataLimits) throws(CompilerError) -> Image {
     try readImage(join(root, files[index].path), limits: limits)
   }
 
@@ -44,13 +46,13 @@ struct ImageFolder: Sendable {
     return hasImages && PathKind(beside) == .file ? beside : nil
   }
 
-  private mutating func readList(_ labelPath: String) throws(DataError) {
+  private mutating func readList(_ labelPath: String) throws(CompilerError) {
     let table = try LabelTable(path: labelPath)
     for entry in table.entries where PathKind(join(root, entry.file)) == .file {
       files.append((entry.file, entry.label))
     }
     guard !files.isEmpty else {
-      throw DataError(
+      throw dataError(
         "names no file that is in \(root)", file: labelPath,
         notes: ["file names are relative to that folder; the first one listed is '\(printable(table.entries[0].file))'"])
     }
@@ -62,7 +64,7 @@ struct ImageFolder: Sendable {
     files.sort { $0.path.utf8.lexicographicallyPrecedes($1.path.utf8) }
   }
 
-  private mutating func readClasses(_ folders: [String], _ limits: DataLimits) throws(DataError) {
+  private mutating func readClasses(_ folders: [String], _ limits: DataLimits) throws(CompilerError) {
     var empty: [String] = []
     for (index, name) in folders.enumerated() {
       let before = files.count
@@ -81,16 +83,16 @@ struct ImageFolder: Sendable {
     }
   }
 
-  private mutating func collect(_ path: String, label: Int, depth: Int, _ limits: DataLimits) throws(DataError) {
+  private mutating func collect(_ path: String, label: Int, depth: Int, _ limits: DataLimits) throws(CompilerError) {
     guard depth <= limits.folderDepth else {
-      throw DataError("has folders more than \(limits.folderDepth) levels deep", file: root)
+      throw dataError("has folders more than \(limits.folderDepth) levels deep", file: root)
     }
     for name in try names(in: join(root, path)) {
       let child = path + "/" + name
       if ImageFormat.accepts(name: name) {
         files.append((child, label))
         guard files.count <= limits.files else {
-          throw DataError("holds more than \(limits.files) images", file: root)
+          throw dataError("holds more than \(limits.files) images", file: root)
         }
       } else if PathKind(join(root, child)) == .folder {
         try collect(child, label: label, depth: depth + 1, limits)

@@ -1,14 +1,15 @@
 import CTurboJPEG
+import Support
 
 /// Decodes a baseline or progressive JPEG with the accurate integer transform and smooth chroma upsampling, as Pillow
 /// does. Orientation tags are not applied (Pillow's `Image.open` and torchvision do not either).
-func decodeJPEG(_ bytes: [UInt8], file: String, limits: DataLimits) throws(DataError) -> Image {
+func decodeJPEG(_ bytes: [UInt8], file: String, limits: DataLimits) throws(CompilerError) -> Image {
   guard let decoder = tjInitDecompress() else {
-    throw DataError("no memory for a JPEG decoder", file: file)
+    throw dataError("no memory for a JPEG decoder", file: file)
   }
   defer { tjDestroy(decoder) }
-  func failure() -> DataError {
-    DataError("is not a readable JPEG: \(String(cString: tjGetErrorStr2(decoder)))", file: file)
+  func failure() -> CompilerError {
+    dataError("is not a readable JPEG: \(String(cString: tjGetErrorStr2(decoder)))", file: file)
   }
 
   var width: Int32 = 0
@@ -58,11 +59,11 @@ private func redGreenBlue(invertedInks pixels: [UInt8]) -> [UInt8] {
 }
 
 /// `width * height`, when it is within the limits.
-func pixelCount(width: Int, height: Int, file: String, limits: DataLimits) throws(DataError) -> Int {
-  guard width > 0, height > 0 else { throw DataError("has no pixels", file: file) }
+func pixelCount(width: Int, height: Int, file: String, limits: DataLimits) throws(CompilerError) -> Int {
+  guard width > 0, height > 0 else { throw dataError("has no pixels", file: file) }
   let (area, overflow) = width.multipliedReportingOverflow(by: height)
   guard !overflow, area <= limits.imagePixels else {
-    throw DataError("has \(width) x \(height) pixels; at most \(limits.imagePixels) are decoded", file: file)
+    throw dataError("has \(width) x \(height) pixels; at most \(limits.imagePixels) are decoded", file: file)
   }
   return area
 }

@@ -1,10 +1,12 @@
+import Support
+
 /// A `labels.tsv`: a header line, then one line per file with its name, a tab and its class index; further columns are
 /// ignored.
 struct LabelTable: Sendable {
   /// In the order of the lines.
   let entries: [(file: String, label: Int)]
 
-  init(path: String) throws(DataError) {
+  init(path: String) throws(CompilerError) {
     let bytes = try RandomAccessFile(path: path).readAll(limit: 256 << 20)
     var entries: [(file: String, label: Int)] = []
     var seen: Set<String> = []
@@ -13,8 +15,8 @@ struct LabelTable: Sendable {
       number += 1
       if line.last == 0x0D { line.removeLast() }
       let fields = line.split(separator: 0x09, maxSplits: 2, omittingEmptySubsequences: false)
-      func fail(_ message: String) -> DataError {
-        DataError(message, file: path, line: number, notes: [LabelTable.form])
+      func fail(_ message: String) -> CompilerError {
+        dataError(message, file: path, line: number, notes: [LabelTable.form])
       }
       if line.isEmpty { continue }
       guard fields.count >= 2 else { throw fail("has no tab") }
@@ -35,7 +37,7 @@ struct LabelTable: Sendable {
       entries.append((name, value))
     }
     guard !entries.isEmpty else {
-      throw DataError("lists no files", file: path, notes: [LabelTable.form])
+      throw dataError("lists no files", file: path, notes: [LabelTable.form])
     }
     self.entries = entries
   }

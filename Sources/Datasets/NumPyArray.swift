@@ -1,36 +1,38 @@
+import Support
+
 /// An `.npy` array whose numbers are read by position.
 package struct NumPyArray: Sendable {
   package let header: NumPyHeader
   private let source: ByteSource
 
-  init(_ source: ByteSource) throws(DataError) {
+  init(_ source: ByteSource) throws(CompilerError) {
     self.header = try NumPyHeader(source)
     self.source = source
   }
 
-  package init(path: String) throws(DataError) {
+  package init(path: String) throws(CompilerError) {
     try self.init(.file(RandomAccessFile(path: path)))
   }
 
   var name: String { source.name }
 
   /// `count` elements as they are stored.
-  func bytes(from first: Int, count: Int) throws(DataError) -> [UInt8] {
+  func bytes(from first: Int, count: Int) throws(CompilerError) -> [UInt8] {
     try source.read(at: header.dataOffset + first * header.element.size, count: count * header.element.size)
   }
 
   /// `count` elements as float32: 64-bit floats are rounded, integers beyond 24 bits that float32 cannot hold are errors.
-  func floats(from first: Int, count: Int) throws(DataError) -> [Float] {
+  func floats(from first: Int, count: Int) throws(CompilerError) -> [Float] {
     let bytes = try bytes(from: first, count: count)
     func values<Stored>(_ type: Stored.Type, _ convert: (Stored) -> Float) -> [Float] {
       bytes.withUnsafeBytes { raw in
         (0..<count).map { convert(raw.loadUnaligned(fromByteOffset: $0 * MemoryLayout<Stored>.size, as: Stored.self)) }
       }
     }
-    func integers<Stored: FixedWidthInteger>(_ type: Stored.Type) throws(DataError) -> [Float] {
+    func integers<Stored: FixedWidthInteger>(_ type: Stored.Type) throws(CompilerError) -> [Float] {
       let result = values(Stored.self) { Float(exactly: $0) ?? .nan }
       if let place = result.firstIndex(where: \.isNaN) {
-        throw DataError("element \(first + place) is an integer that float32 cannot hold", file: name)
+        throw dataError("element \(first + place) is an integer that float32 cannot hold", file: name)
       }
       return result
     }
@@ -49,9 +51,9 @@ package struct NumPyArray: Sendable {
   }
 
   /// The whole array.
-  package func read(limits: DataLimits = .standard) throws(DataError) -> NumericArray {
+  package func read(limits: DataLimits = .standard) throws(CompilerError) -> NumericArray {
     guard header.elementCount <= limits.expandedBytes / 4 else {
-      throw DataError("has \(header.elementCount) elements, which is too much to read at once", file: name)
+      throw dataError("has \(header.elementCount) elements, which is too much to read at once", file: name)
     }
     return NumericArray(shape: header.shape, values: try floats(from: 0, count: header.elementCount))
   }

@@ -1,3 +1,5 @@
+import Support
+
 /// The element types of NumPy arrays that are read.
 package enum NumPyElement: String, CaseIterable, Sendable {
   case bool = "|b1"
@@ -33,34 +35,34 @@ package struct NumPyHeader: Equatable, Sendable {
   static let magic: [UInt8] = [0x93, 0x4E, 0x55, 0x4D, 0x50, 0x59]
 
   /// Parses the header of `source` and checks that the numbers it promises are there.
-  init(_ source: ByteSource) throws(DataError) {
+  init(_ source: ByteSource) throws(CompilerError) {
     let file = source.name
     let start = try source.prefix(12)
     guard start.starts(with: NumPyHeader.magic), start.count >= 10 else {
-      throw DataError("is not an .npy file: it does not begin with \\x93NUMPY", file: file)
+      throw dataError("is not an .npy file: it does not begin with \\x93NUMPY", file: file)
     }
     let version = start[6]
     guard (1...3).contains(version), version == 1 || start.count == 12 else {
-      throw DataError("is an .npy file of unknown version \(version).\(start[7])", file: file)
+      throw dataError("is an .npy file of unknown version \(version).\(start[7])", file: file)
     }
     let lengthSize = version == 1 ? 2 : 4
     let length = (0..<lengthSize).reduce(0) { $0 | Int(start[8 + $1]) << (8 * $1) }
     guard length <= 65536 else {
-      throw DataError("is a damaged .npy file: its header has \(length) bytes", file: file)
+      throw dataError("is a damaged .npy file: its header has \(length) bytes", file: file)
     }
     let text = try source.read(at: 8 + lengthSize, count: length)
     var parser = NumPyHeaderParser(text: text)
     guard let fields = parser.parse() else {
-      throw DataError(
+      throw dataError(
         "is a damaged .npy file: its header is not {'descr': …, 'fortran_order': …, 'shape': (…)}", file: file)
     }
     guard let element = NumPyElement(descriptor: fields.descriptor) else {
-      throw DataError(
+      throw dataError(
         "has elements of type '\(fields.descriptor)'", file: file,
         notes: ["save it with .astype('<f4'); also read: " + NumPyElement.allCases.map(\.rawValue).joined(separator: " ")])
     }
     if fields.isFortranOrder && fields.shape.count > 1 {
-      throw DataError(
+      throw dataError(
         "is in Fortran order", file: file, notes: ["save it with numpy.ascontiguousarray(array)"])
     }
     self.element = element
@@ -69,11 +71,11 @@ package struct NumPyHeader: Equatable, Sendable {
     var byteCount = element.size
     for extent in shape {
       let (product, overflow) = byteCount.multipliedReportingOverflow(by: extent)
-      guard !overflow else { throw DataError("claims the impossible shape \(shape)", file: file) }
+      guard !overflow else { throw dataError("claims the impossible shape \(shape)", file: file) }
       byteCount = product
     }
     guard source.count - dataOffset == byteCount else {
-      throw DataError(
+      throw dataError(
         "promises \(byteCount) bytes of numbers (shape \(shape)) but holds \(source.count - dataOffset)", file: file,
         notes: ["copy or save it again"])
     }

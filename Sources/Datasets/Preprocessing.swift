@@ -1,3 +1,5 @@
+import Support
+
 /// How a picture becomes the input of a network. Every step that is nil or has its neutral value does nothing; steps
 /// are done in this order: color, resize, crop, values (× scale, − mean, ÷ std), layout.
 package struct Preprocessing: Equatable, Sendable {
@@ -46,7 +48,7 @@ package struct Preprocessing: Equatable, Sendable {
 extension Preprocessing {
   /// With every value that was left out filled in for a network input of this shape (nil: any extent; the first one
   /// counts samples), and a note saying what was filled in.
-  package func completed(for shape: [Int?]) throws(DataError) -> (preprocessing: Preprocessing, notes: [String]) {
+  package func completed(for shape: [Int?]) throws(CompilerError) -> (preprocessing: Preprocessing, notes: [String]) {
     var result = self
     var filled: [String] = []
     let layout = self.layout ?? Preprocessing.layout(of: shape)
@@ -57,12 +59,13 @@ extension Preprocessing {
     }
     if let color {
       guard channels == nil || channels == color.channels else {
-        throw DataError(
+        throw CompilerError(
           "color \(color.rawValue) has \(color.channels) channels; the network's input \(describe(shape)) has "
             + "\(channels ?? 0)", notes: ["change color in the preprocessing"])
       }
     } else {
-      let color: Color = channels == 1 ? .gray : .rgb
+      // Flat inputs are nearly always digits.
+      let color: Color = channels == 1 || shape.count == 2 ? .gray : .rgb
       result.color = color
       filled.append("color \(color.rawValue)")
     }
@@ -81,7 +84,7 @@ extension Preprocessing {
     let colorChannels = (result.color ?? .rgb).channels
     for (name, values) in [("mean", result.mean ?? []), ("std", result.std ?? [])]
     where values.count != 1 && values.count != colorChannels {
-      throw DataError("\(name) has \(values.count) values for \(colorChannels) channels")
+      throw CompilerError("\(name) has \(values.count) values for \(colorChannels) channels")
     }
     let note = "preprocessing not given, assumed: " + filled.joined(separator: ", ")
     return (result, filled.isEmpty ? [] : [note])
@@ -94,19 +97,20 @@ extension Preprocessing {
   }
 
   /// The channels of an image input; nil where the shape leaves them open.
-  private static func channels(of shape: [Int?], _ layout: Layout) throws(DataError) -> Int? {
+  private static func channels(of shape: [Int?], _ layout: Layout) throws(CompilerError) -> Int? {
     switch shape.count {
     case 4:
       let channels = layout == .nchw ? shape[1] : shape[3]
       if let channels, channels != 1 && channels != 3 {
-        throw DataError(
+        throw CompilerError(
           "the network's input \(describe(shape)) has \(channels) channels in layout \(layout.rawValue); images have 1 or 3",
           notes: ["set layout in the preprocessing, or give the data as .npy or .npz arrays of the input's shape"])
       }
       return channels
-    case 2, 3: return 1
+    case 3: return 1
+    case 2: return nil
     default:
-      throw DataError(
+      throw CompilerError(
         "the network's input \(describe(shape)) is not one of images",
         notes: ["give the data as .npy or .npz arrays of the input's shape"])
     }

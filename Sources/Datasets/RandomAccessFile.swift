@@ -1,4 +1,5 @@
 import Foundation
+import Support
 
 /// A regular file read by position. Reading rather than mapping, so that a file that shrinks meanwhile gives an
 /// error instead of a fault; positions make it safe to share between threads.
@@ -7,15 +8,15 @@ package final class RandomAccessFile: Sendable {
   package let size: Int
   private let descriptor: Int32
 
-  package init(path: String) throws(DataError) {
+  package init(path: String) throws(CompilerError) {
     let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else {
-      throw DataError("cannot be opened: \(String(cString: strerror(errno)))", file: path)
+      throw dataError("cannot be opened: \(systemMessage())", file: path, status: .missingInput)
     }
     var information = stat()
     guard fstat(descriptor, &information) == 0, information.st_mode & S_IFMT == S_IFREG else {
       close(descriptor)
-      throw DataError("is not a regular file", file: path)
+      throw dataError("is not a regular file", file: path)
     }
     self.path = path
     self.size = Int(information.st_size)
@@ -27,11 +28,11 @@ package final class RandomAccessFile: Sendable {
   }
 
   /// Exactly `count` bytes from `offset`.
-  package func read(at offset: Int, count: Int) throws(DataError) -> [UInt8] {
+  package func read(at offset: Int, count: Int) throws(CompilerError) -> [UInt8] {
     guard offset >= 0, count >= 0, offset <= size, count <= size - offset else {
-      throw DataError("ends at byte \(size), before byte \(offset) + \(count)", file: path)
+      throw dataError("ends at byte \(size), before byte \(offset) + \(count)", file: path)
     }
-    var failure: DataError?
+    var failure: CompilerError?
     let bytes = [UInt8](unsafeUninitializedCapacity: count) { buffer, initialized in
       while initialized < count {
         // Non-nil: the buffer has `count` > `initialized` bytes.
@@ -40,10 +41,10 @@ package final class RandomAccessFile: Sendable {
         if got > 0 {
           initialized += got
         } else if got == 0 {
-          failure = DataError("became shorter while it was read", file: path)
+          failure = dataError("became shorter while it was read", file: path)
           return
         } else if errno != EINTR {
-          failure = DataError("cannot be read: \(String(cString: strerror(errno)))", file: path)
+          failure = dataError("cannot be read: \(systemMessage())", file: path, status: .inputOutput)
           return
         }
       }
@@ -53,9 +54,9 @@ package final class RandomAccessFile: Sendable {
   }
 
   /// The whole file, which may have at most `limit` bytes.
-  package func readAll(limit: Int) throws(DataError) -> [UInt8] {
+  package func readAll(limit: Int) throws(CompilerError) -> [UInt8] {
     guard size <= limit else {
-      throw DataError("has \(size) bytes; at most \(limit) are read", file: path)
+      throw dataError("has \(size) bytes; at most \(limit) are read", file: path)
     }
     return try read(at: 0, count: size)
   }
@@ -93,9 +94,9 @@ func join(_ folder: String, _ name: String) -> String {
 }
 
 /// Names in a folder, without hidden ones, in the order of their UTF-8 bytes.
-func names(in folder: String) throws(DataError) -> [String] {
+func names(in folder: String) throws(CompilerError) -> [String] {
   guard let stream = opendir(folder) else {
-    throw DataError("cannot be listed: \(String(cString: strerror(errno)))", file: folder)
+    throw dataError("cannot be listed: \(systemMessage())", file: folder, status: .missingInput)
   }
   defer { closedir(stream) }
   var names: [String] = []
