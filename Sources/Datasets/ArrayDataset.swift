@@ -15,7 +15,9 @@ struct ArrayDataset: Sendable {
     let array = try NumPyArray(path: path)
     let beside = String(path.dropLast(path.hasSuffix(".npy") ? 4 : 0)) + ".labels.npy"
     let labels = labelPath ?? (PathKind(beside) == .file ? beside : nil)
-    try self.init([("", array)], file: path, labels: labels.map { path throws(CompilerError) in try NumPyArray(path: path) })
+    try self.init(
+      [("", array)], file: path,
+      labels: labels.map { path throws(CompilerError) in try NumPyArray(path: path) })
   }
 
   init(npz path: String, labels labelPath: String?, limits: DataLimits) throws(CompilerError) {
@@ -29,7 +31,9 @@ struct ArrayDataset: Sendable {
     try self.init(arrays, file: path, labels: labels)
   }
 
-  private init(_ inputs: [(name: String, array: NumPyArray)], file: String, labels: NumPyArray?) throws(CompilerError) {
+  private init(
+    _ inputs: [(name: String, array: NumPyArray)], file: String, labels: NumPyArray?
+  ) throws(CompilerError) {
     let counts = inputs.map { $0.array.header.shape.first ?? 0 }
     guard let count = counts.first, counts.allSatisfy({ $0 == count }) else {
       let members = inputs.map { "\(printable($0.name)) \($0.array.header.shape)" }.joined(separator: ", ")
@@ -61,7 +65,8 @@ struct ArrayDataset: Sendable {
     for (name, array) in inputs {
       let shape = Array(array.header.shape.dropFirst())
       let size = shape.reduce(1, *)
-      arrays.append((name, NumericArray(shape: shape, values: try array.floats(from: index * size, count: size))))
+      arrays.append(
+        (name, NumericArray(shape: shape, values: try array.floats(from: index * size, count: size))))
     }
     return Sample(content: .arrays(arrays), label: label)
   }
@@ -69,7 +74,8 @@ struct ArrayDataset: Sendable {
   private static func classIndices(_ array: NumPyArray, count: Int) throws(CompilerError) -> [Int] {
     guard array.header.shape == [count] || array.header.shape == [count, 1] else {
       throw dataError(
-        "has the shape \(array.header.shape); labels of these data have the shape [\(count)]", file: array.name)
+        "has the shape \(array.header.shape); labels of these data have the shape [\(count)]",
+        file: array.name)
     }
     let values = try array.floats(from: 0, count: count)
     var result: [Int] = []

@@ -48,7 +48,8 @@ package final class BatchLoader {
         batch.labels.append(sample.label)
       case .failure(let error):
         // A damaged file says nothing about the others; a wrong shape does.
-        guard error.status == .malformedInput || error.status == .missingInput, unreadable.count < state.data.count - 1
+        guard error.status == .malformedInput || error.status == .missingInput,
+          unreadable.count < state.data.count - 1
         else { throw error }
         unreadable += error.diagnostics.map { .warning($0.message, at: $0.location, notes: $0.notes) }
       }

@@ -86,7 +86,8 @@ func expandGzip(_ compressed: [UInt8], limit: Int, file: String) throws(Compiler
     result.append(contentsOf: chunk[0..<produced])
     if status == Z_STREAM_END {
       // Another member may follow; other bytes after the end are padding, which gzip ignores too.
-      let hasMember = position + 1 < compressed.count && compressed[position] == 0x1F && compressed[position + 1] == 0x8B
+      let hasMember =
+        position + 1 < compressed.count && compressed[position] == 0x1F && compressed[position + 1] == 0x8B
       if !hasMember { return result }
       inflateReset(&stream)
     } else if status == Z_BUF_ERROR || (status == Z_OK && consumed == 0 && produced == 0) {

@@ -16,7 +16,8 @@ struct CIFARImages: Sendable {
       let file = try RandomAccessFile(path: path)
       guard file.size > 0, file.size % CIFARImages.recordSize == 0 else {
         throw dataError(
-          "has \(file.size) bytes, which is no multiple of CIFAR-10's \(CIFARImages.recordSize) per image", file: path,
+          "has \(file.size) bytes, which is no multiple of CIFAR-10's \(CIFARImages.recordSize) per image",
+          file: path,
           notes: ["use the binary version of CIFAR-10"])
       }
       starts.append(count)

@@ -2,7 +2,8 @@ import Support
 
 /// What is wrong with data: `line` is for text files and 1-based, notes say what the user can do.
 func dataError(
-  _ message: String, file: String, line: Int? = nil, notes: [String] = [], status: ExitStatus = .malformedInput
+  _ message: String, file: String, line: Int? = nil, notes: [String] = [],
+  status: ExitStatus = .malformedInput
 ) -> CompilerError {
   CompilerError(message, at: file + (line.map { ":\($0)" } ?? ""), notes: notes, status: status)
 }

@@ -64,7 +64,8 @@ package struct Dataset: Sendable {
   package func sample(at index: Int) throws(CompilerError) -> Sample {
     switch storage {
     case .folder(let folder):
-      return Sample(content: .image(try folder.image(at: index, limits: limits)), label: folder.files[index].label)
+      return Sample(
+        content: .image(try folder.image(at: index, limits: limits)), label: folder.files[index].label)
     case .images(let paths): return Sample(content: .image(try readImage(paths[index], limits: limits)))
     case .arrays(let arrays): return try arrays.sample(at: index)
     case .idx(let images, let labels):
@@ -86,7 +87,9 @@ package struct Dataset: Sendable {
 
   private typealias Opened = (storage: Storage, notes: [String])
 
-  private static func openFile(_ path: String, _ labels: String?, _ limits: DataLimits) throws(CompilerError) -> Opened {
+  private static func openFile(
+    _ path: String, _ labels: String?, _ limits: DataLimits
+  ) throws(CompilerError) -> Opened {
     let source = try ByteSource(path: path, limits: limits)
     let start = try source.prefix(16)
     if start.starts(with: NumPyHeader.magic) {
@@ -111,7 +114,9 @@ package struct Dataset: Sendable {
       ])
   }
 
-  private static func openFolder(_ path: String, _ labels: String?, _ limits: DataLimits) throws(CompilerError) -> Opened {
+  private static func openFolder(
+    _ path: String, _ labels: String?, _ limits: DataLimits
+  ) throws(CompilerError) -> Opened {
     let entries = try names(in: path)
     let idx = entries.filter { $0.contains("-images") && $0.contains("idx3-ubyte") }
     if !idx.isEmpty {
@@ -155,7 +160,8 @@ package struct Dataset: Sendable {
   private static func onlyOne(_ names: [String], in path: String) throws(CompilerError) -> String {
     guard names.count == 1 else {
       throw dataError(
-        "holds several sets of images: \(names.prefix(12).map(printable).joined(separator: ", "))", file: path,
+        "holds several sets of images: \(names.prefix(12).map(printable).joined(separator: ", "))",
+        file: path,
         notes: ["name one, for example: --data \(join(path, printable(names[0])))"])
     }
     return join(path, names[0])

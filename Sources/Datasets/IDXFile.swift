@@ -49,7 +49,8 @@ private struct IDXHeader {
   init(_ source: ByteSource) throws(CompilerError) {
     let file = source.name
     let start = try source.prefix(20)
-    guard start.count >= 8, start[0] == 0, start[1] == 0, (1...4).contains(start[3]), start.count >= 4 + 4 * Int(start[3])
+    guard start.count >= 8, start[0] == 0, start[1] == 0, (1...4).contains(start[3]),
+      start.count >= 4 + 4 * Int(start[3])
     else { throw dataError("is not an IDX file", file: file) }
     guard start[2] == 8 else {
       throw dataError(

@@ -15,13 +15,17 @@ struct ImageFolder: Sendable {
     self.files = []
     let entries = try names(in: root)
     let folders = entries.filter { PathKind(join(root, $0)) == .folder }
-    let labelPath = labelPath ?? ImageFolder.findLabels(root, entries, hasImages: entries.contains(where: ImageFormat.accepts))
+    let labelPath =
+      labelPath
+      ?? ImageFolder.findLabels(root, entries, hasImages: entries.contains(where: ImageFormat.accepts))
     if let labelPath {
       try readList(labelPath)
     } else if !folders.isEmpty {
       try readClasses(folders, limits)
       let strays = entries.count { ImageFormat.accepts(name: $0) }
-      if strays > 0 { notes.append("\(strays) images beside the class folders of \(root) have no class and are not used") }
+      if strays > 0 {
+        notes.append("\(strays) images beside the class folders of \(root) have no class and are not used")
+      }
     } else {
       files = entries.filter(ImageFormat.accepts).map { ($0, nil) }
     }
@@ -54,10 +58,14 @@ struct ImageFolder: Sendable {
     guard !files.isEmpty else {
       throw dataError(
         "names no file that is in \(root)", file: labelPath,
-        notes: ["file names are relative to that folder; the first one listed is '\(printable(table.entries[0].file))'"])
+        notes: [
+          "file names are relative to that folder; the first one listed is '\(printable(table.entries[0].file))'"
+        ])
     }
     let absent = table.entries.count - files.count
-    if absent > 0 { notes.append("\(absent) of the \(table.entries.count) files in \(labelPath) are not in \(root)") }
+    if absent > 0 {
+      notes.append("\(absent) of the \(table.entries.count) files in \(labelPath) are not in \(root)")
+    }
     let listed = Set(files.map(\.path))
     let unlisted = try names(in: root).count { ImageFormat.accepts(name: $0) && !listed.contains($0) }
     if unlisted > 0 { notes.append("\(unlisted) images in \(root) are not in \(labelPath) and are not used") }
@@ -79,11 +87,14 @@ struct ImageFolder: Sendable {
     if numbers.count == folders.count, numbers != numbers.sorted() {
       notes.append(
         "the class folders of \(root) are numbers, but classes are counted in the order of their names "
-          + "(\(folders.prefix(3).joined(separator: ", ")), …): pad the names with zeros if they are meant as class indices")
+          + "(\(folders.prefix(3).joined(separator: ", ")), …): pad the names with zeros if they are meant as class indices"
+      )
     }
   }
 
-  private mutating func collect(_ path: String, label: Int, depth: Int, _ limits: DataLimits) throws(CompilerError) {
+  private mutating func collect(
+    _ path: String, label: Int, depth: Int, _ limits: DataLimits
+  ) throws(CompilerError) {
     guard depth <= limits.folderDepth else {
       throw dataError("has folders more than \(limits.folderDepth) levels deep", file: root)
     }

@@ -36,7 +36,8 @@ func decodeJPEG(_ bytes: [UInt8], file: String, limits: DataLimits) throws(Compi
   if status != 0 {
     // Warnings are about bytes that do not matter, except when rows are missing.
     let message = String(cString: tjGetErrorStr2(decoder))
-    guard tjGetErrorCode(decoder) == TJERR_WARNING.rawValue, !message.contains("Premature end of JPEG file") else {
+    guard tjGetErrorCode(decoder) == TJERR_WARNING.rawValue, !message.contains("Premature end of JPEG file")
+    else {
       throw failure()
     }
   }

@@ -26,7 +26,9 @@ package struct NumPyArray: Sendable {
     let bytes = try bytes(from: first, count: count)
     func values<Stored>(_ type: Stored.Type, _ convert: (Stored) -> Float) -> [Float] {
       bytes.withUnsafeBytes { raw in
-        (0..<count).map { convert(raw.loadUnaligned(fromByteOffset: $0 * MemoryLayout<Stored>.size, as: Stored.self)) }
+        (0..<count).map {
+          convert(raw.loadUnaligned(fromByteOffset: $0 * MemoryLayout<Stored>.size, as: Stored.self))
+        }
       }
     }
     func integers<Stored: FixedWidthInteger>(_ type: Stored.Type) throws(CompilerError) -> [Float] {

@@ -54,12 +54,16 @@ package struct NumPyHeader: Equatable, Sendable {
     var parser = NumPyHeaderParser(text: text)
     guard let fields = parser.parse() else {
       throw dataError(
-        "is a damaged .npy file: its header is not {'descr': …, 'fortran_order': …, 'shape': (…)}", file: file)
+        "is a damaged .npy file: its header is not {'descr': …, 'fortran_order': …, 'shape': (…)}", file: file
+      )
     }
     guard let element = NumPyElement(descriptor: fields.descriptor) else {
       throw dataError(
         "has elements of type '\(fields.descriptor)'", file: file,
-        notes: ["save it with .astype('<f4'); also read: " + NumPyElement.allCases.map(\.rawValue).joined(separator: " ")])
+        notes: [
+          "save it with .astype('<f4'); also read: "
+            + NumPyElement.allCases.map(\.rawValue).joined(separator: " ")
+        ])
     }
     if fields.isFortranOrder && fields.shape.count > 1 {
       throw dataError(
@@ -76,7 +80,8 @@ package struct NumPyHeader: Equatable, Sendable {
     }
     guard source.count - dataOffset == byteCount else {
       throw dataError(
-        "promises \(byteCount) bytes of numbers (shape \(shape)) but holds \(source.count - dataOffset)", file: file,
+        "promises \(byteCount) bytes of numbers (shape \(shape)) but holds \(source.count - dataOffset)",
+        file: file,
         notes: ["copy or save it again"])
     }
   }
@@ -161,7 +166,8 @@ private struct NumPyHeaderParser {
     while !take(")") {
       skipSpaces()
       let digits = text[position...].prefix { (0x30...0x39).contains($0) }
-      guard !digits.isEmpty, values.count < 32, let value = Int(String(decoding: digits, as: UTF8.self)) else {
+      guard !digits.isEmpty, values.count < 32, let value = Int(String(decoding: digits, as: UTF8.self))
+      else {
         return nil
       }
       values.append(value)

@@ -29,7 +29,8 @@ package func readNumPyZip(
     guard name.hasSuffix(".npy") else { continue }
     let bytes = try readMember(archive, index, printable(name), path, limit: remaining)
     remaining -= bytes.count
-    arrays.append((String(name.dropLast(4)), try NumPyArray(.memory(bytes, name: "\(path)(\(printable(name)))"))))
+    arrays.append(
+      (String(name.dropLast(4)), try NumPyArray(.memory(bytes, name: "\(path)(\(printable(name)))"))))
   }
   guard !arrays.isEmpty else { throw dataError("holds no .npy members", file: path) }
   return arrays.sorted { $0.name.utf8.lexicographicallyPrecedes($1.name.utf8) }
@@ -75,5 +76,7 @@ private func readMember(
 
 /// Text from a file for a diagnostic: control characters would let it write on the user's terminal.
 func printable(_ text: String) -> String {
-  String(String.UnicodeScalarView(text.unicodeScalars.prefix(200).map { $0.properties.generalCategory == .control ? "?" : $0 }))
+  String(
+    String.UnicodeScalarView(
+      text.unicodeScalars.prefix(200).map { $0.properties.generalCategory == .control ? "?" : $0 }))
 }

@@ -26,7 +26,9 @@ func decodePNG(_ bytes: [UInt8], file: String, limits: DataLimits) throws(Compil
     var size = 0
     let format = Int32(SPNG_FMT_RGB8.rawValue)
     try check(spng_decoded_image_size(decoder, format, &size))
-    guard size == area * 3 else { throw dataError("is not a readable PNG: its size is inconsistent", file: file) }
+    guard size == area * 3 else {
+      throw dataError("is not a readable PNG: its size is inconsistent", file: file)
+    }
     var status: Int32 = 0
     let pixels = [UInt8](unsafeUninitializedCapacity: size) { buffer, initialized in
       buffer.initialize(repeating: 0)

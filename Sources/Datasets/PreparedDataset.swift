@@ -16,7 +16,8 @@ package struct PreparedDataset: Sendable {
   /// - Parameters:
   ///   - samples: how many to use, all when nil; `seed` chooses which.
   package init(
-    _ dataset: Dataset, inputShape: [Int?], preprocessing: Preprocessing, samples: Int? = nil, seed: UInt64 = 0
+    _ dataset: Dataset, inputShape: [Int?], preprocessing: Preprocessing, samples: Int? = nil,
+    seed: UInt64 = 0
   ) throws(CompilerError) {
     self.dataset = dataset
     self.inputShape = inputShape
@@ -90,7 +91,9 @@ extension Image {
     if shape.count == 2 {
       self.init(width: shape[1], height: shape[0], channels: 1, values: .floats(array.values))
     } else if shape.count == 3, [1, 3].contains(shape[0]) {
-      self.init(planes: array.values[...], width: shape[2], height: shape[1], channels: shape[0]) { .floats($0) }
+      self.init(planes: array.values[...], width: shape[2], height: shape[1], channels: shape[0]) {
+        .floats($0)
+      }
     } else if shape.count == 3, [1, 3].contains(shape[2]) {
       self.init(width: shape[1], height: shape[0], channels: shape[2], values: .floats(array.values))
     } else {

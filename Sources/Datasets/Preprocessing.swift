@@ -48,7 +48,9 @@ package struct Preprocessing: Equatable, Sendable {
 extension Preprocessing {
   /// With every value that was left out filled in for a network input of this shape (nil: any extent; the first one
   /// counts samples), and a note saying what was filled in.
-  package func completed(for shape: [Int?]) throws(CompilerError) -> (preprocessing: Preprocessing, notes: [String]) {
+  package func completed(
+    for shape: [Int?]
+  ) throws(CompilerError) -> (preprocessing: Preprocessing, notes: [String]) {
     var result = self
     var filled: [String] = []
     let layout = self.layout ?? Preprocessing.layout(of: shape)
@@ -104,7 +106,9 @@ extension Preprocessing {
       if let channels, channels != 1 && channels != 3 {
         throw CompilerError(
           "the network's input \(describe(shape)) has \(channels) channels in layout \(layout.rawValue); images have 1 or 3",
-          notes: ["set layout in the preprocessing, or give the data as .npy or .npz arrays of the input's shape"])
+          notes: [
+            "set layout in the preprocessing, or give the data as .npy or .npz arrays of the input's shape"
+          ])
       }
       return channels
     case 3: return 1

@@ -62,7 +62,9 @@ extension Preprocessing {
     case "mean": mean = try reader.numbers(value, key)
     case "std":
       let numbers = try reader.numbers(value, key)
-      guard numbers.allSatisfy({ $0 > 0 }) else { throw reader.error(value, "std has a value that is not above 0") }
+      guard numbers.allSatisfy({ $0 > 0 }) else {
+        throw reader.error(value, "std has a value that is not above 0")
+      }
       std = numbers
     case "layout": layout = try reader.choice(value, key)
     default: throw reader.error(place, "unknown key '\(printable(key))'", [reader.knownKeys])
@@ -154,7 +156,8 @@ private struct PreprocessingReader {
   func side(_ node: Node, _ key: String) throws(CompilerError) -> Int {
     guard let value = Int(node.scalar?.string ?? ""), Preprocessing.sides.contains(value) else {
       throw error(
-        node, "\(key): '\(printable(node.scalar?.string ?? "a list"))' is not a number of pixels "
+        node,
+        "\(key): '\(printable(node.scalar?.string ?? "a list"))' is not a number of pixels "
           + "(\(Preprocessing.sides.lowerBound) to \(Preprocessing.sides.upperBound))")
     }
     return value
@@ -178,7 +181,9 @@ private struct PreprocessingReader {
       case "filter": filter = try choice(value, "filter")
       case "short_side": shortSide = try side(value, "short_side")
       case "size": size = try heightAndWidth(value, "size")
-      case let other: throw error(key, "unknown key '\(printable(other))' in resize", ["known keys: short_side, size, filter"])
+      case let other:
+        throw error(
+          key, "unknown key '\(printable(other))' in resize", ["known keys: short_side, size, filter"])
       }
     }
     switch (shortSide, size) {

@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 """Makes vectors/: small files of every format, and what Pillow and NumPy read from them.
 
-Needs: pip install numpy==2.4.6 pillow==13.0.0
+Needs: pip install numpy==2.4.6 pillow==11.3.0 (Pillow 13 filters columns before rows where that is cheaper,
+which changes some bytes by one)
 """
 import gzip, pathlib
 import numpy as np
