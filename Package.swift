@@ -124,6 +124,6 @@ let package = Package(
 if Context.environment["QCC_FUZZ"] != nil {
   package.targets.append(
     .executableTarget(
-      name: "qcc-fuzz", dependencies: ["Support", "IR", "Importer", "Program", "CXXHash"], path: "Fuzz",
-      exclude: ["corpus", "README.md"], swiftSettings: strict))
+      name: "qcc-fuzz", dependencies: ["Support", "IR", "Importer", "Program", "Runtime", "KernelInterface", "CXXHash"],
+      path: "Fuzz", exclude: ["corpus", "README.md"], swiftSettings: strict))
 }

@@ -1,7 +1,9 @@
 import CXXHash
 import IR
 import Importer
+import KernelInterface
 import Program
+import Runtime
 import Support
 
 /// Imports and, where that succeeds, prints the graph and reads it back.
@@ -40,12 +42,36 @@ private func checkRoundTrip(_ graph: Graph) {
   }
 }
 
-/// Reads the bytes as they are, then with size and checksums made right, so that the records behind them are reached.
+/// Reads the bytes as they are, then with size and checksums made right, so that the records behind them are
+/// reached; a program that is accepted runs.
 func readProgram(_ bytes: UnsafeRawBufferPointer) {
   _ = try? Program(bytes: Array(bytes))
   var mended = Array(bytes)
   mendChecksums(&mended)
-  _ = try? Program(bytes: mended)
+  guard let program = try? Program(bytes: mended), isSmall(program) else { return }
+  for features: CPUFeatures in [[], .host] {
+    let interpreter = Interpreter(program, features: features)
+    let inputs = interpreter.inputNumbers.map { input in
+      (0..<interpreter.inputCount(input)).map { Float($0 % 17) - 8 }
+    }
+    _ = try? interpreter.run(inputs)
+  }
+}
+
+/// Whether running takes a moment, which a valid program need not.
+private func isSmall(_ program: Program) -> Bool {
+  var work = program.arenaBytes + program.tensors.reduce(0) { $0 + $1.byteCount }
+  for (index, instruction) in program.instructions.enumerated() {
+    work += program.products(index)
+    switch instruction.operation {
+    case .copy(let o): work += o.dimensions.reduce(1) { $0 * $1.extent }
+    case .averagePool(let o): work += program.tensors[o.output].elementCount * o.window.kernelHeight * o.window.kernelWidth
+    case .maxPool(let o): work += program.tensors[o.output].elementCount * o.window.kernelHeight * o.window.kernelWidth
+    case .quantize, .dequantize, .convolution, .add, .multiply, .lookup, .softmax, .floatProduct: break
+    }
+    guard work < 4_000_000 else { return false }
+  }
+  return true
 }
 
 /// The offsets are those of FileFormat's table.
