@@ -7,7 +7,8 @@ enum Fuzz {
   static func main() {
     let readers = Reader.allCases.map(\.rawValue).joined(separator: ", ")
     guard CommandLine.arguments.count > 1, let chosen = Reader(rawValue: CommandLine.arguments[1]) else {
-      try? writeStandardOutput("usage: qcc-fuzz READER [libFuzzer's arguments]; READER is one of \(readers)\n")
+      try? writeStandardOutput(
+        "usage: qcc-fuzz READER [libFuzzer's arguments]; READER is one of \(readers)\n")
       return
     }
     reader = chosen

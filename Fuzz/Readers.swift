@@ -11,7 +11,8 @@ func readOnnx(_ bytes: UnsafeRawBufferPointer) {
   var options = ImportOptions()
   options.check = .off  // libonnx is not ours to test, and slow
   do throws(CompilerError) {
-    checkRoundTrip(try importModel(bytes: bytes, location: "fuzz.onnx", directory: nil, options: options).graph)
+    checkRoundTrip(
+      try importModel(bytes: bytes, location: "fuzz.onnx", directory: nil, options: options).graph)
   } catch {
     checkDiagnostics(error)
   }
@@ -28,7 +29,8 @@ func readGraph(_ bytes: UnsafeRawBufferPointer) {
 
 private func checkDiagnostics(_ error: CompilerError) {
   precondition(
-    !error.diagnostics.isEmpty && error.diagnostics.allSatisfy { !$0.message.isEmpty }, "an error says nothing")
+    !error.diagnostics.isEmpty && error.diagnostics.allSatisfy { !$0.message.isEmpty },
+    "an error says nothing")
 }
 
 /// The law of the text form; a graph that breaks it is a defect of the printer or the parser.
@@ -65,8 +67,10 @@ private func isSmall(_ program: Program) -> Bool {
     work += program.products(index)
     switch instruction.operation {
     case .copy(let o): work += o.dimensions.reduce(1) { $0 * $1.extent }
-    case .averagePool(let o): work += program.tensors[o.output].elementCount * o.window.kernelHeight * o.window.kernelWidth
-    case .maxPool(let o): work += program.tensors[o.output].elementCount * o.window.kernelHeight * o.window.kernelWidth
+    case .averagePool(let o):
+      work += program.tensors[o.output].elementCount * o.window.kernelHeight * o.window.kernelWidth
+    case .maxPool(let o):
+      work += program.tensors[o.output].elementCount * o.window.kernelHeight * o.window.kernelWidth
     case .quantize, .dequantize, .convolution, .add, .multiply, .lookup, .softmax, .floatProduct: break
     }
     guard work < 4_000_000 else { return false }
