@@ -1,0 +1,168 @@
+import KernelInterface
+import Numerics
+
+// The specification as loops, for any processor: 16 channels at a time in lanes that the optimizer maps to whatever
+// vectors there are, and some pixels at a time so that weights are unpacked once for all of them.
+
+private typealias Lanes = SIMD16<Int32>
+
+/// Pixels that share unpacked weights.
+private let pixelsAtOnce = 8
+
+/// Dense convolution with 8-bit weights.
+package func convolutionDense8Portable(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
+  let panelBytes = arguments.steps &* 64
+  forEachTile(arguments, first, count) { bases, pixels, channel, sums in
+    let weights = arguments.weights + channel / 16 &* panelBytes
+    for step in 0..<arguments.steps {
+      let w = UnpackedWeights(bytes: load(weights + 64 &* step))
+      accumulate(sums, bases, pixels, Int(arguments.stepOffsets[step]), w)
+    }
+  }
+}
+
+/// Dense convolution with 4-bit weights, two steps in the nibbles of 64 bytes.
+package func convolutionDense4Portable(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
+  let panelBytes = arguments.steps / 2 &* 64
+  forEachTile(arguments, first, count) { bases, pixels, channel, sums in
+    let weights = arguments.weights + channel / 16 &* panelBytes
+    for pair in 0..<arguments.steps / 2 {
+      let both = load(weights + 64 &* pair)
+      let even = UnpackedWeights(lowerNibbles: both), odd = UnpackedWeights(upperNibbles: both)
+      accumulate(sums, bases, pixels, Int(arguments.stepOffsets[2 &* pair]), even)
+      accumulate(sums, bases, pixels, Int(arguments.stepOffsets[2 &* pair &+ 1]), odd)
+    }
+  }
+}
+
+/// Depthwise convolution: every channel has its own taps, four in a block of 64 bytes.
+package func convolutionDepthwisePortable(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
+  let panelBytes = arguments.steps &* 16
+  withUnsafeTemporaryAllocation(of: Int16.self, capacity: 64) { buffer in
+    guard let w = buffer.baseAddress else { return }
+    forEachTile(arguments, first, count) { bases, pixels, channel, sums in
+      let weights = arguments.weights.assumingMemoryBound(to: Int8.self) + channel / 16 &* panelBytes
+      for group in 0..<arguments.steps / 4 {
+        // Tap by tap, so that the loop over channels below reads everything in order.
+        for i in 0..<64 { w[i % 4 &* 16 &+ i / 4] = Int16(weights[64 &* group &+ i]) }
+        let taps = arguments.stepOffsets + 4 &* group
+        for pixel in 0..<pixels {
+          let x = bases[pixel] + channel
+          let x0 = x + Int(taps[0]), x1 = x + Int(taps[1]), x2 = x + Int(taps[2]), x3 = x + Int(taps[3])
+          let sum = UnsafeMutableRawPointer(sums + pixel).assumingMemoryBound(to: Int32.self)
+          for c in 0..<16 {
+            sum[c] &+=
+              Int32(x0[c]) &* Int32(w[c]) &+ Int32(x1[c]) &* Int32(w[c &+ 16])
+              &+ Int32(x2[c]) &* Int32(w[c &+ 32]) &+ Int32(x3[c]) &* Int32(w[c &+ 48])
+          }
+        }
+      }
+    }
+  }
+}
+
+/// Adds one step: four input bytes a pixel, times the four weights of each channel.
+@inline(__always)
+private func accumulate(
+  _ sums: UnsafeMutablePointer<Lanes>, _ bases: UnsafePointer<UnsafePointer<UInt8>>, _ pixels: Int, _ offset: Int,
+  _ w: UnpackedWeights
+) {
+  for pixel in 0..<pixels {
+    let x = bases[pixel] + offset
+    sums[pixel] =
+      sums[pixel] &+ Lanes(repeating: Int32(x[0])) &* w.w0 &+ Lanes(repeating: Int32(x[1])) &* w.w1
+      &+ Lanes(repeating: Int32(x[2])) &* w.w2 &+ Lanes(repeating: Int32(x[3])) &* w.w3
+  }
+}
+
+/// The four weights that one 32-bit lane of packed weights holds for a channel.
+private struct UnpackedWeights {
+  let w0: Lanes
+  let w1: Lanes
+  let w2: Lanes
+  let w3: Lanes
+
+  /// Signed bytes.
+  @inline(__always)
+  init(bytes: Lanes) {
+    w0 = (bytes &<< 24) &>> 24
+    w1 = (bytes &<< 16) &>> 24
+    w2 = (bytes &<< 8) &>> 24
+    w3 = bytes &>> 24
+  }
+
+  /// The lower halves of the bytes.
+  @inline(__always)
+  init(lowerNibbles bytes: Lanes) {
+    w0 = (bytes &<< 28) &>> 28
+    w1 = (bytes &<< 20) &>> 28
+    w2 = (bytes &<< 12) &>> 28
+    w3 = (bytes &<< 4) &>> 28
+  }
+
+  /// The upper halves of the bytes.
+  @inline(__always)
+  init(upperNibbles bytes: Lanes) {
+    w0 = (bytes &<< 24) &>> 28
+    w1 = (bytes &<< 16) &>> 28
+    w2 = (bytes &<< 8) &>> 28
+    w3 = bytes &>> 28
+  }
+}
+
+/// 64 bytes of packed weights. Byte j of a channel is bits 8 j ... 8 j + 7 of its lane on little-endian processors,
+/// the only ones supported.
+@inline(__always)
+private func load(_ pointer: UnsafeRawPointer) -> Lanes { pointer.loadUnaligned(as: Lanes.self) }
+
+/// Calls `accumulate` for every tile of up to `pixelsAtOnce` pixels and 16 channels, with the bases of the pixels and
+/// sums that hold the bias; then requantizes and stores the sums.
+@inline(__always)
+private func forEachTile(
+  _ arguments: ConvolutionArguments, _ first: Int, _ count: Int,
+  _ accumulate: (
+    _ bases: UnsafePointer<UnsafePointer<UInt8>>, _ pixels: Int, _ channel: Int, _ sums: UnsafeMutablePointer<Lanes>
+  ) -> Void
+) {
+  withUnsafeTemporaryAllocation(of: Lanes.self, capacity: pixelsAtOnce) { sums in
+    withUnsafeTemporaryAllocation(of: UnsafePointer<UInt8>.self, capacity: pixelsAtOnce) { bases in
+      guard let sums = sums.baseAddress, let bases = bases.baseAddress else { return }
+      for start in stride(from: first, to: first &+ count, by: pixelsAtOnce) {
+        let pixels = min(pixelsAtOnce, first &+ count &- start)
+        for pixel in 0..<pixels { bases[pixel] = base(arguments, start &+ pixel) }
+        for channel in stride(from: 0, to: arguments.storedChannels, by: 16) {
+          for pixel in 0..<pixels { sums[pixel] = load(UnsafeRawPointer(arguments.bias + channel)) }
+          accumulate(bases, pixels, channel, sums)
+          for pixel in 0..<pixels { store(arguments, start &+ pixel, channel, sums + pixel) }
+        }
+      }
+    }
+  }
+}
+
+/// The input position of an output pixel.
+@inline(__always)
+private func base(_ arguments: ConvolutionArguments, _ pixel: Int) -> UnsafePointer<UInt8> {
+  let row = pixel / arguments.outputWidth
+  let column = pixel &- row &* arguments.outputWidth
+  return arguments.input + (row &* arguments.inputRowStride &+ column &* arguments.inputPixelStride)
+}
+
+/// Requantizes and stores up to 16 channels of a pixel. In two loops, since clamping alone can use vectors: its
+/// branches would be unpredictable.
+@inline(__always)
+private func store(
+  _ arguments: ConvolutionArguments, _ pixel: Int, _ channel: Int, _ sums: UnsafeMutablePointer<Lanes>
+) {
+  let results = UnsafeMutableRawPointer(sums).assumingMemoryBound(to: Int32.self)
+  let output = arguments.output + (pixel &* arguments.outputPixelStride &+ channel)
+  let channels = min(16, arguments.storedChannels &- channel)
+  for c in 0..<channels {
+    let rounded = requantize(results[c], arguments.multiplier[channel &+ c], arguments.shift[channel &+ c])
+    results[c] = rounded &+ arguments.outputZeroPoint
+  }
+  for c in 0..<channels {
+    let clamped = min(max(results[c], arguments.clampMinimum), arguments.clampMaximum)
+    output[c] = UInt8(truncatingIfNeeded: clamped)
+  }
+}
