@@ -22,13 +22,17 @@ struct ExternalData {
     for tensor: String, entries: [(key: String, value: String)], byteCount: Int
   ) throws(CompilerError) -> TensorStorage {
     let location = location
-    func fault(_ message: String) -> CompilerError { .malformed("tensor '\(tensor)': \(message)", at: location) }
+    func fault(_ message: String) -> CompilerError {
+      .malformed("tensor '\(tensor)': \(message)", at: location)
+    }
     guard let name = entries.last(where: { $0.key == "location" })?.value, !name.isEmpty else {
       throw fault("external data without a location")
     }
     func number(_ key: String) throws(CompilerError) -> Int? {
       guard let text = entries.last(where: { $0.key == key })?.value else { return nil }
-      guard let value = Int(text), value >= 0 else { throw fault("external data \(key) '\(text)' is not a size") }
+      guard let value = Int(text), value >= 0 else {
+        throw fault("external data \(key) '\(text)' is not a size")
+      }
       return value
     }
     let offset = try number("offset") ?? 0
@@ -38,7 +42,8 @@ struct ExternalData {
     }
     let file = try file(name, fault)
     guard offset <= file.bytes.count, byteCount <= file.bytes.count - offset else {
-      throw fault("bytes \(offset) to \(offset) + \(byteCount) leave '\(name)', which has \(file.bytes.count)")
+      throw fault(
+        "bytes \(offset) to \(offset) + \(byteCount) leave '\(name)', which has \(file.bytes.count)")
     }
     return TensorStorage(file: file, range: offset..<(offset + byteCount))
   }
@@ -47,7 +52,9 @@ struct ExternalData {
     _ name: String, _ fault: (String) -> CompilerError
   ) throws(CompilerError) -> MappedFile {
     if let known = files[name] { return known }
-    guard let directory else { throw fault("external data '\(name)', but the model is not a file: it has no folder") }
+    guard let directory else {
+      throw fault("external data '\(name)', but the model is not a file: it has no folder")
+    }
     let parts = name.split(separator: "/", omittingEmptySubsequences: false)
     guard !name.hasPrefix("/"), !parts.contains(".."), !name.contains("\\") else {
       throw fault("external data path '\(name)' leaves the folder of the model")
@@ -56,10 +63,12 @@ struct ExternalData {
     guard let real = resolved(path), let root = resolved(directory) else {
       throw CompilerError(
         "cannot open the external data '\(path)': \(systemMessage())", at: location,
-        notes: ["keep the model's data files beside it, under the names they were exported with"], status: .missingInput)
+        notes: ["keep the model's data files beside it, under the names they were exported with"],
+        status: .missingInput)
     }
     guard real.hasPrefix(root == "/" ? "/" : root + "/") else {
-      throw fault("external data '\(name)' is a symbolic link out of the model's folder; copy the file there instead")
+      throw fault(
+        "external data '\(name)' is a symbolic link out of the model's folder; copy the file there instead")
     }
     // Opening a pipe would wait for a writer.
     var status = stat()

@@ -94,7 +94,8 @@ final class GraphBuilder {
     if let integers = graph.operand(value).integers { return integers }
     if let constant = graph.constant(value), let integers = constant.integers { return integers }
     throw ImportFailure(
-      "its \(what) are computed from the input's values", hint: "only values known at compile time are supported there")
+      "its \(what) are computed from the input's values",
+      hint: "only values known at compile time are supported there")
   }
   /// The contents of a float constant; nil when the value is computed.
   func constantFloats(_ value: ValueID) -> [Float]? {
@@ -115,7 +116,9 @@ final class GraphBuilder {
   private func batchMixing(_ op: Op, _ operands: [ValueID]) -> String? {
     let reason = "the operation joins the samples of a batch"
     func isBatched(_ index: Int, _ axis: Int) -> Bool {
-      guard index < operands.count, let axis = resolvedAxis(axis, rank: rank(operands[index])) else { return false }
+      guard index < operands.count, let axis = resolvedAxis(axis, rank: rank(operands[index])) else {
+        return false
+      }
       return shape(operands[index])[axis] == .batch
     }
     switch op {
@@ -136,8 +139,10 @@ final class GraphBuilder {
     case .matMul: return isBatched(0, -1) || isBatched(1, -2) ? reason : nil
     case .conv2d, .convTranspose2d, .batchNorm, .maxPool, .averagePool, .globalAveragePool, .resize:
       return isBatched(0, 0) || !shape(operands[0]).isBatched ? nil : reason
-    case .unary, .binary, .select, .identity, .reshape, .flatten, .transpose, .squeeze, .unsqueeze, .concat, .split,
-      .slice, .pad, .expand, .shapeOf, .cast, .constantOfShape, .quantize, .quantizeLinear, .dequantizeLinear, .integerConv2d,
+    case .unary, .binary, .select, .identity, .reshape, .flatten, .transpose, .squeeze, .unsqueeze, .concat,
+      .split,
+      .slice, .pad, .expand, .shapeOf, .cast, .constantOfShape, .quantize, .quantizeLinear, .dequantizeLinear,
+      .integerConv2d,
       .integerGemm, .integerGemmFloat, .integerAdd, .integerMultiply, .integerAveragePool, .lookup:
       return nil
     }

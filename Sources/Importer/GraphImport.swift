@@ -23,7 +23,8 @@ struct GraphImport {
     self.inputShapes = inputShapes
     self.location = location
     builder = GraphBuilder(
-      graph: Graph(name: model.graph.name.isEmpty ? "main" : model.graph.name), generalizesBatch: generalizesBatch)
+      graph: Graph(name: model.graph.name.isEmpty ? "main" : model.graph.name),
+      generalizesBatch: generalizesBatch)
   }
 
   /// - Throws: all faults of the model at once.
@@ -69,11 +70,14 @@ struct GraphImport {
     if model.functions.contains(where: { $0.domain == domain && $0.name == name }) {
       return "it is a function of the model's own; have the exporter inline functions"
     }
-    if let known = OnnxOperator.byName[name], domain.isEmpty, let since = known.sinceVersions.first, since > opset {
+    if let known = OnnxOperator.byName[name], domain.isEmpty, let since = known.sinceVersions.first,
+      since > opset
+    {
       return "operator set \(since) introduced it, the model declares \(opset)"
     }
     switch name {
-    case "If", "Loop", "Scan": return "control flow is not supported; export with it resolved (fixed options, unrolled)"
+    case "If", "Loop", "Scan":
+      return "control flow is not supported; export with it resolved (fixed options, unrolled)"
     case "LSTM", "GRU", "RNN": return "recurrent layers are not supported"
     case "QuantizeLinear", "DequantizeLinear", "QLinearConv", "QLinearMatMul", "ConvInteger", "MatMulInteger",
       "DynamicQuantizeLinear":
@@ -81,7 +85,8 @@ struct GraphImport {
     default: break
     }
     return domain.isEmpty
-      ? "'qcc ops' lists the operators that are supported" : "only operators of ai.onnx are supported; export without fused or custom operators"
+      ? "'qcc ops' lists the operators that are supported"
+      : "only operators of ai.onnx are supported; export without fused or custom operators"
   }
 
   private func importer(of node: OnnxNode) -> OnnxOperator? {
@@ -123,7 +128,8 @@ struct GraphImport {
         }
         errors.append(
           .error(
-            "shape \(declared.map { "[" + $0.joined(separator: ", ") + "]" } ?? "unknown") is not fixed beyond the batch", at: place,
+            "shape \(declared.map { "[" + $0.joined(separator: ", ") + "]" } ?? "unknown") is not fixed beyond the batch",
+            at: place,
             notes: ["give its shape, for example --input-shape '\(input.name)=[N, 3, 224, 224]'"]))
         continue
       }
@@ -136,7 +142,9 @@ struct GraphImport {
     }
     for name in inputShapes.keys.sorted() where !inputs.contains(where: { $0.name == name }) {
       let known = inputs.map(\.name).joined(separator: ", ")
-      errors.append(.error("there is no input '\(name)' to give a shape to", at: location, notes: ["inputs are: \(known)"]))
+      errors.append(
+        .error(
+          "there is no input '\(name)' to give a shape to", at: location, notes: ["inputs are: \(known)"]))
     }
   }
 
@@ -146,7 +154,8 @@ struct GraphImport {
     var extents: [Extent] = []
     for (axis, dimension) in dimensions.enumerated() {
       switch dimension {
-      case .fixed(let size): extents.append(axis == 0 && size == 1 && builder.generalizesBatch ? .batch : .known(size))
+      case .fixed(let size):
+        extents.append(axis == 0 && size == 1 && builder.generalizesBatch ? .batch : .known(size))
       case .symbol(let name) where axis == 0 || batchNames.contains(name): extents.append(.batch)
       case .unknown where axis == 0: extents.append(.batch)
       case .symbol, .unknown: return nil
@@ -177,7 +186,8 @@ struct GraphImport {
     if let known = values[name] { return known }
     guard let tensor = initializers[name] else { return nil }
     guard let constant = tensor.constant(named: name) else {
-      errors.append(.error("initializer '\(name)' of type \(tensor.type.name) is not supported", at: location))
+      errors.append(
+        .error("initializer '\(name)' of type \(tensor.type.name) is not supported", at: location))
       broken.insert(name)
       return nil
     }
@@ -224,7 +234,9 @@ struct GraphImport {
         let list = unread.map { "'\($0)'" }.joined(separator: ", ")
         throw ImportFailure("attribute \(list) is unknown in operator set \(opset)")
       }
-      guard made.count >= call.outputCount else { throw ImportFailure("its output \(made.count + 1) is not supported") }
+      guard made.count >= call.outputCount else {
+        throw ImportFailure("its output \(made.count + 1) is not supported")
+      }
       for (name, value) in zip(node.outputs, made) where !name.isEmpty { values[name] = value }
     } catch {
       errors.append(.error(error.message, at: place, notes: error.hint.map { [$0] } ?? []))

@@ -17,7 +17,9 @@ package struct ImportedModel: Sendable {
 
 /// Reads an ONNX file into a graph of stage `imported`.
 /// - Throws: every fault of the model at once; `malformedInput` when it is no well-formed ONNX file.
-package func importModel(path: String, options: ImportOptions = ImportOptions()) throws(CompilerError) -> ImportedModel {
+package func importModel(
+  path: String, options: ImportOptions = ImportOptions()
+) throws(CompilerError) -> ImportedModel {
   let file = try MappedFile(path: path)
   let directory = path.lastIndex(of: "/").map { $0 == path.startIndex ? "/" : String(path[..<$0]) } ?? "."
   return try withExtendedLifetime(file) { () throws(CompilerError) in
@@ -27,7 +29,8 @@ package func importModel(path: String, options: ImportOptions = ImportOptions())
 
 /// As above, from bytes in memory. `location` names them in messages, `directory` is where external data may lie.
 package func importModel(
-  bytes: UnsafeRawBufferPointer, location: String, directory: String?, options: ImportOptions = ImportOptions()
+  bytes: UnsafeRawBufferPointer, location: String, directory: String?,
+  options: ImportOptions = ImportOptions()
 ) throws(CompilerError) -> ImportedModel {
   let model = try OnnxReader.model(bytes, location: location, directory: directory)
   let opset = try operatorSet(of: model, location)
@@ -35,14 +38,19 @@ package func importModel(
 
   func graph(generalizingBatch: Bool) throws(CompilerError) -> Graph {
     var walk = GraphImport(
-      model: model, opset: opset, inputShapes: options.inputShapes, generalizesBatch: generalizingBatch, location: location)
+      model: model, opset: opset, inputShapes: options.inputShapes, generalizesBatch: generalizingBatch,
+      location: location)
     return try walk.run()
   }
   if options.generalizesBatch, options.inputShapes.isEmpty, isForBatchOfOne(model) {
-    if let general = try? graph(generalizingBatch: true) { return ImportedModel(graph: general, warnings: warnings) }
+    if let general = try? graph(generalizingBatch: true) {
+      return ImportedModel(graph: general, warnings: warnings)
+    }
     let fixed = try graph(generalizingBatch: false)
     warnings.append(
-      Diagnostic(.note, "the model is for batches of 1 and is kept so: some operation joins the samples of a batch", at: location))
+      Diagnostic(
+        .note, "the model is for batches of 1 and is kept so: some operation joins the samples of a batch",
+        at: location))
     return ImportedModel(graph: fixed, warnings: warnings)
   }
   return ImportedModel(graph: try graph(generalizingBatch: false), warnings: warnings)
@@ -57,7 +65,8 @@ private func operatorSet(of model: OnnxModel, _ location: String) throws(Compile
   guard supported.contains(version) else {
     throw CompilerError(
       "operator set \(version) is not supported", at: location,
-      notes: ["operator sets \(supported.lowerBound) to \(supported.upperBound) are; export with one of them"])
+      notes: ["operator sets \(supported.lowerBound) to \(supported.upperBound) are; export with one of them"]
+    )
   }
   return version
 }

@@ -33,7 +33,9 @@ enum OnnxAdviser {
     case ONNX_CHECK_OK: return []
     case ONNX_CHECK_OBJECTION:
       let lines = message.split(separator: "\n").map(String.init)
-      return [.warning("libonnx objects: \(lines.first ?? message)", at: location, notes: Array(lines.dropFirst()))]
+      return [
+        .warning("libonnx objects: \(lines.first ?? message)", at: location, notes: Array(lines.dropFirst()))
+      ]
     default: return [.warning("libonnx could not check the model: \(message)", at: location)]
     }
   }

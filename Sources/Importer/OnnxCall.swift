@@ -34,7 +34,9 @@ final class OnnxCall {
     guard outputCount <= count else { throw ImportFailure("its output \(count + 1) is not supported") }
   }
   func input(_ index: Int) throws(ImportFailure) -> ValueID {
-    guard index < inputs.count, let value = inputs[index] else { throw ImportFailure("input \(index + 1) is missing") }
+    guard index < inputs.count, let value = inputs[index] else {
+      throw ImportFailure("input \(index + 1) is missing")
+    }
     return value
   }
   func optionalInput(_ index: Int) -> ValueID? { index < inputs.count ? inputs[index] : nil }

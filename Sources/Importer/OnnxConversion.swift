@@ -36,7 +36,9 @@ struct OnnxConversion {
     return model
   }
 
-  private mutating func graph(_ proto: UnsafeMutablePointer<Onnx__GraphProto>) throws(CompilerError) -> OnnxGraph {
+  private mutating func graph(
+    _ proto: UnsafeMutablePointer<Onnx__GraphProto>
+  ) throws(CompilerError) -> OnnxGraph {
     var graph = OnnxGraph()
     graph.name = text(proto.pointee.name)
     graph.nodes = try nodes(proto.pointee.node, proto.pointee.n_node)
@@ -139,15 +141,20 @@ struct OnnxConversion {
       var graphs: [OnnxGraph] = []
       for graph in items(attribute.graphs, attribute.n_graphs) { graphs.append(try self.graph(graph)) }
       return .graphs(graphs)
-    case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__SPARSE_TENSOR, ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__SPARSE_TENSORS:
+    case ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__SPARSE_TENSOR,
+      ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__SPARSE_TENSORS:
       return .other("sparse tensor")
     default: return .other("type")
     }
   }
 
   /// The declared type, or, in files of IR version 1 that declare none, the one that is filled in.
-  private func kind(_ attribute: Onnx__AttributeProto) throws(CompilerError) -> Onnx__AttributeProto__AttributeType {
-    if attribute.has_type != 0, attribute.type != ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__UNDEFINED { return attribute.type }
+  private func kind(
+    _ attribute: Onnx__AttributeProto
+  ) throws(CompilerError) -> Onnx__AttributeProto__AttributeType {
+    if attribute.has_type != 0, attribute.type != ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__UNDEFINED {
+      return attribute.type
+    }
     if attribute.has_f != 0 { return ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__FLOAT }
     if attribute.has_i != 0 { return ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__INT }
     if attribute.has_s != 0 { return ONNX__ATTRIBUTE_PROTO__ATTRIBUTE_TYPE__STRING }
@@ -161,13 +168,17 @@ struct OnnxConversion {
   private func string(
     _ bytes: ProtobufCBinaryData, _ owner: UnsafeMutablePointer<Onnx__AttributeProto>
   ) throws(CompilerError) -> String {
-    guard let string = String(validating: UnsafeBufferPointer(start: bytes.data, count: bytes.len), as: UTF8.self) else {
+    guard
+      let string = String(validating: UnsafeBufferPointer(start: bytes.data, count: bytes.len), as: UTF8.self)
+    else {
       throw fault(owner, "is not UTF-8")
     }
     return string
   }
 
-  private func fault(_ attribute: UnsafeMutablePointer<Onnx__AttributeProto>, _ message: String) -> CompilerError {
+  private func fault(
+    _ attribute: UnsafeMutablePointer<Onnx__AttributeProto>, _ message: String
+  ) -> CompilerError {
     .malformed("attribute '\(text(attribute.pointee.name))' \(message)", at: location)
   }
 
@@ -179,16 +190,23 @@ struct OnnxConversion {
   mutating func tensor(_ proto: UnsafeMutablePointer<Onnx__TensorProto>) throws(CompilerError) -> OnnxTensor {
     let name = text(proto.pointee.name)
     let location = location
-    func fault(_ message: String) -> CompilerError { .malformed("tensor '\(name)': \(message)", at: location) }
+    func fault(_ message: String) -> CompilerError {
+      .malformed("tensor '\(name)': \(message)", at: location)
+    }
     let code = proto.pointee.has_data_type != 0 ? proto.pointee.data_type : 0
-    guard let type = OnnxDataType(rawValue: code), type != .undefined else { throw fault("unknown data type \(code)") }
+    guard let type = OnnxDataType(rawValue: code), type != .undefined else {
+      throw fault("unknown data type \(code)")
+    }
     guard proto.pointee.segment == nil else { throw fault("segmented tensors are not supported") }
-    let dimensions = UnsafeBufferPointer(start: proto.pointee.dims, count: proto.pointee.n_dims).map { Int($0) }
+    let dimensions = UnsafeBufferPointer(start: proto.pointee.dims, count: proto.pointee.n_dims).map {
+      Int($0)
+    }
     guard let count = checkedProduct(dimensions), count <= Self.maximumElementCount else {
       throw fault("shape \(dimensions) is negative or too large")
     }
     var result = OnnxTensor(
-      name: name, dimensions: dimensions, type: type, storage: TensorStorage(copying: [UInt8]()), elementCount: count)
+      name: name, dimensions: dimensions, type: type, storage: TensorStorage(copying: [UInt8]()),
+      elementCount: count)
     if type == .string { return result }
     guard let byteCount = type.byteCount(count) else { throw fault("shape \(dimensions) is too large") }
 
@@ -223,7 +241,8 @@ struct OnnxConversion {
   ) -> TensorStorage? {
     /// Takes over a list whose entries are the elements (`perElement` entries each).
     func whole<T>(
-      _ start: WritableKeyPath<Onnx__TensorProto, UnsafeMutablePointer<T>?>, _ length: WritableKeyPath<Onnx__TensorProto, Int>,
+      _ start: WritableKeyPath<Onnx__TensorProto, UnsafeMutablePointer<T>?>,
+      _ length: WritableKeyPath<Onnx__TensorProto, Int>,
       perElement: Int = 1
     ) -> TensorStorage? {
       let entries = proto.pointee[keyPath: length]
@@ -237,7 +256,9 @@ struct OnnxConversion {
     func narrowed<T: FixedWidthInteger & BitwiseCopyable>(_: T.Type, entries: Int) -> TensorStorage? {
       guard proto.pointee.n_int32_data == entries else { return nil }
       return TensorStorage(
-        copying: UnsafeBufferPointer(start: proto.pointee.int32_data, count: entries).map { T(truncatingIfNeeded: $0) })
+        copying: UnsafeBufferPointer(start: proto.pointee.int32_data, count: entries).map {
+          T(truncatingIfNeeded: $0)
+        })
     }
     switch type {
     case .float: return whole(\.float_data, \.n_float_data)
@@ -249,7 +270,9 @@ struct OnnxConversion {
     case .uint32:
       guard proto.pointee.n_uint64_data == count else { return nil }
       return TensorStorage(
-        copying: UnsafeBufferPointer(start: proto.pointee.uint64_data, count: count).map { UInt32(truncatingIfNeeded: $0) })
+        copying: UnsafeBufferPointer(start: proto.pointee.uint64_data, count: count).map {
+          UInt32(truncatingIfNeeded: $0)
+        })
     case .int32: return whole(\.int32_data, \.n_int32_data)
     case .uint16, .int16, .float16, .bfloat16: return narrowed(UInt16.self, entries: count)
     case .uint8, .int8, .bool, .float8E4M3FN, .float8E4M3FNUZ, .float8E5M2, .float8E5M2FNUZ, .float8E8M0:
@@ -262,7 +285,8 @@ struct OnnxConversion {
 
   /// Makes a block of libprotobuf-c's, which is malloc's, the tensor's own.
   private func takeOver(_ block: UnsafeMutableRawPointer?, count: Int) -> TensorStorage {
-    TensorStorage(bytes: UnsafeRawBufferPointer(start: block, count: block == nil ? 0 : count), release: { free(block) })
+    TensorStorage(
+      bytes: UnsafeRawBufferPointer(start: block, count: block == nil ? 0 : count), release: { free(block) })
   }
 
   // MARK: - C lists and texts

@@ -2,7 +2,8 @@ import IR
 
 /// TensorProto.DataType, up to ONNX 1.23.
 enum OnnxDataType: Int32, Hashable, Sendable {
-  case undefined, float, uint8, int8, uint16, int16, int32, int64, string, bool, float16, double, uint32, uint64
+  case undefined, float, uint8, int8, uint16, int16, int32, int64, string, bool, float16, double, uint32,
+    uint64
   case complex64, complex128, bfloat16
   case float8E4M3FN, float8E4M3FNUZ, float8E5M2, float8E5M2FNUZ
   case uint4, int4, float4E2M1, float8E8M0, uint2, int2, float6E2M3, float6E3M2
@@ -39,7 +40,8 @@ enum OnnxDataType: Int32, Hashable, Sendable {
     case .uint8, .uint4, .uint2: .u8
     case .int8, .int4, .int2: .i8
     case .bool: .bool
-    case .undefined, .string, .complex64, .complex128, .float8E4M3FN, .float8E4M3FNUZ, .float8E5M2, .float8E5M2FNUZ,
+    case .undefined, .string, .complex64, .complex128, .float8E4M3FN, .float8E4M3FNUZ, .float8E5M2,
+      .float8E5M2FNUZ,
       .float4E2M1, .float8E8M0, .float6E2M3, .float6E3M2:
       nil
     }

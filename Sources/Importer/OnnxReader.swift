@@ -13,10 +13,13 @@ enum OnnxReader {
     guard !bytes.isEmpty else { throw .malformed("not an ONNX model: the file is empty", at: location) }
     try WirePrescan(bytes: bytes, location: location).check(onnx_model_descriptor())
     let unpacked = try UnpackedMessage(
-      bytes, as: onnx_model_descriptor(), of: Onnx__ModelProto.self, memoryLimit: memoryLimit(byteCount: bytes.count),
+      bytes, as: onnx_model_descriptor(), of: Onnx__ModelProto.self,
+      memoryLimit: memoryLimit(byteCount: bytes.count),
       location: location)
     var conversion = OnnxConversion(external: ExternalData(directory: directory, location: location))
-    return try withExtendedLifetime(unpacked) { () throws(CompilerError) in try conversion.model(unpacked.message) }
+    return try withExtendedLifetime(unpacked) { () throws(CompilerError) in
+      try conversion.model(unpacked.message)
+    }
   }
 
   /// A serialized TensorProto, as conformance tests store their inputs and outputs.
@@ -26,6 +29,8 @@ enum OnnxReader {
       bytes, as: onnx_tensor_descriptor(), of: Onnx__TensorProto.self,
       memoryLimit: memoryLimit(byteCount: bytes.count), location: location)
     var conversion = OnnxConversion(external: ExternalData(directory: nil, location: location))
-    return try withExtendedLifetime(unpacked) { () throws(CompilerError) in try conversion.tensor(unpacked.message) }
+    return try withExtendedLifetime(unpacked) { () throws(CompilerError) in
+      try conversion.tensor(unpacked.message)
+    }
   }
 }

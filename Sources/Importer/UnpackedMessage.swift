@@ -11,14 +11,17 @@ final class UnpackedMessage<Message> {
 
   /// - Throws: `malformedInput` when the bytes are not a message of this kind or need too much memory.
   init(
-    _ bytes: UnsafeRawBufferPointer, as descriptor: UnsafePointer<ProtobufCMessageDescriptor>, of _: Message.Type,
+    _ bytes: UnsafeRawBufferPointer, as descriptor: UnsafePointer<ProtobufCMessageDescriptor>,
+    of _: Message.Type,
     memoryLimit: Int, location: String
   ) throws(CompilerError) {
     let budget = AllocationBudget(limit: memoryLimit)
     var allocator = budget.allocator
     let start = bytes.baseAddress?.assumingMemoryBound(to: UInt8.self)
     guard let unpacked = protobuf_c_message_unpack(descriptor, &allocator, bytes.count, start) else {
-      let reason = budget.isExhausted ? "it needs more than \(memoryLimit >> 20) MiB of memory" : "its fields contradict the format"
+      let reason =
+        budget.isExhausted
+        ? "it needs more than \(memoryLimit >> 20) MiB of memory" : "its fields contradict the format"
       throw CompilerError.malformed("not a readable ONNX model: \(reason)", at: location)
     }
     message = UnsafeMutableRawPointer(unpacked).assumingMemoryBound(to: Message.self)
@@ -27,7 +30,9 @@ final class UnpackedMessage<Message> {
 
   deinit {
     var allocator = budget.allocator
-    message.withMemoryRebound(to: ProtobufCMessage.self, capacity: 1) { protobuf_c_message_free_unpacked($0, &allocator) }
+    message.withMemoryRebound(to: ProtobufCMessage.self, capacity: 1) {
+      protobuf_c_message_free_unpacked($0, &allocator)
+    }
   }
 }
 

@@ -39,7 +39,9 @@ struct WirePrescan {
       }
       let start = position
       let tag = try varint(&position, end: frame.end)
-      guard tag >> 3 >= 1, tag >> 3 < 1 << 29 else { throw fault("field number \(tag >> 3) is out of range", start) }
+      guard tag >> 3 >= 1, tag >> 3 < 1 << 29 else {
+        throw fault("field number \(tag >> 3) is out of range", start)
+      }
       let field = Self.field(UInt32(tag >> 3), of: frame.descriptor)
       let wireType = Int(tag & 7)
       if let field, !Self.accepts(wireType, field.pointee) {
@@ -53,7 +55,9 @@ struct WirePrescan {
         let length = try varint(&position, end: frame.end)
         guard length <= UInt64(frame.end - position) else {
           let left = frame.end - position
-          throw fault("a field of \(length) bytes overruns its message, which has \(left) left (truncated file?)", start)
+          throw fault(
+            "a field of \(length) bytes overruns its message, which has \(left) left (truncated file?)", start
+          )
         }
         let end = position + Int(length)
         guard let field else {
@@ -68,12 +72,16 @@ struct WirePrescan {
         if field.pointee.label != PROTOBUF_C_LABEL_REPEATED {
           // libprotobuf-c merges repeated occurrences in quadratic time, and no exporter writes them.
           let bit = UInt64(1) << UInt64(field - frame.descriptor.pointee.fields)
-          guard frame.seen & bit == 0 else { throw fault("field '\(Self.name(frame.descriptor, field))' occurs twice", start) }
+          guard frame.seen & bit == 0 else {
+            throw fault("field '\(Self.name(frame.descriptor, field))' occurs twice", start)
+          }
           stack[stack.count - 1].seen |= bit
         }
         messages += 1
         guard messages <= limits.messages else { throw fault("more than \(limits.messages) messages", start) }
-        guard stack.count < limits.depth else { throw fault("messages nest deeper than \(limits.depth) levels", start) }
+        guard stack.count < limits.depth else {
+          throw fault("messages nest deeper than \(limits.depth) levels", start)
+        }
         let nested = field.pointee.descriptor.assumingMemoryBound(to: ProtobufCMessageDescriptor.self)
         stack.append(Frame(descriptor: nested, end: end))
       default: throw fault("wire type \(wireType) is not used by ONNX", start)
@@ -104,7 +112,9 @@ struct WirePrescan {
         return
       }
       guard range.count % width == 0 else {
-        throw fault("list '\(Self.name(message, field))' has \(range.count) bytes, no multiple of \(width)", range.lowerBound)
+        throw fault(
+          "list '\(Self.name(message, field))' has \(range.count) bytes, no multiple of \(width)",
+          range.lowerBound)
       }
     }
   }

@@ -27,7 +27,8 @@ struct ConformanceTests {
   func newer() throws {
     let archive = "\(try #require(TestData.shared))/onnx-node-tests.tar.xz"
     try TestData.withTemporaryFolder { folder in
-      let tar = try Process.run(URL(fileURLWithPath: "/usr/bin/tar"), arguments: ["-xJf", archive, "-C", folder])
+      let tar = try Process.run(
+        URL(fileURLWithPath: "/usr/bin/tar"), arguments: ["-xJf", archive, "-C", folder])
       tar.waitUntilExit()
       try #require(tar.terminationStatus == 0)
       #expect(try passes("\(folder)/onnx-conformance/node") >= 200)
@@ -64,7 +65,9 @@ struct NodeTest {
 
   init(_ path: String) throws {
     self.path = path
-    func bytes(_ name: String) throws -> [UInt8] { try Array(Data(contentsOf: URL(fileURLWithPath: "\(path)/\(name)"))) }
+    func bytes(_ name: String) throws -> [UInt8] {
+      try Array(Data(contentsOf: URL(fileURLWithPath: "\(path)/\(name)")))
+    }
     func tensors(_ prefix: String) throws -> [OnnxTensor] {
       var result: [OnnxTensor] = []
       while FileManager.default.fileExists(atPath: "\(path)/test_data_set_0/\(prefix)_\(result.count).pb") {
@@ -88,7 +91,8 @@ struct NodeTest {
   /// the operator or its form is not supported.
   func graph() -> Graph? {
     guard inputs.count == model.graph.inputs.count, outputs.count == model.graph.outputs.count,
-      let opset = model.operatorSets.first(where: { $0.domain.isEmpty })?.version, OnnxOperator.operatorSets.contains(opset)
+      let opset = model.operatorSets.first(where: { $0.domain.isEmpty })?.version,
+      OnnxOperator.operatorSets.contains(opset)
     else { return nil }
     let small = inputs.indices.filter { inputs[$0].dimensions.count <= 1 }
     for constants in [[], small.filter { $0 > 0 }, small] {
@@ -98,7 +102,8 @@ struct NodeTest {
         tensor.name = model.graph.inputs[index].name
         bound.graph.initializers.append(tensor)
       }
-      var walk = GraphImport(model: bound, opset: opset, inputShapes: [:], generalizesBatch: false, location: path)
+      var walk = GraphImport(
+        model: bound, opset: opset, inputShapes: [:], generalizesBatch: false, location: path)
       if let graph = try? walk.run() { return graph }
     }
     return nil
@@ -121,10 +126,16 @@ struct NodeTest {
       return error.description
     }
     for (result, expected) in zip(results, outputs) {
-      guard let constant = expected.constant(named: "expected") else { return "the expected output is no number" }
+      guard let constant = expected.constant(named: "expected") else {
+        return "the expected output is no number"
+      }
       let reference = Tensor(constant)
-      guard result.shape == reference.shape else { return "shape \(result.shape), expected \(reference.shape)" }
-      guard result.element == reference.element else { return "type \(result.element), expected \(reference.element)" }
+      guard result.shape == reference.shape else {
+        return "shape \(result.shape), expected \(reference.shape)"
+      }
+      guard result.element == reference.element else {
+        return "type \(result.element), expected \(reference.element)"
+      }
       let tolerance: Float = expected.type == .float16 || expected.type == .bfloat16 ? 1e-2 : 1e-4
       for (x, y) in zip(result.floats, reference.floats) {
         let isClose = x == y || (x.isNaN && y.isNaN) || abs(x - y) <= 1e-6 + tolerance * abs(y)

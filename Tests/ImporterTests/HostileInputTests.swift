@@ -29,17 +29,19 @@ struct HostileInputTests {
       let error = importError(Array(Self.valid[..<count]))
       // A cut between top-level fields leaves a shorter model, never a complete one.
       #expect(error != nil, "cut to \(count) bytes")
-      #expect(error?.diagnostics.allSatisfy { !$0.message.isEmpty && $0.location.hasPrefix("test.onnx") } == true)
+      #expect(
+        error?.diagnostics.allSatisfy { !$0.message.isEmpty && $0.location.hasPrefix("test.onnx") } == true)
     }
   }
 
   /// Every byte of the valid model and of a real exporter's, changed in several ways: an error or a graph, no crash.
   @Test func mutationsNeverCrash() throws {
     let folder = "\(TestData.samples)/tiny"
-    let models = [Self.valid] + [
-      try Array(Data(contentsOf: URL(fileURLWithPath: "\(folder)/shape-chain.onnx"))),
-      try Array(Data(contentsOf: URL(fileURLWithPath: "\(folder)/pools.onnx"))),
-    ]
+    let models =
+      [Self.valid] + [
+        try Array(Data(contentsOf: URL(fileURLWithPath: "\(folder)/shape-chain.onnx"))),
+        try Array(Data(contentsOf: URL(fileURLWithPath: "\(folder)/pools.onnx"))),
+      ]
     for model in models {
       for index in model.indices {
         for change: UInt8 in [0x01, 0x7F, 0x80, 0xFF] {
@@ -84,23 +86,26 @@ struct HostileInputTests {
     var scan = bytes.withUnsafeBytes { WirePrescan(bytes: $0, location: "f") }
     scan.limits.messages = 50
     let limited = scan
-    let error = #expect(throws: CompilerError.self) { try bytes.withUnsafeBytes { _ in try limited.check(onnxModel()) } }
+    let error = #expect(throws: CompilerError.self) {
+      try bytes.withUnsafeBytes { _ in try limited.check(onnxModel()) }
+    }
     #expect(error?.description.contains("more than 50 messages") == true)
   }
 
-  @Test(arguments: [
-    ([0x08, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01], "more than 64 bits"),
-    ([0x08, 0xFF], "cut off"),
-    ([0x3A, 0x7F, 0x00], "overruns its message"),
-    ([0x3B], "wire type 3"),
-    ([0x00, 0x00], "field number 0"),
-    ([0x38, 0x00], "wire type 0"),
-    ([0x12, 0x01, 0xFF], "is not UTF-8"),
-    ([0x12, 0x03, 0x61, 0x00, 0x62], "is not UTF-8"),
-    ([0x3A, 0x00, 0x3A, 0x00], "occurs twice"),
-    ([0x08, 0x07], "no graph"),
-    ([], "empty"),
-  ] as [([UInt8], String)])
+  @Test(
+    arguments: [
+      ([0x08, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0xFF, 0x01], "more than 64 bits"),
+      ([0x08, 0xFF], "cut off"),
+      ([0x3A, 0x7F, 0x00], "overruns its message"),
+      ([0x3B], "wire type 3"),
+      ([0x00, 0x00], "field number 0"),
+      ([0x38, 0x00], "wire type 0"),
+      ([0x12, 0x01, 0xFF], "is not UTF-8"),
+      ([0x12, 0x03, 0x61, 0x00, 0x62], "is not UTF-8"),
+      ([0x3A, 0x00, 0x3A, 0x00], "occurs twice"),
+      ([0x08, 0x07], "no graph"),
+      ([], "empty"),
+    ] as [([UInt8], String)])
   func malformedWireFormat(bytes: [UInt8], expected: String) {
     let error = importError(bytes)
     #expect(error?.description.contains(expected) == true, "\(String(describing: error))")
@@ -182,7 +187,11 @@ struct HostileInputTests {
       }.contains("too large"))
     #expect(
       error {
-        $0.message(5, Proto.tensor("shape", type: 7, [2]) { $0.int(7, 1 << 40); $0.int(7, 1 << 40) })
+        $0.message(
+          5,
+          Proto.tensor("shape", type: 7, [2]) {
+            $0.int(7, 1 << 40); $0.int(7, 1 << 40)
+          })
         $0.node("ConstantOfShape", ["shape"], ["y"])
         $0.value(12, "y", [1])
       }.contains("does not fit in memory"))

@@ -91,7 +91,9 @@ struct Proto {
       }
     }
   }
-  static func tensor(_ name: String, type: Int = 1, _ sizes: [Int], _ contents: (inout Proto) -> Void) -> Proto {
+  static func tensor(
+    _ name: String, type: Int = 1, _ sizes: [Int], _ contents: (inout Proto) -> Void
+  ) -> Proto {
     Proto {
       for size in sizes { $0.int(1, size) }
       $0.int(2, type)

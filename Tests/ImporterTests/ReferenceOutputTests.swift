@@ -24,31 +24,48 @@ struct ReferenceOutputTests {
   static let networks = [
     Network(
       name: "resnet20", shape: [3, 32, 32], scale: 4, offset: 0.5,
-      expected: [1.12891, -0.877645, 7.62841, -0.463273, -1.41398, -6.34402, 6.2078, -6.20655, -7.66368, 8.02093]),
+      expected: [
+        1.12891, -0.877645, 7.62841, -0.463273, -1.41398, -6.34402, 6.2078, -6.20655, -7.66368, 8.02093,
+      ]),
     Network(
       name: "resnet20.clean", shape: [3, 32, 32], scale: 4, offset: 0.5,
-      expected: [1.12891, -0.877645, 7.62841, -0.463273, -1.41398, -6.34402, 6.2078, -6.20655, -7.66368, 8.02093]),
+      expected: [
+        1.12891, -0.877645, 7.62841, -0.463273, -1.41398, -6.34402, 6.2078, -6.20655, -7.66368, 8.02093,
+      ]),
     Network(
       name: "resnet20-jpegft", shape: [3, 32, 32], scale: 4, offset: 0.5,
-      expected: [-0.757284, 2.52639, 2.32776, 1.9256, -3.85851, -1.77065, 1.86481, -4.22844, -7.30613, 9.27272]),
+      expected: [
+        -0.757284, 2.52639, 2.32776, 1.9256, -3.85851, -1.77065, 1.86481, -4.22844, -7.30613, 9.27272,
+      ]),
     Network(
       name: "resnet56", shape: [3, 32, 32], scale: 4, offset: 0.5,
-      expected: [-7.05141, 0.83715, 6.61613, 6.86193, -3.63434, 0.0157664, 3.78859, -3.00834, -3.77478, -0.625703]),
+      expected: [
+        -7.05141, 0.83715, 6.61613, 6.86193, -3.63434, 0.0157664, 3.78859, -3.00834, -3.77478, -0.625703,
+      ]),
     Network(
       name: "resnet8-mlperf-tiny", shape: [3, 32, 32], scale: 255,
       expected: [0, 6.78513e-05, 0.439105, 0.00176848, 0, 0, 0.396744, 0, 0.162314, 0]),
     Network(
       name: "efficientnet-lite0", shape: [3, 224, 224], scale: 2, offset: 0.5,
-      expected: [-1.11101, 0.425388, -1.00939, -1.57847, -0.425587, -0.478026, -0.404381, -0.868728, -1.73141, -1.81466]),
+      expected: [
+        -1.11101, 0.425388, -1.00939, -1.57847, -0.425587, -0.478026, -0.404381, -0.868728, -1.73141,
+        -1.81466,
+      ]),
     Network(
       name: "fashion-dscnn", shape: [1, 28, 28], scale: 1,
-      expected: [-0.0632941, -1.11801, 1.53549, -2.46088, -4.30169, -5.67428, -1.36765, -3.1428, 3.18762, -3.08045]),
+      expected: [
+        -0.0632941, -1.11801, 1.53549, -2.46088, -4.30169, -5.67428, -1.36765, -3.1428, 3.18762, -3.08045,
+      ]),
     Network(
       name: "mnist-opset8", shape: [1, 28, 28], scale: 255,
-      expected: [-216.312, -128.952, -273.104, -154.161, 231.927, -248.328, 101.75, -102.56, 208.159, -247.353]),
+      expected: [
+        -216.312, -128.952, -273.104, -154.161, 231.927, -248.328, 101.75, -102.56, 208.159, -247.353,
+      ]),
     Network(
       name: "mnist-cntk-opset8", shape: [1, 28, 28], scale: 255,
-      expected: [-216.312, -128.952, -273.104, -154.161, 231.927, -248.328, 101.75, -102.56, 208.159, -247.353]),
+      expected: [
+        -216.312, -128.952, -273.104, -154.161, 231.927, -248.328, 101.75, -102.56, 208.159, -247.353,
+      ]),
     Network(name: "ppocr-cls", shape: [3, 48, 192], scale: 2, offset: 0.5, expected: [0.700835, 0.299165]),
   ]
 
@@ -56,7 +73,9 @@ struct ReferenceOutputTests {
   func realModels(network: Network) throws {
     let directory = try #require(TestData.shared)
     var options = ImportOptions()
-    if network.name == "ppocr-cls" { options.inputShapes["x"] = Shape([.batch] + network.shape.map { .known($0) }) }
+    if network.name == "ppocr-cls" {
+      options.inputShapes["x"] = Shape([.batch] + network.shape.map { .known($0) })
+    }
     let graph = try importModel(path: "\(directory)/models/\(network.name).onnx", options: options).graph
     let sample = (0..<network.shape.reduce(1, *)).map { (i: Int) -> Float in
       let level: Int = (i * i * 31 + i * 17) % 251
@@ -96,7 +115,9 @@ struct ReferenceOutputTests {
     let header = String(decoding: bytes[10..<headerEnd], as: UTF8.self)
     try #require(header.contains("'<f4'") && header.contains("'fortran_order': False"))
     let open = try #require(header.firstIndex(of: "(")), close = try #require(header.lastIndex(of: ")"))
-    let shape = header[open..<close].dropFirst().split(separator: ",").compactMap { Int($0.trimmingCharacters(in: .whitespaces)) }
+    let shape = header[open..<close].dropFirst().split(separator: ",").compactMap {
+      Int($0.trimmingCharacters(in: .whitespaces))
+    }
     let values = stride(from: headerEnd, to: bytes.count, by: 4).map { offset in
       Float(bitPattern: (0..<4).reduce(0) { $0 | UInt32(bytes[offset + $1]) << UInt32(8 * $1) })
     }

@@ -31,7 +31,8 @@ struct TensorTests {
 
   @Test func narrowFloatsWiden() throws {
     // 1, -2, 65504 and the smallest subnormal.
-    let half = try constant(Proto.tensor("t", type: 10, [4]) { $0.data(9, [0x00, 0x3C, 0x00, 0xC0, 0xFF, 0x7B, 0x01, 0x00]) })
+    let half = try constant(
+      Proto.tensor("t", type: 10, [4]) { $0.data(9, [0x00, 0x3C, 0x00, 0xC0, 0xFF, 0x7B, 0x01, 0x00]) })
     #expect(half.floats == [1, -2, 65504, 5.960_464_5e-8])
     let listed = try constant(
       Proto.tensor("t", type: 10, [2]) {
@@ -119,8 +120,10 @@ struct TensorTests {
   @Test func externalDataIsMapped() throws {
     try TestData.withTemporaryFolder { folder in
       try FileManager.default.createDirectory(atPath: "\(folder)/sub", withIntermediateDirectories: false)
-      try Data([9, 9, 9, 9, 0, 0, 128, 63, 0, 0, 32, 192]).write(to: URL(fileURLWithPath: "\(folder)/sub/w.bin"))
-      let graph = try importBytes(model(location: "sub/w.bin", offset: "4", length: "8"), directory: folder).graph
+      try Data([9, 9, 9, 9, 0, 0, 128, 63, 0, 0, 32, 192]).write(
+        to: URL(fileURLWithPath: "\(folder)/sub/w.bin"))
+      let graph = try importBytes(model(location: "sub/w.bin", offset: "4", length: "8"), directory: folder)
+        .graph
       #expect(graph.constants.map(\.floats) == [[1, -2.5]])
     }
   }
@@ -131,7 +134,8 @@ struct TensorTests {
       try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: false)
       try Data(count: 8).write(to: URL(fileURLWithPath: "\(outer)/secret"))
       try Data(count: 8).write(to: URL(fileURLWithPath: "\(folder)/w.bin"))
-      try FileManager.default.createSymbolicLink(atPath: "\(folder)/link", withDestinationPath: "\(outer)/secret")
+      try FileManager.default.createSymbolicLink(
+        atPath: "\(folder)/link", withDestinationPath: "\(outer)/secret")
       try FileManager.default.createSymbolicLink(atPath: "\(folder)/up", withDestinationPath: outer)
       for (bytes, expected) in [
         (model(location: "../secret"), "leaves the folder"),

@@ -8,12 +8,15 @@ import Support
 
 /// Where test inputs lie.
 enum TestData {
-  static let packageRoot = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+  static let packageRoot = URL(fileURLWithPath: #filePath).deletingLastPathComponent()
+    .deletingLastPathComponent()
     .deletingLastPathComponent().path
   /// The folder of real models and data: `$QCC_DATA`, or `shared/data` beside the package; nil when absent.
   static let shared: String? = {
-    let candidates = [ProcessInfo.processInfo.environment["QCC_DATA"], "\(packageRoot)/../shared/data"].compactMap { $0 }
-    guard let found = candidates.first(where: { FileManager.default.fileExists(atPath: "\($0)/models") }) else {
+    let candidates = [ProcessInfo.processInfo.environment["QCC_DATA"], "\(packageRoot)/../shared/data"]
+      .compactMap { $0 }
+    guard let found = candidates.first(where: { FileManager.default.fileExists(atPath: "\($0)/models") })
+    else {
       print("skipped: no models in \(candidates.joined(separator: " or ")); set QCC_DATA")
       return nil
     }
@@ -44,7 +47,8 @@ func importBytes(
   _ bytes: [UInt8], directory: String? = nil, options: ImportOptions = ImportOptions()
 ) throws(CompilerError) -> ImportedModel {
   try bytes.withUnsafeBufferPointer { (buffer) throws(CompilerError) in
-    try importModel(bytes: UnsafeRawBufferPointer(buffer), location: "test.onnx", directory: directory, options: options)
+    try importModel(
+      bytes: UnsafeRawBufferPointer(buffer), location: "test.onnx", directory: directory, options: options)
   }
 }
 

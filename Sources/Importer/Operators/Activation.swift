@@ -14,7 +14,8 @@ let activationOperators: [OnnxOperator] = [
     try builder.emit(.unary(Unary(.elu, alpha: call.float("alpha", default: 1))), [call.input(0)])
   },
   OnnxOperator("Selu", [6, 22], "elu times gamma") { builder, call throws(ImportFailure) in
-    let alpha = try call.float("alpha", default: 1.673_263_2), gamma = try call.float("gamma", default: 1.050_701)
+    let alpha = try call.float("alpha", default: 1.673_263_2),
+      gamma = try call.float("gamma", default: 1.050_701)
     let elu = try builder.step(.unary(Unary(.elu, alpha: alpha)), [call.input(0)], "elu")
     return try builder.emit(.binary(Binary(.multiply)), [elu, builder.floatConstant([gamma], "gamma")])
   },
@@ -25,7 +26,8 @@ let activationOperators: [OnnxOperator] = [
   OnnxOperator("Softsign", [1, 22], "x / (1 + |x|)") { builder, call throws(ImportFailure) in
     let x = try call.input(0)
     let magnitude = try builder.step(.unary(Unary(.abs)), [x], "abs")
-    let divisor = try builder.step(.binary(Binary(.add)), [magnitude, builder.floatConstant([1], "one")], "divisor")
+    let divisor = try builder.step(
+      .binary(Binary(.add)), [magnitude, builder.floatConstant([1], "one")], "divisor")
     return try builder.emit(.binary(Binary(.divide)), [x, divisor])
   },
   OnnxOperator("Gelu", [20], "gelu; its tanh form from elementary functions", importGelu),
@@ -38,7 +40,8 @@ let activationOperators: [OnnxOperator] = [
   OnnxOperator("Swish", [24], "silu, or x sigmoid(alpha x)") { builder, call throws(ImportFailure) in
     let x = try call.input(0), alpha = try call.float("alpha", default: 1)
     if alpha == 1 { return try builder.emit(.unary(Unary(.silu)), [x]) }
-    let scaled = try builder.step(.binary(Binary(.multiply)), [x, builder.floatConstant([alpha], "alpha")], "scaled")
+    let scaled = try builder.step(
+      .binary(Binary(.multiply)), [x, builder.floatConstant([alpha], "alpha")], "scaled")
     let gate = try builder.step(.unary(Unary(.sigmoid)), [scaled], "gate")
     return try builder.emit(.binary(Binary(.multiply)), [x, gate])
   },
@@ -95,7 +98,8 @@ private func importGelu(_ builder: GraphBuilder, _ call: OnnxCall) throws(Import
   default: throw ImportFailure("attribute 'approximate' is '\(form)'")
   }
   func scaled(_ value: ValueID, _ factor: Float, _ suffix: String) throws(ImportFailure) -> ValueID {
-    try builder.step(.binary(Binary(.multiply)), [value, builder.floatConstant([factor], "\(suffix)-factor")], suffix)
+    try builder.step(
+      .binary(Binary(.multiply)), [value, builder.floatConstant([factor], "\(suffix)-factor")], suffix)
   }
   let square = try builder.step(.binary(Binary(.multiply)), [x, x], "square")
   let cube = try builder.step(.binary(Binary(.multiply)), [square, x], "cube")

@@ -1,9 +1,11 @@
 import IR
 
 let convolutionOperators: [OnnxOperator] = [
-  OnnxOperator("Conv", [1, 11, 22], "conv2d; one-dimensional ones gain an axis of extent 1", importConvolution),
   OnnxOperator(
-    "ConvTranspose", [1, 11, 22], "conv-transpose2d; one-dimensional ones gain an axis of extent 1", importTransposedConvolution),
+    "Conv", [1, 11, 22], "conv2d; one-dimensional ones gain an axis of extent 1", importConvolution),
+  OnnxOperator(
+    "ConvTranspose", [1, 11, 22], "conv-transpose2d; one-dimensional ones gain an axis of extent 1",
+    importTransposedConvolution),
 ]
 
 /// The window attributes that convolutions and poolings share, for two spatial axes.
@@ -43,7 +45,9 @@ struct WindowAttributes {
   mutating func resolvePads(_ input: Shape) throws(ImportFailure) {
     guard autoPad == "SAME_UPPER" || autoPad == "SAME_LOWER" else { return }
     for axis in 0..<2 {
-      guard let size = input.size(axis + 2) else { throw ImportFailure("auto_pad needs a fixed height and width") }
+      guard let size = input.size(axis + 2) else {
+        throw ImportFailure("auto_pad needs a fixed height and width")
+      }
       let outputs = (size + strides[axis] - 1) / strides[axis]
       let total = max(0, (outputs - 1) * strides[axis] + (kernel[axis] - 1) * dilations[axis] + 1 - size)
       let before = autoPad == "SAME_UPPER" ? total / 2 : total - total / 2
@@ -64,7 +68,9 @@ func liftedToTwoDimensions(
       // Weights keep being constants.
       let lifted = Shape([sizes[0], sizes[1], 1, sizes[2]])
       return try builder.addConstant(
-        Constant(name: "\(constant.name).lifted", type: constant.type.with(shape: lifted), storage: constant.storage))
+        Constant(
+          name: "\(constant.name).lifted", type: constant.type.with(shape: lifted), storage: constant.storage)
+      )
     }
     var unsqueeze = Unsqueeze()
     unsqueeze.axes = [2]
@@ -76,7 +82,9 @@ func liftedToTwoDimensions(
 }
 
 /// Emits a two-dimensional operation for an input that had `rank` axes.
-func emitWindowed(_ op: Op, _ operands: [ValueID], rank: Int, _ builder: GraphBuilder) throws(ImportFailure) -> [ValueID] {
+func emitWindowed(
+  _ op: Op, _ operands: [ValueID], rank: Int, _ builder: GraphBuilder
+) throws(ImportFailure) -> [ValueID] {
   if rank == 4 { return try builder.emit(op, operands) }
   let result = try builder.step(op, operands, "lifted")
   var squeeze = Squeeze()
@@ -109,7 +117,9 @@ private func importConvolution(_ builder: GraphBuilder, _ call: OnnxCall) throws
   return try emitWindowed(.conv2d(convolution), operands, rank: rank, builder)
 }
 
-private func importTransposedConvolution(_ builder: GraphBuilder, _ call: OnnxCall) throws(ImportFailure) -> [ValueID] {
+private func importTransposedConvolution(
+  _ builder: GraphBuilder, _ call: OnnxCall
+) throws(ImportFailure) -> [ValueID] {
   try call.requireInputs(2...3)
   let x = try call.input(0), weights = try call.input(1), rank = builder.rank(x)
   guard builder.rank(weights) == rank, (3...4).contains(rank), let shape = builder.shape(weights).sizes else {
@@ -123,7 +133,8 @@ private func importTransposedConvolution(_ builder: GraphBuilder, _ call: OnnxCa
   }
   let window = try WindowAttributes(call, kernel: kernel)
   var outputPads = try call.sizes("output_padding", count: rank - 2, default: 0, minimum: 0)
-  var outputShape = try call.has("output_shape") ? call.sizes("output_shape", count: rank - 2, default: 1, minimum: 1) : nil
+  var outputShape =
+    try call.has("output_shape") ? call.sizes("output_shape", count: rank - 2, default: 1, minimum: 1) : nil
   if rank == 3 {
     outputPads = [0] + outputPads
     outputShape = outputShape.map { [1] + $0 }
@@ -142,7 +153,9 @@ private func importTransposedConvolution(_ builder: GraphBuilder, _ call: OnnxCa
     guard size <= 1 << 24 else { throw ImportFailure("its input of shape \(builder.shape(x)) is too large") }
     let isSame = window.autoPad.hasPrefix("SAME")
     guard outputShape != nil || isSame else { continue }
-    let natural = (size - 1) * window.strides[axis] + outputPads[axis] + (window.kernel[axis] - 1) * window.dilations[axis] + 1
+    let natural =
+      (size - 1) * window.strides[axis] + outputPads[axis] + (window.kernel[axis] - 1)
+      * window.dilations[axis] + 1
     let total = natural - (outputShape?[axis] ?? size * window.strides[axis])
     if total >= 0 {
       // As in ONNX Runtime: the odd one goes behind only for SAME_UPPER.

@@ -17,7 +17,8 @@ let elementwiseOperators: [OnnxOperator] = [
     let equal = try builder.step(.binary(Binary(.equal)), call.allInputs(), "equal")
     return try builder.emit(.unary(Unary(.not)), [equal])
   },
-  OnnxOperator("Pow", [7, 12, 13, 15], "power; the exponent takes the base's type") { builder, call throws(ImportFailure) in
+  OnnxOperator("Pow", [7, 12, 13, 15], "power; the exponent takes the base's type") {
+    builder, call throws(ImportFailure) in
     try call.requireInputs(2...2)
     let base = try call.input(0)
     var exponent = try call.input(1)
@@ -35,7 +36,8 @@ let elementwiseOperators: [OnnxOperator] = [
     for (index, input) in inputs.enumerated().dropFirst() {
       sum = try builder.step(.binary(Binary(.add)), [sum, input], "sum\(index)")
     }
-    return try builder.emit(.binary(Binary(.divide)), [sum, builder.floatConstant([Float(inputs.count)], "count")])
+    return try builder.emit(
+      .binary(Binary(.divide)), [sum, builder.floatConstant([Float(inputs.count)], "count")])
   },
   OnnxOperator("Neg", [6, 13], "negate", unary(.negate)),
   OnnxOperator("Abs", [6, 13], "abs", unary(.abs)),
@@ -81,7 +83,9 @@ private func variadic(
   { builder, call throws(ImportFailure) in
     let inputs = try call.allInputs()
     guard var result = inputs.first else { throw ImportFailure("has no inputs") }
-    guard inputs.count > 1, let last = inputs.last else { return try builder.emit(.identity(Identity()), [result]) }
+    guard inputs.count > 1, let last = inputs.last else {
+      return try builder.emit(.identity(Identity()), [result])
+    }
     for (index, input) in inputs.enumerated().dropFirst().dropLast() {
       result = try builder.step(.binary(Binary(function)), [result, input], "\(function.rawValue)\(index)")
     }

@@ -2,7 +2,8 @@ import IR
 
 let normalizationOperators: [OnnxOperator] = [
   OnnxOperator("BatchNormalization", [7, 9, 14, 15], "batch-norm, at inference", importBatchNormalization),
-  OnnxOperator("LayerNormalization", [17], "layer-norm, without its statistics") { builder, call throws(ImportFailure) in
+  OnnxOperator("LayerNormalization", [17], "layer-norm, without its statistics") {
+    builder, call throws(ImportFailure) in
     try call.requireInputs(2...3)
     try call.requireOutputs(1)
     call.ignore("stash_type")
@@ -13,9 +14,14 @@ let normalizationOperators: [OnnxOperator] = [
     if let bias = call.optionalInput(2) { operands.append(bias) }
     return try builder.emit(.layerNorm(norm), operands)
   },
-  OnnxOperator("InstanceNormalization", [6, 22], "mean, variance and affine over the spatial axes", importInstanceNormalization),
-  OnnxOperator("GroupNormalization", [18, 21], "mean, variance and affine over groups of channels", importGroupNormalization),
-  OnnxOperator("Dropout", [7, 10, 12, 13, 22], "identity, at inference") { builder, call throws(ImportFailure) in
+  OnnxOperator(
+    "InstanceNormalization", [6, 22], "mean, variance and affine over the spatial axes",
+    importInstanceNormalization),
+  OnnxOperator(
+    "GroupNormalization", [18, 21], "mean, variance and affine over groups of channels",
+    importGroupNormalization),
+  OnnxOperator("Dropout", [7, 10, 12, 13, 22], "identity, at inference") {
+    builder, call throws(ImportFailure) in
     try call.requireInputs(1...3)
     try call.requireOutputs(1)
     call.ignore("ratio")
@@ -27,7 +33,9 @@ let normalizationOperators: [OnnxOperator] = [
   },
 ]
 
-private func importBatchNormalization(_ builder: GraphBuilder, _ call: OnnxCall) throws(ImportFailure) -> [ValueID] {
+private func importBatchNormalization(
+  _ builder: GraphBuilder, _ call: OnnxCall
+) throws(ImportFailure) -> [ValueID] {
   try call.requireInputs(5...5)
   guard call.outputCount == 1 || call.opset < 14 else {
     throw ImportFailure("it returns running statistics", hint: "export the model for inference")
@@ -36,7 +44,9 @@ private func importBatchNormalization(_ builder: GraphBuilder, _ call: OnnxCall)
   if try call.flag("training_mode") {
     throw ImportFailure("it is in training mode", hint: "export the model for inference")
   }
-  if try !call.flag("spatial", default: true) { throw ImportFailure("attribute 'spatial' = 0 is not supported") }
+  if try !call.flag("spatial", default: true) {
+    throw ImportFailure("attribute 'spatial' = 0 is not supported")
+  }
   call.ignore("momentum")
   var norm = BatchNorm()
   norm.epsilon = try call.float("epsilon", default: 1e-5)
@@ -53,7 +63,8 @@ private func normalized(
   let centered = try builder.step(.binary(Binary(.subtract)), [x, average], "centered")
   let square = try builder.step(.binary(Binary(.multiply)), [centered, centered], "square")
   let variance = try builder.step(.reduce(mean), [square], "variance")
-  let shifted = try builder.step(.binary(Binary(.add)), [variance, builder.floatConstant([epsilon], "epsilon")], "shifted")
+  let shifted = try builder.step(
+    .binary(Binary(.add)), [variance, builder.floatConstant([epsilon], "epsilon")], "shifted")
   let deviation = try builder.step(.unary(Unary(.sqrt)), [shifted], "deviation")
   return try builder.step(.binary(Binary(.divide)), [centered, deviation], "normal")
 }
@@ -73,16 +84,21 @@ private func scaledAndShifted(
 }
 
 /// Each sample's and channel's own statistics.
-private func importInstanceNormalization(_ builder: GraphBuilder, _ call: OnnxCall) throws(ImportFailure) -> [ValueID] {
+private func importInstanceNormalization(
+  _ builder: GraphBuilder, _ call: OnnxCall
+) throws(ImportFailure) -> [ValueID] {
   try call.requireInputs(3...3)
   let x = try call.input(0), rank = builder.rank(x)
   guard rank >= 3 else { throw ImportFailure("its input has shape \(builder.shape(x))") }
-  let normal = try normalized(builder, x, axes: Array(2..<rank), epsilon: call.float("epsilon", default: 1e-5))
+  let normal = try normalized(
+    builder, x, axes: Array(2..<rank), epsilon: call.float("epsilon", default: 1e-5))
   return try scaledAndShifted(builder, call, normal, trailingAxes: rank - 2, emits: true)
 }
 
 /// Statistics of groups of channels. Scale and bias are per group in operator set 18 and per channel since 21.
-private func importGroupNormalization(_ builder: GraphBuilder, _ call: OnnxCall) throws(ImportFailure) -> [ValueID] {
+private func importGroupNormalization(
+  _ builder: GraphBuilder, _ call: OnnxCall
+) throws(ImportFailure) -> [ValueID] {
   try call.requireInputs(3...3)
   call.ignore("stash_type")
   let x = try call.input(0), shape = builder.shape(x), groups = try call.int("num_groups", default: 0)

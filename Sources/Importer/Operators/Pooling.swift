@@ -7,7 +7,8 @@ let poolingOperators: [OnnxOperator] = [
     try call.requireInputs(1...1)
     return try builder.emit(.globalAveragePool(GlobalAveragePool()), [call.input(0)])
   },
-  OnnxOperator("GlobalMaxPool", [1, 22], "reduce-max over the spatial axes") { builder, call throws(ImportFailure) in
+  OnnxOperator("GlobalMaxPool", [1, 22], "reduce-max over the spatial axes") {
+    builder, call throws(ImportFailure) in
     let x = try call.input(0)
     guard builder.rank(x) >= 3 else { throw ImportFailure("its input has shape \(builder.shape(x))") }
     var reduce = Reduce(.maximum)

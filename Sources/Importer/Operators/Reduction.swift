@@ -11,7 +11,8 @@ let reductionOperators: [OnnxOperator] = [
     let magnitude = try builder.step(.unary(Unary(.abs)), [call.input(0)], "abs")
     return try reduced(builder, call, .sum, magnitude)
   },
-  OnnxOperator("ReduceSumSquare", [1, 11, 13, 18], "reduce-sum of squares") { builder, call throws(ImportFailure) in
+  OnnxOperator("ReduceSumSquare", [1, 11, 13, 18], "reduce-sum of squares") {
+    builder, call throws(ImportFailure) in
     let x = try call.input(0)
     return try reduced(builder, call, .sum, builder.step(.binary(Binary(.multiply)), [x, x], "square"))
   },
@@ -33,7 +34,9 @@ private func reduced(
   if call.opset >= (call.node.operatorName == "ReduceSum" ? 13 : 18) {
     try call.requireInputs(1...2)
     if let axes = call.optionalInput(1) { reduce.axes = try builder.integers(axes, "axes") }
-    if reduce.axes.isEmpty, try call.flag("noop_with_empty_axes") { return try builder.emit(.identity(Identity()), [x]) }
+    if reduce.axes.isEmpty, try call.flag("noop_with_empty_axes") {
+      return try builder.emit(.identity(Identity()), [x])
+    }
     call.ignore("noop_with_empty_axes")
   } else {
     try call.requireInputs(1...1)

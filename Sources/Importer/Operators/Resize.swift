@@ -1,8 +1,10 @@
 import IR
 
 let resizeOperators: [OnnxOperator] = [
-  OnnxOperator("Resize", [10, 11, 13, 18, 19], "resize of the last two axes: nearest and linear", importResize),
-  OnnxOperator("Upsample", [7, 9], "resize by the scales; gone from operator set 10 on") { builder, call throws(ImportFailure) in
+  OnnxOperator(
+    "Resize", [10, 11, 13, 18, 19], "resize of the last two axes: nearest and linear", importResize),
+  OnnxOperator("Upsample", [7, 9], "resize by the scales; gone from operator set 10 on") {
+    builder, call throws(ImportFailure) in
     guard call.opset < 10 else { throw ImportFailure("operator set 10 replaced it by Resize") }
     let scales: [Float]
     if call.opset < 9 {
@@ -33,8 +35,11 @@ private func mode(_ call: OnnxCall) throws(ImportFailure) -> Resize.Mode {
 /// Output height and width. A scale that does not give a whole size would place samples by itself instead of by the
 /// ratio of the sizes.
 private func size(_ x: Shape, _ scales: [Float]) throws(ImportFailure) -> [Int] {
-  guard x.rank == 4, scales.count == 4, scales[0] == 1, scales[1] == 1, let height = x.size(2), let width = x.size(3) else {
-    throw ImportFailure("scales \(scales) of shape \(x) are not supported", hint: "only height and width can be resized")
+  guard x.rank == 4, scales.count == 4, scales[0] == 1, scales[1] == 1, let height = x.size(2),
+    let width = x.size(3)
+  else {
+    throw ImportFailure(
+      "scales \(scales) of shape \(x) are not supported", hint: "only height and width can be resized")
   }
   var result: [Int] = []
   for (size, scale) in [(height, scales[2]), (width, scales[3])] {
@@ -97,7 +102,9 @@ private func importResize(_ builder: GraphBuilder, _ call: OnnxCall) throws(Impo
     for (axis, size) in zip(axes, fact) {
       wanted[axis] = axis == 0 && size == .known(1) && builder.generalizesBatch ? shape[0] : size
     }
-    guard wanted[0] == shape[0], wanted[1] == shape[1], let height = wanted[2].value, let width = wanted[3].value else {
+    guard wanted[0] == shape[0], wanted[1] == shape[1], let height = wanted[2].value,
+      let width = wanted[3].value
+    else {
       throw ImportFailure("its sizes \(Shape(wanted)) change other axes than height and width of \(shape)")
     }
     resize.size = [height, width]

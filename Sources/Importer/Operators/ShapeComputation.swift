@@ -7,7 +7,8 @@ let shapeComputationOperators: [OnnxOperator] = [
     shape.end = try call.int("end", default: Int(Int32.max))
     return try builder.emit(.shapeOf(shape), [call.input(0)])
   },
-  OnnxOperator("Size", [1, 13, 19, 21, 23, 24, 25], "reduce-prod of shape") { builder, call throws(ImportFailure) in
+  OnnxOperator("Size", [1, 13, 19, 21, 23, 24, 25], "reduce-prod of shape") {
+    builder, call throws(ImportFailure) in
     let shape = try builder.step(.shapeOf(ShapeOf()), [call.input(0)], "shape")
     var product = Reduce(.product)
     product.keepDimensions = false
@@ -53,14 +54,17 @@ private func importCast(_ builder: GraphBuilder, _ call: OnnxCall) throws(Import
   return try builder.emit(.cast(castTo(element)), [call.input(0)])
 }
 
-private func importConstantOfShape(_ builder: GraphBuilder, _ call: OnnxCall) throws(ImportFailure) -> [ValueID] {
+private func importConstantOfShape(
+  _ builder: GraphBuilder, _ call: OnnxCall
+) throws(ImportFailure) -> [ValueID] {
   try call.requireInputs(1...1)
   var operation = ConstantOfShape()
   switch call.attribute("value") {
   case nil: break
   case .tensor(let tensor):
     guard tensor.elementCount == 1, let constant = tensor.constant(named: "value") else {
-      throw ImportFailure("attribute 'value' must be one number, is a \(tensor.type.name) tensor of shape \(tensor.dimensions)")
+      throw ImportFailure(
+        "attribute 'value' must be one number, is a \(tensor.type.name) tensor of shape \(tensor.dimensions)")
     }
     operation.type = castTo(constant.type.element).to
     if constant.type.element == .f32 {
@@ -89,14 +93,18 @@ private func importRange(_ builder: GraphBuilder, _ call: OnnxCall) throws(Impor
       bounds.append(value[0])
     }
     let count = ((Double(bounds[1]) - Double(bounds[0])) / Double(bounds[2])).rounded(.up)
-    guard count < Double(limit), !count.isNaN else { throw ImportFailure("it has more than \(limit) elements") }
+    guard count < Double(limit), !count.isNaN else {
+      throw ImportFailure("it has more than \(limit) elements")
+    }
     let values = (0..<max(0, Int(count))).map { bounds[0] + Float($0) * bounds[2] }
     return [try builder.addConstant(Constant(call.node.outputs.first ?? "", [values.count], values))]
   }
   var bounds: [Int] = []
   for index in 0..<3 {
     let value = try builder.integers(call.input(index), "bounds")
-    guard value.count == 1, value[0].magnitude <= UInt(1 << 40) else { throw ImportFailure("a bound is \(value)") }
+    guard value.count == 1, value[0].magnitude <= UInt(1 << 40) else {
+      throw ImportFailure("a bound is \(value)")
+    }
     bounds.append(value[0])
   }
   guard bounds[2] != 0 else { throw ImportFailure("its step is 0") }
@@ -105,6 +113,7 @@ private func importRange(_ builder: GraphBuilder, _ call: OnnxCall) throws(Impor
   let values = (0..<count).map { bounds[0] + $0 * bounds[2] }, name = call.node.outputs.first ?? ""
   let constant =
     element == .i32
-    ? Constant(name, [count], values.map { Int32(truncatingIfNeeded: $0) }) : Constant(name, [count], values.map { Int64($0) })
+    ? Constant(name, [count], values.map { Int32(truncatingIfNeeded: $0) })
+    : Constant(name, [count], values.map { Int64($0) })
   return [try builder.addConstant(constant)]
 }

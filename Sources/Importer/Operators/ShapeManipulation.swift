@@ -87,10 +87,15 @@ private func importSplit(_ builder: GraphBuilder, _ call: OnnxCall) throws(Impor
   }
   if split.sizes.isEmpty {
     let axis = try builder.axis(split.axis, x)
-    let parts = try call.opset < 18 ? call.node.outputs.count : call.int("num_outputs", default: call.node.outputs.count)
+    let parts =
+      try call.opset < 18
+      ? call.node.outputs.count : call.int("num_outputs", default: call.node.outputs.count)
     // From operator set 18 on the last part may be smaller.
-    guard let size = builder.shape(x).size(axis), (1...65_536).contains(parts), size % parts == 0 || call.opset >= 18 else {
-      throw ImportFailure("shape \(builder.shape(x)) does not split into \(parts) equal parts along axis \(axis)")
+    guard let size = builder.shape(x).size(axis), (1...65_536).contains(parts),
+      size % parts == 0 || call.opset >= 18
+    else {
+      throw ImportFailure(
+        "shape \(builder.shape(x)) does not split into \(parts) equal parts along axis \(axis)")
     }
     let part = (size + parts - 1) / parts
     split.sizes = (0..<parts).map { max(0, min(part, size - $0 * part)) }
@@ -137,7 +142,9 @@ private func importPad(_ builder: GraphBuilder, _ call: OnnxCall) throws(ImportF
   if call.opset < 11 {
     try call.requireInputs(1...1)
     guard let pads = try call.ints("pads") else { throw ImportFailure("attribute 'pads' is missing") }
-    guard pads.allSatisfy({ $0.magnitude < 1 << 24 }) else { throw ImportFailure("attribute 'pads' is \(pads)") }
+    guard pads.allSatisfy({ $0.magnitude < 1 << 24 }) else {
+      throw ImportFailure("attribute 'pads' is \(pads)")
+    }
     pad.pads = pads
     pad.value = try call.float("value", default: 0)
     return try builder.emit(.pad(pad), [x])
@@ -155,7 +162,8 @@ private func importPad(_ builder: GraphBuilder, _ call: OnnxCall) throws(ImportF
     }
   }
   guard let chosen = call.optionalInput(3) else { return try builder.emit(.pad(pad), [x, call.input(1)]) }
-  let axes = try builder.integers(chosen, "axes"), pads = try builder.integers(call.input(1), "pads"), rank = builder.rank(x)
+  let axes = try builder.integers(chosen, "axes"), pads = try builder.integers(call.input(1), "pads"),
+    rank = builder.rank(x)
   guard pads.count == 2 * axes.count, pads.allSatisfy({ $0.magnitude < 1 << 24 }) else {
     throw ImportFailure("its pads are \(pads) for axes \(axes)")
   }
@@ -208,7 +216,8 @@ private func rearranged(
   return try builder.emit(.reshape(join), [permuted])
 }
 
-private func importDepthToSpace(_ builder: GraphBuilder, _ call: OnnxCall) throws(ImportFailure) -> [ValueID] {
+private func importDepthToSpace(_ builder: GraphBuilder, _ call: OnnxCall) throws(ImportFailure) -> [ValueID]
+{
   let (batch, channels, height, width, block) = try blocks(builder, call)
   let mode = try call.string("mode", default: "DCR")
   guard channels % (block * block) == 0, mode == "DCR" || mode == "CRD" else {
@@ -223,7 +232,8 @@ private func importDepthToSpace(_ builder: GraphBuilder, _ call: OnnxCall) throw
       builder, call, [batch, .known(depth), b, b, .known(height), .known(width)], [0, 1, 4, 2, 5, 3], last)
 }
 
-private func importSpaceToDepth(_ builder: GraphBuilder, _ call: OnnxCall) throws(ImportFailure) -> [ValueID] {
+private func importSpaceToDepth(_ builder: GraphBuilder, _ call: OnnxCall) throws(ImportFailure) -> [ValueID]
+{
   let (batch, channels, height, width, block) = try blocks(builder, call)
   let mode = try call.string("mode", default: "DCR")
   guard mode == "DCR" || mode == "CRD" else { throw ImportFailure("mode '\(mode)' is not supported") }
