@@ -9,6 +9,10 @@ struct GeneralFlags: ParsableArguments {
   @Flag(name: .shortAndLong, help: "Print errors only.") var quiet = false
   @Option(name: .customLong("onnx-check"), help: "libonnx's opinion of the model: auto, on or off.")
   var onnxCheck: OnnxCheck = .auto
+  @Option(
+    name: .customLong("input-shape"),
+    help: ArgumentHelp("The shape of an ONNX input whose sizes are open: 'x=[N, 3, 224, 224]'.", valueName: "name=shape"))
+  var inputShapes: [InputShape] = []
 
   func validate() throws {
     if threads < 0 || threads > 1024 { throw ValidationError("--threads must be 0 to 1024") }

@@ -9,7 +9,7 @@ enum LoadedModel {
   case program(Program)
 
   /// Recognizes the file by its contents; `-` is a graph on standard input.
-  init(path: String, check: OnnxCheck = .auto) throws(CompilerError) {
+  init(path: String, check: OnnxCheck = .auto, shapes: [InputShape] = []) throws(CompilerError) {
     if path == "-" {
       self = .graph(try Graph.load("-"))
       return
@@ -23,6 +23,7 @@ enum LoadedModel {
     } else {
       var options = ImportOptions()
       options.check = check
+      for given in shapes { options.inputShapes[given.name] = given.shape }
       let imported = try importModel(path: path, options: options)
       imported.warnings.forEach(Console.report)
       var graph = imported.graph

@@ -14,10 +14,14 @@ struct InspectCommand: ParsableCommand {
       """)
   @Argument(help: "An .onnx, .qir or .qpk file, or - for a graph on standard input.") var model: String
   @Flag(help: "Print JSON.") var json = false
+  @Option(
+    name: .customLong("input-shape"),
+    help: ArgumentHelp("The shape of an ONNX input whose sizes are open: 'x=[N, 3, 224, 224]'.", valueName: "name=shape"))
+  var inputShapes: [InputShape] = []
   @Flag(help: "Print the instructions of a packed program.") var disassembly = false
 
   func run() throws {
-    switch try LoadedModel(path: model) {
+    switch try LoadedModel(path: model, shapes: inputShapes) {
     case .graph(let graph):
       guard !disassembly else { throw CompilerError("only packed programs have instructions", at: model, status: .usage) }
       let summary = GraphSummary(graph)

@@ -32,7 +32,7 @@ struct OptCommand: ParsableCommand {
   func run() throws {
     general.apply()
     let path = input ?? reproducer ?? "-"
-    var graph = try LoadedModel(path: path, check: general.onnxCheck).graph(for: "opt", at: path)
+    var graph = try LoadedModel(path: path, check: general.onnxCheck, shapes: general.inputShapes).graph(for: "opt", at: path)
     var seed = data.seed, text = pipeline
     if reproducer != nil {
       guard let reproduction = PassManager.reproduction(graph) else {
