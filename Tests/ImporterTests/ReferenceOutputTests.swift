@@ -69,6 +69,11 @@ struct ReferenceOutputTests {
     Network(name: "ppocr-cls", shape: [3, 48, 192], scale: 2, offset: 0.5, expected: [0.700835, 0.299165]),
   ]
 
+  static let embedding: [Float] = [
+    -0.0692557, 0.0022435, 0.0735343, 0.0220613, -0.00032495, 0.100715, 0.0293344, -0.0298982, 0.0224544,
+    0.0278844,
+  ]
+
   @Test(.enabled(if: TestData.shared != nil), arguments: networks)
   func realModels(network: Network) throws {
     let directory = try #require(TestData.shared)
@@ -90,6 +95,19 @@ struct ReferenceOutputTests {
       #expect(abs(results.floats[index] - expected) <= Self.tolerance * largest, "output \(index)")
       #expect(results.floats[index] == results.floats[index + size])
     }
+  }
+
+  /// A sentence of 16 tokens, the last four masked.
+  @Test(.enabled(if: TestData.shared != nil))
+  func sentenceEncoder() throws {
+    var options = ImportOptions()
+    for name in ["input_ids", "attention_mask"] { options.inputShapes[name] = Shape([.batch, .known(16)]) }
+    let path = "\(try #require(TestData.shared))/models/minilm-l6-v2.onnx"
+    let graph = try importModel(path: path, options: options).graph
+    let tokens = (0..<16).map { Int64(($0 * 37 + 5) % 8368) }, mask = (0..<16).map { Int64($0 < 12 ? 1 : 0) }
+    let result = try Evaluator(graph, mode: .float).run([Tensor([1, 16], tokens), Tensor([1, 16], mask)])[0]
+    #expect(result.shape == [1, 384])
+    for (actual, expected) in zip(result.floats, Self.embedding) { #expect(abs(actual - expected) <= 1e-5) }
   }
 
   @Test func samples() throws {
