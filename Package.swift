@@ -103,9 +103,12 @@ let package = Package(
     .testTarget(
       name: "EvaluatorTests", dependencies: ["Evaluator", "Importer", "IR", "Numerics", "Program", "Support"],
       swiftSettings: strict),
-    .testTarget(name: "ProgramTests", dependencies: ["Program", "CXXHash"], swiftSettings: strict),
+    .target(
+      name: "TestSupport", dependencies: ["Program", "CXXHash"], path: "Tests/TestSupport", swiftSettings: strict),
+    .testTarget(name: "ProgramTests", dependencies: ["Program", "TestSupport"], swiftSettings: strict),
     .testTarget(
-      name: "RuntimeTests", dependencies: ["Runtime", "Program", "KernelInterface", "CXXHash"], swiftSettings: strict),
+      name: "RuntimeTests", dependencies: ["Runtime", "Program", "KernelInterface", "CXXHash", "TestSupport"],
+      swiftSettings: strict),
     .testTarget(
       name: "ImporterTests",
       dependencies: ["Importer", "Evaluator", "IR", "Support", "COnnxProto", "CProtobufC"], swiftSettings: strict),

@@ -3,6 +3,7 @@ import Foundation
 import KernelInterface
 import Program
 import Runtime
+import TestSupport
 import Testing
 
 /// The interpreter compiled as Embedded Swift for 64-bit Arm gives the bits of every tensor that it gives here.

@@ -2,6 +2,7 @@ import Foundation
 import KernelInterface
 import Program
 import Runtime
+import TestSupport
 import Testing
 
 @Suite struct InterpreterTests {

@@ -1,26 +1,13 @@
 import Program
 
-/// SplitMix64: small, seeded, the same on every machine.
-struct SeededGenerator: RandomNumberGenerator {
-  var state: UInt64
-
-  mutating func next() -> UInt64 {
-    state &+= 0x9E37_79B9_7F4A_7C15
-    var z = state
-    z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
-    z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
-    return z ^ (z >> 31)
-  }
-}
-
 /// A network of random operations on random shapes. No two tensors share memory.
-struct RandomProgram {
+package struct RandomProgram {
   private var random: SeededGenerator
   private var builder = ProgramBuilder()
   private var arena = 0
-  private(set) var program = Program()
+  package private(set) var program = Program()
 
-  init(seed: UInt64, operations: Int) throws(ProgramError) {
+  package init(seed: UInt64, operations: Int) throws(ProgramError) {
     random = SeededGenerator(state: seed)
     let shape = [pick(1...9), pick(1...14), pick(1...14)]
     let isChannelsLast = pick(0...3) == 0
@@ -34,7 +21,7 @@ struct RandomProgram {
     program = try builder.finish(arenaBytes: arena)
   }
 
-  mutating func inputs(_ samples: Int = 1) -> [[Float]] {
+  package mutating func inputs(_ samples: Int = 1) -> [[Float]] {
     program.inputs.map { tensor in
       (0..<samples * program.tensors[tensor].elementCount).map { _ in Float.random(in: -3...3, using: &random) }
     }

@@ -1,0 +1,78 @@
+import KernelInterface
+import Program
+import Runtime
+import TestSupport
+import Testing
+
+/// Files whose checksums are right but whose contents are not: refused with a reason, or safe to run.
+@Suite struct HostileProgramTests {
+  @Test(arguments: 0..<8) func refusesOrRunsWithinItsMemory(seed: Int) throws {
+    var random = SeededGenerator(state: UInt64(seed)), ran = 0
+    for variant in 0..<6 {
+      let original = try RandomProgram(seed: UInt64(100 * seed + variant), operations: 2 + variant).program
+      let pristine = SectionedFile(original.serialize())
+      for _ in 0..<250 {
+        var file = pristine
+        for _ in 0...Int.random(in: 0...2, using: &random) { damage(&file, &random) }
+        do throws(ProgramError) {
+          let program = try Program(bytes: file.bytes)
+          guard work(program) < 2_000_000, program.arenaBytes < 1 << 22 else { continue }
+          runGuarded(program)
+          ran += 1
+        } catch {
+          #expect(!error.description.isEmpty)
+        }
+      }
+    }
+    #expect(ran > 100)
+  }
+
+  /// One byte, or one word of a record, of any section but the header.
+  private func damage(_ file: inout SectionedFile, _ random: inout SeededGenerator) {
+    // Records are where danger lies; weights are only numbers.
+    let records = file.sections.indices.filter { ["PROG", "TENS"].contains(String(decoding: file.sections[$0].id, as: UTF8.self)) }
+    let section = Int.random(in: 0...2, using: &random) == 0
+      ? Int.random(in: 0..<file.sections.count, using: &random) : records.randomElement(using: &random) ?? 0
+    guard file.sections[section].bytes.count >= 4 else { return }
+    let index = Int.random(in: 0..<file.sections[section].bytes.count, using: &random)
+    let values: [UInt8] = [0, 1, 2, 3, 0x7F, 0x80, 0xFF, UInt8.random(in: 0...255, using: &random)]
+    file.sections[section].bytes[index] = values.randomElement(using: &random) ?? 0
+  }
+
+  /// An upper bound of the inner iterations of a program.
+  private func work(_ program: Program) -> Int {
+    var work = 0
+    for (index, instruction) in program.instructions.enumerated() {
+      var steps = program.tensors[instruction.output].byteCount + program.products(index)
+      switch instruction.operation {
+      case .convolution(let o):
+        steps += o.window.paddedHeight(program.tensors[o.input]) * o.window.paddedWidth(program.tensors[o.input])
+      case .averagePool(let o): steps *= o.window.taps
+      case .maxPool(let o): steps *= o.window.taps
+      case .copy(let o): steps += o.dimensions.reduce(1) { $0 * $1.extent }
+      case .quantize, .dequantize, .floatProduct, .add, .multiply, .lookup, .softmax: break
+      }
+      work += min(steps, 1 << 40)
+    }
+    return work
+  }
+
+  private func runGuarded(_ program: Program) {
+    for features in [CPUFeatures([]), .host] {
+      let prepared = PreparedProgram(program, features: features, threads: 1)
+      let arena = GuardedMemory(program.arenaBytes + Limits.slackBytes)
+      let scratch = GuardedMemory(prepared.scratchBytes + Limits.slackBytes)
+      let inputs = program.inputs.map { GuardedMemory(4 * program.tensors[$0].elementCount) }
+      let outputs = program.outputs.map { GuardedMemory(4 * program.tensors[$0].elementCount) }
+      let memory = WorkingMemory(arena: arena.base, scratch: scratch.base, inputs: inputs.count, outputs: outputs.count)
+      for (number, input) in inputs.enumerated() {
+        memory.inputs[number] = UnsafePointer(input.base.assumingMemoryBound(to: Float.self))
+      }
+      for (number, output) in outputs.enumerated() {
+        memory.outputs[number] = output.base.assumingMemoryBound(to: Float.self)
+      }
+      prepared.run(memory)
+      withExtendedLifetime((arena, scratch, inputs, outputs)) {}
+    }
+  }
+}
