@@ -42,9 +42,10 @@ struct ConvolutionTests {
     let variable = try evaluate(.conv2d(op), operands)[0]
     #expect(constant.bytes == variable.bytes)
 
-    let shape = constant.shape, group = test.outputs / test.groups, xs = x.floats, ws = w.floats, channels = w.shape[1]
+    let shape = constant.shape, group = test.outputs / test.groups, channels = w.shape[1]
+    let xs = x.floats, ws = w.floats, bs = bias.floats
     let expected = indices(shape).map { index -> Float in
-      var sum = test.hasBias ? Double(bias.floats[index[1]]) : 0
+      var sum = test.hasBias ? Double(bs[index[1]]) : 0
       for c in 0..<channels {
         for i in 0..<test.kernel[0] {
           for j in 0..<test.kernel[1] {
@@ -79,7 +80,7 @@ struct ConvolutionTests {
     let y = try evaluate(.convTranspose2d(op), test.hasBias ? [x, w, bias] : [x, w], constants: [1, 2])[0]
 
     var sums = [Double](repeating: 0, count: y.count)
-    let inputs = test.shape[1] / test.groups, xs = x.floats, ws = w.floats
+    let inputs = test.shape[1] / test.groups, xs = x.floats, ws = w.floats, bs = bias.floats
     for index in indices(test.shape) {
       let value = Double(xs[position(index, test.shape)])
       for o in 0..<w.shape[1] {
@@ -95,7 +96,7 @@ struct ConvolutionTests {
       }
     }
     let expected = zip(indices(y.shape), sums).map { index, sum in
-      test.activation(Float(sum) + (test.hasBias ? bias.floats[index[1]] : 0))
+      test.activation(Float(sum) + (test.hasBias ? bs[index[1]] : 0))
     }
     #expect(relativeError(y.floats, expected) < 1e-5)
   }

@@ -26,11 +26,11 @@ struct FakeQuantizationTests {
         let x = values(parameters.scale, &random)
         var y = [Float](repeating: 7, count: x.count)
         form.fakeQuantize(x, &y, x.count, parameters, role)
-        for (value, result) in zip(x, y) {
+        let expected = x.map { value in
           let stored = form.quantize(value, parameters, role)
-          let expected = form.isBinaryWeight(role) ? parameters.scale * Float(stored) : parameters.dequantize(stored)
-          #expect(result == expected, "\(value) in \(form.text) scale \(parameters.scale) zero point \(parameters.zeroPoint)")
+          return form.isBinaryWeight(role) ? parameters.scale * Float(stored) : parameters.dequantize(stored)
         }
+        #expect(y == expected, "\(form.text) scale \(parameters.scale) zero point \(parameters.zeroPoint)")
         if role == .activation {
           var bytes = [UInt8](repeating: 0, count: x.count)
           parameters.quantize(x, &bytes, x.count, range)

@@ -60,7 +60,7 @@ struct IntegerTests {
       graph.addOutput(try graph.result(.integerConv2d(op), values, "y"))
       return try Evaluator(graph).run([x])[0]
     }
-    let y = try run(op, Constant("w", weightShape, weights, bits: test.bits))
+    let y = try run(op, Constant("w", weightShape, weights, bits: test.bits)), xs = x.bytes
     let expected = indices(y.shape).map { index -> UInt8 in
       var sum = Int(bias[index[1]])
       for c in 0..<weightShape[1] {
@@ -70,7 +70,7 @@ struct IntegerTests {
             let v = index[3] * test.strides[1] - test.pads[1] + j * test.dilations[1]
             let isInside = h >= 0 && h < test.shape[2] && v >= 0 && v < test.shape[3]
             let channel = index[1] / (test.outputs / test.groups) * weightShape[1] + c
-            let value = isInside ? Int(x.bytes[position([index[0], channel, h, v], test.shape)]) : 17
+            let value = isInside ? Int(xs[position([index[0], channel, h, v], test.shape)]) : 17
             sum += value * Int(weights[position([index[1], c, i, j], weightShape)])
           }
         }
