@@ -6,7 +6,7 @@ import Passes
 
 /// The passes that turn an imported graph into a canonical one, in the order of the default pipeline.
 let canonicalPasses = [
-  foldConstants, canonicalize, generalizeBatch, foldBatchNorm, expandBatchNorm, canonicalize, fuseActivations,
+  foldConstants, canonicalize, generalizeBatch, foldBatchNorm, convolveAffine, canonicalize, fuseActivations,
   eliminateDeadCode,
 ]
 

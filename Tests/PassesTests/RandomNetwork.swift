@@ -235,7 +235,15 @@ struct RandomNetwork {
       pool.kernel = [height, width]
       pool.strides = [1, 1]
       current = try add(.averagePool(pool), [current])
-    case 2, 3:
+    case 2:
+      var flat = Reshape(), mean = Reduce(.mean)
+      flat.shape = Shape([.batch, .known(channels), .known(height * width)])
+      mean.axes = [2]
+      mean.keepDimensions = false
+      current = try add(.reshape(flat), [current])
+      if random.int(0...1) == 0 { current = try binary(.multiply, current, constant([channels, 1])) }
+      current = try add(.reduce(mean), [current])
+    case 3:
       var mean = Reduce(.mean)
       mean.axes = [2, -1]
       mean.keepDimensions = random.int(0...1) == 0
@@ -258,7 +266,7 @@ struct RandomNetwork {
     default:
       var gemm = Gemm()
       gemm.transposeB = true
-      current = try batchNorm(current)
+      current = try unary(Unary(.relu), try batchNorm(current))
       current = try batchNorm(try add(.gemm(gemm), [current, constant([outputs, depth])]))
     }
     if random.int(0...1) == 0 {

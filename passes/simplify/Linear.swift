@@ -7,6 +7,7 @@ import PassKit
 ///     gemm{alpha, beta, transpose-b = false}(%x, %w, %c)   ->  gemm{1, 1, transpose-b = true}(%x, %w', %c')
 ///     add(conv2d(%x, %w), %b : [C, 1, 1])                  ->  conv2d(%x, %w, %b')
 ///     multiply(conv2d(%x, %w, %b), %f : [C, 1, 1])         ->  conv2d(%x, f·%w, f·%b)
+///     conv2d(multiply(%x, %f : [C, 1, 1]), %w)             ->  conv2d(%x, f·%w), where only such operations read it
 ///
 /// Weights and biases must be constant, and nothing else may read what a rule swallows. Results differ by the rounding
 /// of the weights; the sum of a bias moves into the accumulation. The form of a gemm is not optional: later stages know
@@ -16,6 +17,7 @@ let linearRules = [
   Simplification("gemm in canonical form", normalizeGemm),
   Simplification("add of a constant into bias", absorbAddition),
   Simplification("multiply by a constant into weights", absorbMultiplication),
+  Simplification("constant operand into the weights of its readers", foldIntoReaders),
 ]
 
 private func matMulToGemm(_ op: OpID, _ rewriter: inout Rewriter) throws(VerificationError) -> Bool {
@@ -66,20 +68,35 @@ private func normalizeGemm(_ op: OpID, _ rewriter: inout Rewriter) throws(Verifi
   return true
 }
 
+/// What an addition of, or a multiplication by, a constant per channel does to its other operand.
+func channelAffine(of node: Graph.Node, _ graph: Graph) -> (affine: ChannelAffine, input: ValueID)? {
+  guard case .binary(let binary) = node.op, binary.activation == .none, let (value, constant) = graph.splitConstant(node),
+    graph[value].type == graph[node.results[0]].type, let floats = graph.channelFloats(constant, alongside: value)
+  else { return nil }
+  if binary.function == .add { return (.shifting(floats), value) }
+  return binary.function == .multiply ? (.scaling(floats), value) : nil
+}
+
+private func foldIntoReaders(_ op: OpID, _ rewriter: inout Rewriter) throws(VerificationError) -> Bool {
+  guard let (affine, input) = channelAffine(of: rewriter.graph[op], rewriter.graph) else { return false }
+  guard case .folded = try rewriter.fold(affine, ofResult: op, of: input) else { return false }
+  return true
+}
+
 private func absorbAddition(_ op: OpID, _ rewriter: inout Rewriter) throws(VerificationError) -> Bool {
-  let node = rewriter.graph[op]
-  guard case .binary(let binary) = node.op, binary.function == .add, binary.activation == .none,
-    let (value, constant) = rewriter.graph.splitConstant(node),
-    let shifts = rewriter.graph.channelFloats(constant, alongside: value)
-  else { return false }
-  return try rewriter.fold(.shifting(shifts), behind: value, insteadOf: op)
+  try absorb(.add, op, &rewriter)
 }
 
 private func absorbMultiplication(_ op: OpID, _ rewriter: inout Rewriter) throws(VerificationError) -> Bool {
+  try absorb(.multiply, op, &rewriter)
+}
+
+private func absorb(
+  _ function: Binary.Function, _ op: OpID, _ rewriter: inout Rewriter
+) throws(VerificationError) -> Bool {
   let node = rewriter.graph[op]
-  guard case .binary(let binary) = node.op, binary.function == .multiply,
-    let (value, constant) = rewriter.graph.splitConstant(node),
-    let factors = rewriter.graph.channelFloats(constant, alongside: value)
+  guard case .binary(let binary) = node.op, binary.function == function,
+    let (affine, input) = channelAffine(of: node, rewriter.graph)
   else { return false }
-  return try rewriter.fold(.scaling(factors), behind: value, insteadOf: op)
+  return try rewriter.fold(affine, behind: input, insteadOf: op)
 }

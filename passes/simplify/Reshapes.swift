@@ -66,7 +66,7 @@ private func keepsOrder(_ op: Op) -> Bool {
 }
 
 /// The canonical operation that gives `input` the shape `result`: flatten where it can, else reshape.
-private func reshaping(_ input: Shape, to result: Shape) -> Op {
+func reshaping(_ input: Shape, to result: Shape) -> Op {
   let flatten = Flatten()
   if input.rank > 2, let types = try? flatten.resultTypes(of: [Operand(TensorType(input, .f32))]), types[0].shape == result {
     return .flatten(flatten)
