@@ -25,13 +25,22 @@ package let convolveAffine = Pass(
       let statistics = ChannelStatistics(batchNorm, node.operands, in: rewriter.graph)
       try convolve(affine, node.operands[0], insteadOf: op, statistics, &rewriter)
       rewriter.count("batch-norm to depthwise conv2d")
-    } else if let (affine, input) = channelAffine(of: node, rewriter.graph), affine.isFinite {
-      // A shift behind a scale that has just become a convolution is its bias.
-      if try rewriter.fold(affine, behind: input, insteadOf: op) { continue }
+    } else if let (affine, input) = affineChain(endingIn: op, rewriter.graph), affine.isFinite {
       try convolve(affine, input, insteadOf: op, nil, &rewriter)
       rewriter.count("\(node.op.mnemonic) to depthwise conv2d")
     }
   }
+}
+
+/// All that constants in a row do to the first one's operand; nil when the row goes on behind `op`.
+private func affineChain(endingIn op: OpID, _ graph: Graph) -> (affine: ChannelAffine, input: ValueID)? {
+  guard var (affine, input) = channelAffine(of: graph[op], graph) else { return nil }
+  if let user = graph.soleUser(of: graph[op].results[0]), channelAffine(of: graph[user], graph) != nil { return nil }
+  while let producer = graph.soleProducer(of: input), let inner = channelAffine(of: graph[producer], graph) {
+    affine = affine.composed(with: inner.affine)
+    input = inner.input
+  }
+  return (affine, input)
 }
 
 private func convolve(

@@ -17,19 +17,21 @@ import Support
 ///     constant-of-shape([N, 8, 16, 16]){value = 0}   ->    expand(0 : [1, 1, 1, 1]){shape = [N, 8, 16, 16]}
 ///
 /// The contents of small integer tensors come from the facts of the graph; the symbolic batch `N` stays symbolic. An
-/// operation over constants alone is evaluated while its result takes at most 64 MiB. Exact, but for the rounding of
+/// operation over constants alone is evaluated while its result takes at most 64 MiB, and all together add at most
+/// 256 MiB to the network. Exact, but for the rounding of
 /// float operations evaluated here instead of in the program. Shape operands and shape computations must go, whatever the
 /// budget of optional rewrites: no later stage knows them.
 package let foldConstants = Pass(
   "fold-constants", "evaluate what is known at compile time; shape operands become attributes",
   accepts: .imported ... .canonical
 ) { rewriter, _ in
+  var growth = 0
   for op in rewriter.ops where rewriter.isAlive(op) {
-    if try foldKnownResult(op, &rewriter) {
+    if try foldKnownResult(op, &growth, &rewriter) {
       rewriter.count("shape computations folded")
     } else if try foldReshapedConstant(op, &rewriter) {
       rewriter.count("constants reshaped")
-    } else if try foldEvaluated(op, &rewriter) {
+    } else if try foldEvaluated(op, &growth, &rewriter) {
       rewriter.count("operations over constants evaluated")
     } else if try resolveShapeOperands(op, &rewriter) {
       rewriter.count("shape operands to attributes")
@@ -39,6 +41,8 @@ package let foldConstants = Pass(
 
 /// Results beyond this size in bytes stay computations.
 private let maximumFoldedSize = 64 << 20
+/// So many bytes constants may grow by in all.
+private let maximumGrowth = 256 << 20
 
 /// Turns the shape-like operands of `op` into attributes.
 private func resolveShapeOperands(_ op: OpID, _ rewriter: inout Rewriter) throws(VerificationError) -> Bool {
@@ -69,7 +73,7 @@ private func resolveShapeOperands(_ op: OpID, _ rewriter: inout Rewriter) throws
     pad.pads = pads
     resolved = .pad(pad)
   case .constantOfShape(let fill):
-    guard fill.type == .f32, !result.isStatic || sizeInBytes(result, .f32) == nil else { return false }
+    guard fill.type == .f32 else { return false }
     let ones = Array(repeating: 1, count: result.rank)
     operands = [rewriter.constant(Constant(node.name + ".value", ones, [fill.value]))]
     var expand = Expand()
@@ -92,16 +96,19 @@ private func sizeInBytes(_ shape: Shape, _ element: ElementType) -> Int? {
 }
 
 /// Replaces an operation whose result is known by a constant: facts, and filled tensors.
-private func foldKnownResult(_ op: OpID, _ rewriter: inout Rewriter) throws(VerificationError) -> Bool {
+private func foldKnownResult(
+  _ op: OpID, _ growth: inout Int, _ rewriter: inout Rewriter
+) throws(VerificationError) -> Bool {
   let node = rewriter.graph[op]
   guard node.results.count == 1 else { return false }
   let type = rewriter.graph[node.results[0]].type, name = rewriter.graph[node.results[0]].name
   let constant: Constant?
   if let known = rewriter.graph.operand(node.results[0]).integers, known.count == type.shape.elementCount {
     constant = Constant(name, type, whole: known)
-  } else if case .constantOfShape(let fill) = node.op, sizeInBytes(type.shape, type.element) != nil,
-    let sizes = type.shape.sizes, let count = type.shape.elementCount
+  } else if case .constantOfShape(let fill) = node.op, let size = sizeInBytes(type.shape, type.element),
+    growth + size <= maximumGrowth, let sizes = type.shape.sizes, let count = type.shape.elementCount
   {
+    growth += size
     constant =
       fill.type == .f32
       ? Constant(name, sizes, [Float](repeating: fill.value, count: count))
@@ -135,11 +142,15 @@ private func isReshape(_ op: Op) -> Bool {
 }
 
 /// Evaluates an operation whose operands are all constants. Quantization stays: it says how a constant is stored.
-private func foldEvaluated(_ op: OpID, _ rewriter: inout Rewriter) throws(VerificationError) -> Bool {
+private func foldEvaluated(
+  _ op: OpID, _ growth: inout Int, _ rewriter: inout Rewriter
+) throws(VerificationError) -> Bool {
   let node = rewriter.graph[op], operands = node.operands.compactMap { rewriter.graph.constant($0) }
   let results = node.results.map { rewriter.graph[$0] }
+  let sizes = results.compactMap { sizeInBytes($0.type.shape, $0.type.element) }
+  let added = max(sizes.reduce(0, +) - operands.reduce(0) { $0 + $1.storage.bytes.count }, 0)
   guard operands.count == node.operands.count, !operands.isEmpty, !isQuantization(node.op),
-    results.allSatisfy({ sizeInBytes($0.type.shape, $0.type.element) != nil }), rewriter.takeStep()
+    sizes.count == results.count, growth + added <= maximumGrowth, rewriter.takeStep()
   else { return false }
   var alone = Graph(name: node.name)
   let id = try alone.append(node.op, operands.map { alone.addConstant($0) }, name: node.name)
@@ -151,6 +162,7 @@ private func foldEvaluated(_ op: OpID, _ rewriter: inout Rewriter) throws(Verifi
   let constants = zip(results, tensors).map { result, tensor in
     Constant(name: result.name, type: result.type, storage: TensorStorage(copying: tensor.bytes))
   }
+  growth += added
   replaceByConstants(op, constants, &rewriter)
   return true
 }

@@ -80,13 +80,13 @@ private func shifted(_ value: ValueID, _ graph: Graph) -> (value: ValueID, shift
 }
 
 /// The factors of a product, constants of one number multiplied together. Opens up nested products that nothing else
-/// reads.
-private func factors(_ value: ValueID, _ graph: Graph, isRoot: Bool = true) -> (values: [ValueID], scale: Double) {
+/// reads, to a depth that no gate exceeds.
+private func factors(_ value: ValueID, _ graph: Graph, depth: Int = 0) -> (values: [ValueID], scale: Double) {
   if let uniform = graph.uniformFloat(value) { return ([], Double(uniform)) }
-  guard isRoot || graph.soleUser(of: value) != nil, let node = graph.node(defining: value),
+  guard depth == 0 || (depth < 4 && graph.soleUser(of: value) != nil), let node = graph.node(defining: value),
     case .binary(let binary) = node.op, binary.function == .multiply
   else { return ([value], 1) }
-  let parts = node.operands.map { factors($0, graph, isRoot: false) }
+  let parts = node.operands.map { factors($0, graph, depth: depth + 1) }
   return (parts.flatMap(\.values), parts.reduce(1) { $0 * $1.scale })
 }
 

@@ -55,7 +55,7 @@ extension Graph {
     guard affine.isFinite, node.operands.count >= 2, let weights = floats(node.operands[1]),
       let sizes = shape(node.operands[1]).sizes
     else { return nil }
-    let outputs = sizes[0], inputs = sizes[1], area = sizes.dropFirst(2).reduce(1, *), groups: Int
+    let groups: Int
     if case .conv2d(let conv) = node.op {
       groups = conv.groups
     } else if case .gemm(let gemm) = node.op, gemm.isCanonical {
@@ -63,6 +63,7 @@ extension Graph {
     } else {
       return nil
     }
+    let outputs = sizes[0], inputs = sizes[1], area = sizes.dropFirst(2).reduce(1, *)
     guard inputs * groups == affine.channels, outputs % groups == 0 else { return nil }
 
     var bias = [Double](repeating: 0, count: outputs), biasName = node.name + ".bias"

@@ -17,6 +17,13 @@ struct ChannelAffine {
   var isFinite: Bool { (factors + shifts).allSatisfy { Float($0).isFinite } }
   var hasShift: Bool { shifts.contains { $0 != 0 } }
 
+  /// `self(inner(x))`.
+  func composed(with inner: ChannelAffine) -> ChannelAffine {
+    ChannelAffine(
+      factors: zip(factors, inner.factors).map { $0 * $1 },
+      shifts: factors.indices.map { factors[$0] * inner.shifts[$0] + shifts[$0] })
+  }
+
   /// The distribution of `y` where `x` has `statistics`.
   func applied(to statistics: ChannelStatistics) -> ChannelStatistics? {
     guard statistics.means.count == channels else { return nil }

@@ -44,12 +44,16 @@ extension Graph {
   }
   /// A bound that no element of `value` falls below, as far as its producer tells.
   func lowerBound(of value: ValueID) -> Float {
-    guard let node = node(defining: value) else { return -.infinity }
-    if case .unary(let op) = node.op {
+    var value = value
+    while let node = node(defining: value) {
+      if case .maxPool = node.op {
+        value = node.operands[0]
+        continue
+      }
+      guard case .unary(let op) = node.op else { return node.op.activation?.bounds.lowerBound ?? -.infinity }
       return op.function == .sigmoid || op.function == .hardSigmoid ? 0 : op.activation?.bounds.lowerBound ?? -.infinity
     }
-    if case .maxPool = node.op { return lowerBound(of: node.operands[0]) }
-    return node.op.activation?.bounds.lowerBound ?? -.infinity
+    return -.infinity
   }
 }
 

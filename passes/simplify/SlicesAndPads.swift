@@ -42,13 +42,16 @@ private func slice(_ ranges: [Slice.Range], of shape: Shape) -> Slice? {
   return result
 }
 
+/// The ranges of a slice. Where at most one element is left the step is 1, so that arithmetic stays within the shape.
 private func ranges(_ op: OpID, _ graph: Graph) -> [Slice.Range]? {
   let node = graph[op]
   guard case .slice(let slice) = node.op,
     let ranges = try? slice.resolved(node.operands.map { graph.operand($0) }).ranges(of: graph.shape(node.operands[0])),
     Set(ranges.map(\.axis)).count == ranges.count
   else { return nil }
-  return ranges
+  return ranges.map { range in
+    Slice.Range(axis: range.axis, start: range.start, step: range.count > 1 ? range.step : 1, count: range.count)
+  }
 }
 
 private func normalizeSlice(_ op: OpID, _ rewriter: inout Rewriter) throws(VerificationError) -> Bool {

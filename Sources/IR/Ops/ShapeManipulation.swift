@@ -322,7 +322,7 @@ package struct Slice: SimpleOperation {
     for range in ranges {
       counts[range.axis] = range.count
       start += range.count == 0 ? 0 : range.start * strides[range.axis]
-      strides[range.axis] *= range.step
+      strides[range.axis] *= range.count > 1 ? range.step : 1
     }
     return [gathered(fact, counts: counts, strides: strides, from: start)]
   }
