@@ -6,7 +6,8 @@ struct Simplification: Sendable {
   let name: String
   let apply: @Sendable (OpID, inout Rewriter) throws(VerificationError) -> Bool
 
-  init(_ name: String, _ apply: @escaping @Sendable (OpID, inout Rewriter) throws(VerificationError) -> Bool) {
+  init(_ name: String, _ apply: @escaping @Sendable (OpID, inout Rewriter) throws(VerificationError) -> Bool)
+  {
     self.name = name
     self.apply = apply
   }
@@ -22,14 +23,16 @@ struct Simplification: Sendable {
 ///     %f = reduce-mean(%e){axes = [2, 3]}
 ///     %g = reshape(%f){shape = [N, 16]}
 ///
-/// The rules lie in `simplify/`, one file per kind with its own before and after; they run until none applies. Each is
-/// exact or differs by the rounding of a few operations, as its file says. Every rule counts its uses.
+/// The rules lie in `simplify/`, one file per kind with its own before and after; they run until none
+/// applies. Each is exact or differs by the rounding of a few operations, as its file says. Every rule counts
+/// its uses.
 package let canonicalize = Pass(
-  "canonicalize", "bring operators into one form each: no identities, merged reshapes, pads, biases, activations",
+  "canonicalize",
+  "bring operators into one form each: no identities, merged reshapes, pads, biases, activations",
   accepts: .imported ... .canonical
 ) { rewriter, _ in
-  // Every rule shrinks the graph or moves it towards one form, so a few rounds suffice; the bound guards against a pair
-  // of rules that undo each other.
+  // Every rule shrinks the graph or moves it towards one form, so a few rounds suffice; the bound guards
+  // against a pair of rules that undo each other.
   for _ in 0..<64 {
     var hasChanged = false
     for op in rewriter.ops {

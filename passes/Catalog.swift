@@ -1,9 +1,11 @@
 import PassKit
 
-/// Every pass, in the order in which a compilation meets them: the catalogue behind `qcc passes` and pipelines.
+/// Every pass, in the order in which a compilation meets them: the catalogue behind `qcc passes` and
+/// pipelines.
 package let allPasses: [Pass] = [
   // Float: from what the exporter wrote to few kinds of operations.
-  foldConstants, canonicalize, generalizeBatch, foldBatchNorm, convolveAffine, fuseActivations, eliminateDeadCode,
+  foldConstants, canonicalize, generalizeBatch, foldBatchNorm, convolveAffine, fuseActivations,
+  eliminateDeadCode,
   // Quantization: from float to one form per quantizer.
   insertQuantizers, assign, calibrate, correctBias,
   // Integers: from quantizers to a program.

@@ -9,13 +9,14 @@ import PassKit
 ///     %y = add(%a, %s : [C, 1]) : [N, C, L]             ->   %b = conv2d(%a, %f, %s){groups = C}
 ///                                                            %y = reshape(%b){shape = [N, C, L]}
 ///
-/// A depthwise convolution has the integer kernels, the fused activation and the weights per channel that a product with
-/// a constant lacks. Runs behind fold-batch-norm. For batch normalizations with constant parameters, and for constants
-/// that are added or multiplied and differ along the channels at most. Factors are computed in double precision and
-/// rounded once. The result keeps the statistics of a batch normalization. Not an optional rewrite: no later stage knows
-/// these operations.
+/// A depthwise convolution has the integer kernels, the fused activation and the weights per channel that a
+/// product with a constant lacks. Runs behind fold-batch-norm. For batch normalizations with constant
+/// parameters, and for constants that are added or multiplied and differ along the channels at most. Factors
+/// are computed in double precision and rounded once. The result keeps the statistics of a batch
+/// normalization. Not an optional rewrite: no later stage knows these operations.
 package let convolveAffine = Pass(
-  "convolve-affine", "turn scales and shifts per channel that could not be folded into depthwise convolutions",
+  "convolve-affine",
+  "turn scales and shifts per channel that could not be folded into depthwise convolutions",
   accepts: .imported ... .canonical
 ) { rewriter, _ in
   for op in rewriter.ops where rewriter.isAlive(op) {
@@ -35,7 +36,9 @@ package let convolveAffine = Pass(
 /// All that constants in a row do to the first one's operand; nil when the row goes on behind `op`.
 private func affineChain(endingIn op: OpID, _ graph: Graph) -> (affine: ChannelAffine, input: ValueID)? {
   guard var (affine, input) = channelAffine(of: graph[op], graph) else { return nil }
-  if let user = graph.soleUser(of: graph[op].results[0]), channelAffine(of: graph[user], graph) != nil { return nil }
+  if let user = graph.soleUser(of: graph[op].results[0]), channelAffine(of: graph[user], graph) != nil {
+    return nil
+  }
   while let producer = graph.soleProducer(of: input), let inner = channelAffine(of: graph[producer], graph) {
     affine = affine.composed(with: inner.affine)
     input = inner.input
@@ -44,14 +47,16 @@ private func affineChain(endingIn op: OpID, _ graph: Graph) -> (affine: ChannelA
 }
 
 private func convolve(
-  _ affine: ChannelAffine, _ input: ValueID, insteadOf op: OpID, _ statistics: ChannelStatistics?, _ rewriter: inout Rewriter
+  _ affine: ChannelAffine, _ input: ValueID, insteadOf op: OpID, _ statistics: ChannelStatistics?,
+  _ rewriter: inout Rewriter
 ) throws(VerificationError) {
   let node = rewriter.graph[op], shape = rewriter.graph.shape(input)
   let weights = rewriter.constant(
     Constant(node.name + ".weight", [affine.channels, 1, 1, 1], affine.factors.map { Float($0) }))
   var operands = [input, weights]
   if affine.hasShift {
-    operands.append(rewriter.constant(Constant(node.name + ".bias", [affine.channels], affine.shifts.map { Float($0) })))
+    operands.append(
+      rewriter.constant(Constant(node.name + ".bias", [affine.channels], affine.shifts.map { Float($0) })))
   }
   var conv = Conv2D()
   conv.groups = affine.channels
@@ -64,7 +69,8 @@ private func convolve(
     throw VerificationError("'\(node.name)': the size of \(shape) overflows")
   }
   let map = Shape([shape[0], shape[1], .known(area), .known(1)])
-  operands[0] = try rewriter.insert(reshaping(shape, to: map), [input], name: node.name + ".map", before: op)[0]
+  let mapped = try rewriter.insert(reshaping(shape, to: map), [input], name: node.name + ".map", before: op)
+  operands[0] = mapped[0]
   let convolved = try rewriter.insert(.conv2d(conv), operands, name: node.name + ".convolved", before: op)
   rewriter.setStatistics(convolved[0], statistics)
   try rewriter.replace(op, with: reshaping(map, to: shape), convolved)

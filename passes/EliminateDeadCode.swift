@@ -7,8 +7,8 @@ import PassKit
 ///     %b = gather(%a, %zero)         ->
 ///     return %y                           return %y
 ///
-/// Inputs stay, used or not: they are the network's interface. Exact. Not an optional rewrite: what nothing reads need
-/// not be something that later stages know.
+/// Inputs stay, used or not: they are the network's interface. Exact. Not an optional rewrite: what nothing
+/// reads need not be something that later stages know.
 package let eliminateDeadCode = Pass(
   "eliminate-dead-code", "erase operations whose results nothing reads", accepts: .imported ... .lowered
 ) { rewriter, _ in

@@ -10,11 +10,12 @@ import Support
 ///     %y = batch-norm(%x, γ, β, μ, σ²)
 ///     %z = conv2d(%y, %w, %b)                      ->        %z = conv2d(%x, %w', %b')
 ///
-/// Behind conv2d, conv-transpose2d and gemm whose weights are constant and whose result nothing else reads. Before
-/// conv2d and gemm when every reader is one: there a convolution with padding needs β - f·μ = 0 for all channels, since
-/// its border is zero behind the normalization, not before. Factors are computed in double precision; results differ
-/// by the rounding of the weights. The result keeps the mean and the deviation of each channel as its statistics, from
-/// which ranges can be estimated without data. Everything that stays is counted by its reason.
+/// Behind conv2d, conv-transpose2d and gemm whose weights are constant and whose result nothing else reads.
+/// Before conv2d and gemm when every reader is one: there a convolution with padding needs β - f·μ = 0 for
+/// all channels, since its border is zero behind the normalization, not before. Factors are computed in
+/// double precision; results differ by the rounding of the weights. The result keeps the mean and the
+/// deviation of each channel as its statistics, from which ranges can be estimated without data. Everything
+/// that stays is counted by its reason.
 package let foldBatchNorm = Pass(
   "fold-batch-norm", "fold batch normalization into the convolution or gemm before or behind it",
   accepts: .imported ... .canonical
@@ -28,7 +29,7 @@ package let foldBatchNorm = Pass(
     }
     guard let affine = ChannelAffine(batchNorm, node.operands, in: rewriter.graph) else {
       throw CompilerError(
-        "the batch normalization has factors that are not finite; variance + epsilon must be positive and all parameters finite",
+        "the batch normalization's factors are not finite; variance + epsilon must be positive",
         at: "node '\(node.name)'")
     }
     let producer = rewriter.graph.node(defining: node.operands[0])?.op.mnemonic ?? "input"

@@ -16,11 +16,11 @@ import Support
 ///
 ///     constant-of-shape([N, 8, 16, 16]){value = 0}   ->    expand(0 : [1, 1, 1, 1]){shape = [N, 8, 16, 16]}
 ///
-/// The contents of small integer tensors come from the facts of the graph; the symbolic batch `N` stays symbolic. An
-/// operation over constants alone is evaluated while its result takes at most 64 MiB, and all together add at most
-/// 256 MiB to the network. Exact, but for the rounding of
-/// float operations evaluated here instead of in the program. Shape operands and shape computations must go, whatever the
-/// budget of optional rewrites: no later stage knows them.
+/// The contents of small integer tensors come from the facts of the graph; the symbolic batch `N` stays
+/// symbolic. An operation over constants alone is evaluated while its result takes at most 64 MiB, and all
+/// together add at most 256 MiB to the network. Exact, but for the rounding of float operations evaluated
+/// here instead of in the program. Shape operands and shape computations must go, whatever the budget of
+/// optional rewrites: no later stage knows them.
 package let foldConstants = Pass(
   "fold-constants", "evaluate what is known at compile time; shape operands become attributes",
   accepts: .imported ... .canonical
@@ -66,7 +66,9 @@ private func resolveShapeOperands(_ op: OpID, _ rewriter: inout Rewriter) throws
   case .pad(var pad):
     guard node.operands.count > 1, let pads = graph.operand(node.operands[1]).integers else { return false }
     if node.operands.count > 2 {
-      guard let value = graph.uniformFloat(node.operands[2]) ?? graph.constant(node.operands[2])?.integers?.first.map(Float.init)
+      guard
+        let value = graph.uniformFloat(node.operands[2])
+          ?? graph.constant(node.operands[2])?.integers?.first.map(Float.init)
       else { return false }
       pad.value = value
     }
@@ -80,7 +82,8 @@ private func resolveShapeOperands(_ op: OpID, _ rewriter: inout Rewriter) throws
     expand.shape = result
     resolved = .expand(expand)
   case .conv2d, .convTranspose2d, .gemm, .matMul, .batchNorm, .layerNorm, .unary, .binary, .select, .maxPool,
-    .averagePool, .globalAveragePool, .reduce, .softmax, .identity, .flatten, .transpose, .squeeze, .unsqueeze, .concat,
+    .averagePool, .globalAveragePool, .reduce, .softmax, .identity, .flatten, .transpose, .squeeze,
+    .unsqueeze, .concat,
     .split, .gather, .resize, .shapeOf, .cast, .quantize, .quantizeLinear, .dequantizeLinear, .integerConv2d,
     .integerGemm, .integerGemmFloat, .integerAdd, .integerMultiply, .integerAveragePool, .lookup:
     return false
@@ -134,14 +137,16 @@ private func isReshape(_ op: Op) -> Bool {
   switch op {
   case .identity, .reshape, .flatten, .squeeze, .unsqueeze: true
   case .conv2d, .convTranspose2d, .gemm, .matMul, .batchNorm, .layerNorm, .unary, .binary, .select, .maxPool,
-    .averagePool, .globalAveragePool, .reduce, .softmax, .transpose, .concat, .split, .slice, .pad, .gather, .expand,
+    .averagePool, .globalAveragePool, .reduce, .softmax, .transpose, .concat, .split, .slice, .pad, .gather,
+    .expand,
     .resize, .shapeOf, .cast, .constantOfShape, .quantize, .quantizeLinear, .dequantizeLinear, .integerConv2d,
     .integerGemm, .integerGemmFloat, .integerAdd, .integerMultiply, .integerAveragePool, .lookup:
     false
   }
 }
 
-/// Evaluates an operation whose operands are all constants. Quantization stays: it says how a constant is stored.
+/// Evaluates an operation whose operands are all constants. Quantization stays: it says how a constant is
+/// stored.
 private func foldEvaluated(
   _ op: OpID, _ growth: inout Int, _ rewriter: inout Rewriter
 ) throws(VerificationError) -> Bool {
@@ -156,7 +161,8 @@ private func foldEvaluated(
   let id = try alone.append(node.op, operands.map { alone.addConstant($0) }, name: node.name)
   for result in alone[id].results { alone.addOutput(result) }
   // What the evaluator cannot do stays in the graph, where a later pass or the verifier names it.
-  guard let tensors = try? Evaluator(alone, mode: .float, threads: 1).run([]), tensors.count == results.count else {
+  guard let tensors = try? Evaluator(alone, mode: .float, threads: 1).run([]), tensors.count == results.count
+  else {
     return false
   }
   let constants = zip(results, tensors).map { result, tensor in

@@ -6,9 +6,9 @@ import PassKit
 ///     %y = conv2d(%x, %w, %b){activation = none}      ->   %z = conv2d(%x, %w, %b){activation = relu}
 ///     %z = relu(%y)
 ///
-/// For relu and clip behind conv2d, conv-transpose2d, gemm and add whose result nothing else reads. A producer that
-/// already clamps gets the clamp that equals both in a row. Exact. The channel statistics of the producer stay: they
-/// describe the value before its activation.
+/// For relu and clip behind conv2d, conv-transpose2d, gemm and add whose result nothing else reads. A
+/// producer that already clamps gets the clamp that equals both in a row. Exact. The channel statistics of
+/// the producer stay: they describe the value before its activation.
 package let fuseActivations = Pass(
   "fuse-activations", "make relu and clip part of the convolution, gemm or add before them",
   accepts: .imported ... .canonical, produces: .canonical

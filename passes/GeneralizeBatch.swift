@@ -8,9 +8,9 @@ import Support
 ///       %a = conv2d(%x, %w) : tensor<1x8x28x28xf32>   ->     %a = conv2d(%x, %w) : tensor<Nx8x28x28xf32>
 ///       %b = reshape(%a){shape = [1, 6272]}                  %b = reshape(%a){shape = [N, 6272]}
 ///
-/// All inputs become symbolic, or none. The condition is that every operation keeps samples apart: a result that depends
-/// on an input has the batch as its first axis, reductions and softmax leave that axis alone, and no transpose, concat
-/// or gather moves it. Exact for every sample.
+/// All inputs become symbolic, or none. The condition is that every operation keeps samples apart: a result
+/// that depends on an input has the batch as its first axis, reductions and softmax leave that axis alone,
+/// and no transpose, concat or gather moves it. Exact for every sample.
 package let generalizeBatch = Pass(
   "generalize-batch", "make a batch that is fixed to 1 symbolic", accepts: .imported ... .canonical
 ) { rewriter, context in
@@ -34,7 +34,8 @@ private func generalize(_ rewriter: inout Rewriter) throws(VerificationError) {
     let type = rewriter.graph[input].type
     rewriter.setInputType(input, type.with(shape: Shape([.batch] + type.shape.extents.dropFirst())))
   }
-  // The types of all results so far are current; those behind `op` are stale until it is replaced in its turn.
+  // The types of all results so far are current; those behind `op` are stale until it is replaced in its
+  // turn.
   for op in rewriter.ops {
     let node = rewriter.graph[op]
     guard node.operands.contains(where: { rewriter.graph.shape($0).isBatched }) else { continue }
@@ -70,11 +71,14 @@ private func requireSamplesApart(
   case .split(let split): try require(resolvedAxis(split.axis, rank: rank) != 0)
   case .transpose(let transpose): try require(transpose.permutation.first == 0)
   case .gemm(let gemm): try require(!gemm.transposeA && !graph.shape(node.operands[1]).isBatched)
-  case .matMul: try require(!graph.shape(node.operands[1]).isBatched || graph.shape(node.operands[1]).rank > 2)
+  case .matMul:
+    try require(!graph.shape(node.operands[1]).isBatched || graph.shape(node.operands[1]).rank > 2)
   case .shapeOf, .constantOfShape: try require(false)
-  case .conv2d, .convTranspose2d, .batchNorm, .unary, .binary, .select, .maxPool, .averagePool, .globalAveragePool,
+  case .conv2d, .convTranspose2d, .batchNorm, .unary, .binary, .select, .maxPool, .averagePool,
+    .globalAveragePool,
     .identity, .reshape, .flatten, .squeeze, .unsqueeze, .slice, .pad, .expand, .resize, .cast, .quantize,
-    .quantizeLinear, .dequantizeLinear, .integerConv2d, .integerGemm, .integerGemmFloat, .integerAdd, .integerMultiply,
+    .quantizeLinear, .dequantizeLinear, .integerConv2d, .integerGemm, .integerGemmFloat, .integerAdd,
+    .integerMultiply,
     .integerAveragePool, .lookup:
     break
   }

@@ -32,13 +32,17 @@ func census(_ graph: Graph) -> String {
 
 /// Where the real models lie: `$QCC_DATA` or `../shared/data` beside the package; nil when absent.
 let modelFolder: String? = {
-  let package = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+  let package = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+    .deletingLastPathComponent()
   let candidates: [String?] = [
-    ProcessInfo.processInfo.environment["QCC_DATA"], package.appending(path: "../shared/data").standardized.path,
+    ProcessInfo.processInfo.environment["QCC_DATA"],
+    package.appending(path: "../shared/data").standardized.path,
   ]
-  for case let folder? in candidates where FileManager.default.fileExists(atPath: folder + "/models/resnet20.onnx") {
+  for case let folder? in candidates
+  where FileManager.default.fileExists(atPath: folder + "/models/resnet20.onnx") {
     return folder + "/models"
   }
-  print("skipped: tests of real models, since neither $QCC_DATA nor ../shared/data holds models/resnet20.onnx")
+  print(
+    "skipped: tests of real models, since neither $QCC_DATA nor ../shared/data holds models/resnet20.onnx")
   return nil
 }()

@@ -15,11 +15,14 @@ struct SeededGenerator {
   mutating func float(_ range: ClosedRange<Float> = -1...1) -> Float {
     range.lowerBound + (range.upperBound - range.lowerBound) * Float(next() >> 40) / 16_777_216
   }
-  mutating func floats(_ count: Int, _ range: ClosedRange<Float> = -1...1) -> [Float] { (0..<count).map { _ in float(range) } }
+  mutating func floats(_ count: Int, _ range: ClosedRange<Float> = -1...1) -> [Float] {
+    (0..<count).map { _ in float(range) }
+  }
 }
 
-/// A random network in the manner of exporters: convolutions with batch normalization before or behind them, biases as
-/// additions, explicit pads, activations spelled out, shortcuts, and a classifier behind some form of global pooling.
+/// A random network in the manner of exporters: convolutions with batch normalization before or behind them,
+/// biases as additions, explicit pads, activations spelled out, shortcuts, and a classifier behind some form
+/// of global pooling.
 struct RandomNetwork {
   private(set) var graph = Graph(name: "random")
   private var random: SeededGenerator
@@ -37,7 +40,8 @@ struct RandomNetwork {
   private init(_ seed: UInt64) {
     random = SeededGenerator(seed)
     let size = random.int(6...10)
-    current = graph.addInput("x", TensorType(Shape([.batch, .known(random.int(1...4)), .known(size), .known(size)]), .f32))
+    current = graph.addInput(
+      "x", TensorType(Shape([.batch, .known(random.int(1...4)), .known(size), .known(size)]), .f32))
   }
 
   private var channels: Int { graph[current].type.shape.size(1) ?? 0 }
@@ -104,7 +108,8 @@ struct RandomNetwork {
       var conv = ConvTranspose2D()
       conv.groups = groups
       conv.strides = [random.int(1...2), 1]
-      result = try add(.convTranspose2d(conv), [input, constant([channels, outputs / groups, kernel, kernel])])
+      result = try add(
+        .convTranspose2d(conv), [input, constant([channels, outputs / groups, kernel, kernel])])
     } else {
       var conv = Conv2D()
       conv.groups = groups
@@ -262,7 +267,8 @@ struct RandomNetwork {
       gemm.beta = 2
       gemm.transposeB = random.int(0...1) == 0
       let weights = constant(gemm.transposeB ? [outputs, depth] : [depth, outputs])
-      current = try add(.gemm(gemm), [current, weights, constant(random.int(0...1) == 0 ? [outputs] : [1, outputs])])
+      current = try add(
+        .gemm(gemm), [current, weights, constant(random.int(0...1) == 0 ? [outputs] : [1, outputs])])
     default:
       var gemm = Gemm()
       gemm.transposeB = true

@@ -10,7 +10,8 @@ import Testing
 @Suite("Float passes keep the meaning")
 struct SemanticsTests {
   static let floatPasses = [
-    foldConstants, canonicalize, generalizeBatch, foldBatchNorm, convolveAffine, fuseActivations, eliminateDeadCode,
+    foldConstants, canonicalize, generalizeBatch, foldBatchNorm, convolveAffine, fuseActivations,
+    eliminateDeadCode,
   ]
 
   /// The inputs of `graph`, random, with `batch` samples.
@@ -46,12 +47,19 @@ struct SemanticsTests {
     for pass in canonicalPasses {
       let (next, _) = try run([pass], on: graph)
       let error = try difference(graph, next, seed: seed)
-      #expect(error < 1e-4, "\(pass.name) changes seed \(seed) by \(error)\n\(graph.text(.elided))\n\(next.text(.elided))")
-      #expect(next.verificationDiagnostics().isEmpty, "\(pass.name), seed \(seed): \(next.verificationDiagnostics())")
+      #expect(
+        error < 1e-4,
+        "\(pass.name) changes seed \(seed) by \(error)\n\(graph.text(.elided))\n\(next.text(.elided))")
+      #expect(
+        next.verificationDiagnostics().isEmpty,
+        "\(pass.name), seed \(seed): \(next.verificationDiagnostics())")
       graph = next
     }
     let kinds = Set(graph.order.map { graph[$0].op.mnemonic })
-    #expect(kinds.isDisjoint(with: ["batch-norm", "identity", "shape", "cast", "matmul", "subtract", "divide", "squeeze"]))
+    #expect(
+      kinds.isDisjoint(with: [
+        "batch-norm", "identity", "shape", "cast", "matmul", "subtract", "divide", "squeeze",
+      ]))
   }
 
   @Test func theRandomNetworksUseTheRules() throws {
@@ -67,9 +75,11 @@ struct SemanticsTests {
   @Test(arguments: floatPasses.map(\.name))
   func ofGoldens(name: String) throws {
     let pass = try #require(SemanticsTests.floatPasses.first { $0.name == name })
-    let package = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent().deletingLastPathComponent()
+    let package = URL(filePath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
+      .deletingLastPathComponent()
     let folder = package.appending(path: "passes/tests/\(name)").path
-    let files = try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0.hasSuffix(".qir") }.sorted()
+    let files = try FileManager.default.contentsOfDirectory(atPath: folder).filter { $0.hasSuffix(".qir") }
+      .sorted()
     #expect(!files.isEmpty)
     for file in files {
       let text = try String(contentsOfFile: "\(folder)/\(file)", encoding: .utf8)
@@ -85,10 +95,12 @@ struct SemanticsTests {
     }
   }
 
-  @Test(.enabled(if: modelFolder != nil), arguments: [
-    "resnet20.onnx", "resnet56.onnx", "resnet8-mlperf-tiny.onnx", "fashion-dscnn.onnx", "mnist-opset8.onnx",
-    "mnist-cntk-opset8.onnx", "efficientnet-lite0.onnx",
-  ])
+  @Test(
+    .enabled(if: modelFolder != nil),
+    arguments: [
+      "resnet20.onnx", "resnet56.onnx", "resnet8-mlperf-tiny.onnx", "fashion-dscnn.onnx", "mnist-opset8.onnx",
+      "mnist-cntk-opset8.onnx", "efficientnet-lite0.onnx",
+    ])
   func ofRealModels(name: String) throws {
     let graph = try importModel(path: "\(try #require(modelFolder))/\(name)").graph
     let (canonical, _) = try run(canonicalPasses, on: graph)

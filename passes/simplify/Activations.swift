@@ -44,11 +44,14 @@ private func normalizeClamp(_ op: OpID, _ rewriter: inout Rewriter) throws(Verif
   if case .unary(let unary) = node.op, unary.function == .clip, let activation = unary.activation {
     (value, clamp) = (node.operands[0], activation)
   } else if case .binary(let binary) = node.op, binary.function == .maximum || binary.function == .minimum,
-    let (operand, constant) = rewriter.graph.splitConstant(node), let bound = rewriter.graph.uniformFloat(constant),
+    let (operand, constant) = rewriter.graph.splitConstant(node),
+    let bound = rewriter.graph.uniformFloat(constant),
     !bound.isNaN, rewriter.graph[operand].type == rewriter.graph[node.results[0]].type
   {
     value = operand
-    clamp = binary.function == .maximum ? .clip(minimum: bound, maximum: .infinity) : .clip(minimum: -.infinity, maximum: bound)
+    clamp =
+      binary.function == .maximum
+      ? .clip(minimum: bound, maximum: .infinity) : .clip(minimum: -.infinity, maximum: bound)
   } else {
     return false
   }
@@ -79,8 +82,8 @@ private func shifted(_ value: ValueID, _ graph: Graph) -> (value: ValueID, shift
   return (operand, shift)
 }
 
-/// The factors of a product, constants of one number multiplied together. Opens up nested products that nothing else
-/// reads, to a depth that no gate exceeds.
+/// The factors of a product, constants of one number multiplied together. Opens up nested products that
+/// nothing else reads, to a depth that no gate exceeds.
 private func factors(_ value: ValueID, _ graph: Graph, depth: Int = 0) -> (values: [ValueID], scale: Double) {
   if let uniform = graph.uniformFloat(value) { return ([], Double(uniform)) }
   guard depth == 0 || (depth < 4 && graph.soleUser(of: value) != nil), let node = graph.node(defining: value),
@@ -101,7 +104,8 @@ private func shiftedRelu6(_ value: ValueID, _ graph: Graph) -> ValueID? {
 private func recognizeHardSigmoid(_ op: OpID, _ rewriter: inout Rewriter) throws(VerificationError) -> Bool {
   let node = rewriter.graph[op]
   guard case .binary(let binary) = node.op, binary.function == .multiply,
-    let (value, constant) = rewriter.graph.splitConstant(node), let scale = rewriter.graph.uniformFloat(constant),
+    let (value, constant) = rewriter.graph.splitConstant(node),
+    let scale = rewriter.graph.uniformFloat(constant),
     isClose(scale, 1 / 6), let operand = shiftedRelu6(value, rewriter.graph),
     rewriter.graph[operand].type == rewriter.graph[node.results[0]].type, rewriter.takeStep()
   else { return false }
@@ -115,7 +119,8 @@ private func recognizeGate(_ op: OpID, _ rewriter: inout Rewriter) throws(Verifi
   let (values, scale) = factors(node.results[0], graph)
   guard values.count == 2 else { return false }
   for (x, gate) in [(values[0], values[1]), (values[1], values[0])] {
-    guard let function = gateFunction(of: x, gate, scale, graph), graph[x].type == graph[node.results[0]].type,
+    guard let function = gateFunction(of: x, gate, scale, graph),
+      graph[x].type == graph[node.results[0]].type,
       rewriter.takeStep()
     else { continue }
     try rewriter.replace(op, with: .unary(Unary(function)), [x])
@@ -125,12 +130,15 @@ private func recognizeGate(_ op: OpID, _ rewriter: inout Rewriter) throws(Verifi
 }
 
 /// The function that equals `scale * x * gate`.
-private func gateFunction(of x: ValueID, _ gate: ValueID, _ scale: Double, _ graph: Graph) -> Unary.Function? {
+private func gateFunction(of x: ValueID, _ gate: ValueID, _ scale: Double, _ graph: Graph) -> Unary.Function?
+{
   if shiftedRelu6(gate, graph) == x { return isClose(Float(scale), 1 / 6) ? .hardSwish : nil }
   guard let node = graph.node(defining: gate) else { return nil }
   if case .unary(let unary) = node.op, node.operands[0] == x, scale == 1 {
     if unary.function == .sigmoid { return .silu }
-    if unary.function == .hardSigmoid, isClose(unary.alpha, 1 / 6), isClose(unary.beta, 0.5) { return .hardSwish }
+    if unary.function == .hardSigmoid, isClose(unary.alpha, 1 / 6), isClose(unary.beta, 0.5) {
+      return .hardSwish
+    }
   }
   guard isClose(Float(scale), 0.5), let (inner, shift) = shifted(gate, graph), shift == 1,
     let erf = graph.node(defining: inner), case .unary(let unary) = erf.op, unary.function == .erf
@@ -153,7 +161,8 @@ private func normalizeSoftmax(_ op: OpID, _ rewriter: inout Rewriter) throws(Ver
   let node = rewriter.graph[op]
   guard case .softmax(var softmax) = node.op else { return false }
   let rank = rewriter.graph.shape(node.operands[0]).rank
-  guard resolvedAxis(softmax.axis, rank: rank) == rank - 1, softmax.axis != -1 || softmax.flatten, rewriter.takeStep()
+  guard resolvedAxis(softmax.axis, rank: rank) == rank - 1, softmax.axis != -1 || softmax.flatten,
+    rewriter.takeStep()
   else { return false }
   softmax.axis = -1
   softmax.flatten = false

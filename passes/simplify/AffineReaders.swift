@@ -21,7 +21,8 @@ extension Rewriter {
     var foldings: [(user: OpID, folded: FoldedLinear)] = []
     for use in uses {
       guard use.operand == 0 else { return .impossible }
-      if affine.hasShift, case .conv2d(let conv) = graph[use.user].op, conv.pads.contains(where: { $0 != 0 }) {
+      if affine.hasShift, case .conv2d(let conv) = graph[use.user].op, conv.pads.contains(where: { $0 != 0 })
+      {
         return .padded
       }
       guard let folded = graph.absorbing(affine, before: use.user) else { return .impossible }
@@ -46,8 +47,8 @@ extension Rewriter {
 }
 
 extension Graph {
-  /// The linear operation that computes `op(affine(x))`: weights scaled per input channel, and a bias that takes up the
-  /// shift. Nil unless `op` is a conv2d or a canonical gemm with constant weights and bias.
+  /// The linear operation that computes `op(affine(x))`: weights scaled per input channel, and a bias that
+  /// takes up the shift. Nil unless `op` is a conv2d or a canonical gemm with constant weights and bias.
   ///
   /// - Requires: a conv2d with padding meets no shift.
   func absorbing(_ affine: ChannelAffine, before op: OpID) -> FoldedLinear? {

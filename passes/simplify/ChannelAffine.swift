@@ -29,25 +29,33 @@ struct ChannelAffine {
     guard statistics.means.count == channels else { return nil }
     return ChannelStatistics(
       means: statistics.means.indices.map { Float(Double(statistics.means[$0]) * factors[$0] + shifts[$0]) },
-      deviations: statistics.deviations.indices.map { Float(Double(statistics.deviations[$0]) * abs(factors[$0])) })
+      deviations: statistics.deviations.indices.map {
+        Float(Double(statistics.deviations[$0]) * abs(factors[$0]))
+      })
   }
 }
 
 extension ChannelAffine {
-  /// What a batch normalization with constant parameters computes; nil when they are not constant or not finite.
+  /// What a batch normalization with constant parameters computes; nil when they are not constant or not
+  /// finite.
   init?(_ batchNorm: BatchNorm, _ operands: [ValueID], in graph: Graph) {
     let parameters = operands.dropFirst().compactMap { graph.floats($0) }
     guard parameters.count == 4 else { return nil }
     let (scale, bias, mean, variance) = (parameters[0], parameters[1], parameters[2], parameters[3])
-    factors = scale.indices.map { Double(scale[$0]) / (Double(variance[$0]) + Double(batchNorm.epsilon)).squareRoot() }
+    factors = scale.indices.map {
+      Double(scale[$0]) / (Double(variance[$0]) + Double(batchNorm.epsilon)).squareRoot()
+    }
     shifts = []
-    for channel in scale.indices { shifts.append(Double(bias[channel]) - Double(mean[channel]) * factors[channel]) }
+    for channel in scale.indices {
+      shifts.append(Double(bias[channel]) - Double(mean[channel]) * factors[channel])
+    }
     guard isFinite else { return nil }
   }
 }
 
 extension ChannelStatistics {
-  /// What a batch normalization leaves: mean bias and deviation |scale|, less where epsilon outweighs the variance.
+  /// What a batch normalization leaves: mean bias and deviation |scale|, less where epsilon outweighs the
+  /// variance.
   init?(_ batchNorm: BatchNorm, _ operands: [ValueID], in graph: Graph) {
     let parameters = operands.dropFirst().compactMap { graph.floats($0) }
     guard parameters.count == 4 else { return nil }
@@ -79,8 +87,8 @@ extension Graph {
   ///
   ///     conv2d(x, w, b) then f·y + s  ->  conv2d(x, f·w, f·b + s)
   ///
-  /// For conv2d, conv-transpose2d and gemm with constant weights and bias and no activation; nil otherwise. Exact but for
-  /// one rounding to f32 per weight.
+  /// For conv2d, conv-transpose2d and gemm with constant weights and bias and no activation; nil otherwise.
+  /// Exact but for one rounding to f32 per weight.
   func absorbing(_ affine: ChannelAffine, behind op: OpID) -> FoldedLinear? {
     let node = self[op]
     guard affine.isFinite, node.operands.count >= 2, let weights = floats(node.operands[1]),
@@ -95,7 +103,9 @@ extension Graph {
       channelOfRun = { $0 }
     } else if case .convTranspose2d(let conv) = node.op {
       let perGroup = sizes[1], inputsPerGroup = sizes[0] / conv.groups
-      guard conv.activation == .none, perGroup * conv.groups == affine.channels, inputsPerGroup > 0 else { return nil }
+      guard conv.activation == .none, perGroup * conv.groups == affine.channels, inputsPerGroup > 0 else {
+        return nil
+      }
       run = sizes[2] * sizes[3]
       channelOfRun = { $0 / perGroup / inputsPerGroup * perGroup + $0 % perGroup }
     } else if case .gemm(var gemm) = node.op {
@@ -134,11 +144,13 @@ extension Graph {
 }
 
 extension Rewriter {
-  /// Puts `affine` into the sole producer of `value`, whose result then takes the place of the result of `op`.
+  /// Puts `affine` into the sole producer of `value`, whose result then takes the place of the result of
+  /// `op`.
   mutating func fold(
     _ affine: ChannelAffine, behind value: ValueID, insteadOf op: OpID, statistics: ChannelStatistics? = nil
   ) throws(VerificationError) -> Bool {
-    guard let producer = graph.soleProducer(of: value), let folded = graph.absorbing(affine, behind: producer), takeStep()
+    guard let producer = graph.soleProducer(of: value),
+      let folded = graph.absorbing(affine, behind: producer), takeStep()
     else { return false }
     let inherited = graph[value].statistics.flatMap { affine.applied(to: $0) }
     let node = graph[producer]

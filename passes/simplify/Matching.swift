@@ -19,14 +19,17 @@ extension Graph {
   }
   /// The value that all elements of an f32 constant share.
   func uniformFloat(_ value: ValueID) -> Float? {
-    guard let floats = floats(value), let first = floats.first, floats.allSatisfy({ $0 == first }) else { return nil }
+    guard let floats = floats(value), let first = floats.first, floats.allSatisfy({ $0 == first }) else {
+      return nil
+    }
     return first
   }
-  /// One number per channel of an f32 constant that broadcasts along all axes but axis 1 of a tensor like `value`,
-  /// without widening it.
+  /// One number per channel of an f32 constant that broadcasts along all axes but axis 1 of a tensor like
+  /// `value`, without widening it.
   func channelFloats(_ constant: ValueID, alongside value: ValueID) -> [Float]? {
     let rank = shape(value).rank, sizes = shape(constant).extents
-    guard rank >= 2, sizes.count <= rank, let channels = shape(value).size(1), let floats = floats(constant) else { return nil }
+    guard rank >= 2, sizes.count <= rank, let channels = shape(value).size(1), let floats = floats(constant)
+    else { return nil }
     for (axis, extent) in sizes.enumerated() where extent != .known(1) {
       guard axis + rank - sizes.count == 1, extent == .known(channels) else { return nil }
     }
@@ -51,7 +54,8 @@ extension Graph {
         continue
       }
       guard case .unary(let op) = node.op else { return node.op.activation?.bounds.lowerBound ?? -.infinity }
-      return op.function == .sigmoid || op.function == .hardSigmoid ? 0 : op.activation?.bounds.lowerBound ?? -.infinity
+      return op.function == .sigmoid || op.function == .hardSigmoid
+        ? 0 : op.activation?.bounds.lowerBound ?? -.infinity
     }
     return -.infinity
   }
@@ -103,8 +107,8 @@ extension Activation {
 }
 
 extension Rewriter {
-  /// Lets `value`, which equals the result of `op`, take its place. An output keeps its name, so it stays where `value`
-  /// is an input, a constant or an output itself. An `isOptional` rewrite takes a step.
+  /// Lets `value`, which equals the result of `op`, take its place. An output keeps its name, so it stays
+  /// where `value` is an input, a constant or an output itself. An `isOptional` rewrite takes a step.
   mutating func forward(_ op: OpID, to value: ValueID, isOptional: Bool = true) -> Bool {
     let result = graph[op].results[0]
     guard graph[op].results.count == 1, graph[result].type == graph[value].type else { return false }
@@ -114,7 +118,9 @@ extension Rewriter {
       eraseWithDeadProducers(op)
       return true
     }
-    guard graph.definingOp(of: value) != nil, !graph.isOutput(value), !isOptional || takeStep() else { return false }
+    guard graph.definingOp(of: value) != nil, !graph.isOutput(value), !isOptional || takeStep() else {
+      return false
+    }
     let name = graph[result].name
     replaceUses(of: result, with: value)
     eraseWithDeadProducers(op)
@@ -122,7 +128,8 @@ extension Rewriter {
     return true
   }
 
-  /// A constant in the place of `old`, which `user` reads; it takes over the name when nothing else reads `old`.
+  /// A constant in the place of `old`, which `user` reads; it takes over the name when nothing else reads
+  /// `old`.
   mutating func constant(_ constant: Constant, replacing old: ValueID, of user: OpID) -> ValueID {
     let isLastUse = graph.uses(of: old).allSatisfy { $0.user == user } && !graph.isOutput(old)
     let new = self.constant(constant)

@@ -5,12 +5,13 @@ import PassKit
 ///
 ///     reduce-mean{axes = [2, 3], keep = true}(%x)                     ->  global-average-pool(%x)
 ///     reduce-mean{axes = [2, 3], keep = false}(%x)                    ->  flatten(global-average-pool(%x))
-///     reduce-mean{axes = [2]}(%x : [N, C, L])                         ->  the same of reshape{[N, C, L, 1]}(%x)
+///     reduce-mean{axes = [2]}(%x : [N, C, L])                         ->  of reshape{[N, C, L, 1]}(%x)
 ///     global-average-pool(reshape{[N, C, 16, 1]}(%x : [N, C, 4, 4]))  ->  global-average-pool(%x)
 ///     average-pool{kernel = [8, 8]}(%x : [N, C, 8, 8])                ->  global-average-pool(%x)
 ///     relu(max-pool(conv2d(%x)))                                      ->  max-pool(relu(conv2d(%x)))
 ///
-/// The last lets a clamp reach the convolution before a pool or a reshape. Exact but for the order of sums in averages.
+/// The last lets a clamp reach the convolution before a pool or a reshape. Exact but for the order of sums in
+/// averages.
 let poolingRules = [
   Simplification("mean over the map to global-average-pool", meanToGlobalAveragePool),
   Simplification("mean over a vector to global-average-pool", vectorMeanToGlobalAveragePool),
@@ -19,9 +20,11 @@ let poolingRules = [
   Simplification("clamp moved before max-pool or reshape", clampPastSelection),
 ]
 
-private func meanToGlobalAveragePool(_ op: OpID, _ rewriter: inout Rewriter) throws(VerificationError) -> Bool {
+private func meanToGlobalAveragePool(_ op: OpID, _ rewriter: inout Rewriter) throws(VerificationError) -> Bool
+{
   let node = rewriter.graph[op]
-  guard case .reduce(let reduce) = node.op, reduce.function == .mean, rewriter.graph.shape(node.operands[0]).rank == 4,
+  guard case .reduce(let reduce) = node.op, reduce.function == .mean,
+    rewriter.graph.shape(node.operands[0]).rank == 4,
     reduce.resolvedAxes(rank: 4) == [2, 3], rewriter.takeStep()
   else { return false }
   if reduce.keepDimensions {
@@ -34,7 +37,9 @@ private func meanToGlobalAveragePool(_ op: OpID, _ rewriter: inout Rewriter) thr
   return true
 }
 
-private func vectorMeanToGlobalAveragePool(_ op: OpID, _ rewriter: inout Rewriter) throws(VerificationError) -> Bool {
+private func vectorMeanToGlobalAveragePool(
+  _ op: OpID, _ rewriter: inout Rewriter
+) throws(VerificationError) -> Bool {
   let node = rewriter.graph[op], shape = rewriter.graph.shape(node.operands[0])
   guard case .reduce(let reduce) = node.op, reduce.function == .mean, shape.rank == 3,
     reduce.resolvedAxes(rank: 3) == [2], shape.size(1) != nil, shape.size(2) != nil, rewriter.takeStep()
@@ -55,17 +60,20 @@ private func poolOfReshapedMap(_ op: OpID, _ rewriter: inout Rewriter) throws(Ve
     case .reshape = producer.op
   else { return false }
   let before = rewriter.graph.shape(producer.operands[0]), after = rewriter.graph.shape(node.operands[0])
-  guard before.rank == 4, after.rank == 4, before[0] == after[0], before[1] == after[1], rewriter.takeStep() else {
+  guard before.rank == 4, after.rank == 4, before[0] == after[0], before[1] == after[1], rewriter.takeStep()
+  else {
     return false
   }
   try rewriter.replace(op, with: node.op, [producer.operands[0]])
   return true
 }
 
-private func poolToGlobalAveragePool(_ op: OpID, _ rewriter: inout Rewriter) throws(VerificationError) -> Bool {
+private func poolToGlobalAveragePool(_ op: OpID, _ rewriter: inout Rewriter) throws(VerificationError) -> Bool
+{
   let node = rewriter.graph[op]
   guard case .averagePool(let pool) = node.op, pool.pads == [0, 0, 0, 0],
-    Array(rewriter.graph.shape(node.operands[0]).extents[2...]) == pool.kernel.map({ .known($0) }), rewriter.takeStep()
+    Array(rewriter.graph.shape(node.operands[0]).extents[2...]) == pool.kernel.map({ .known($0) }),
+    rewriter.takeStep()
   else { return false }
   try rewriter.replace(op, with: .globalAveragePool(GlobalAveragePool()), node.operands)
   return true

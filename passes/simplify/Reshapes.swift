@@ -1,11 +1,11 @@
 import IR
 import PassKit
 
-/// Rules for operations that only rename axes or do nothing. All are exact.
+/// Rules for operations that only rename axes or do nothing: identities, and casts, reshapes, expands, slices,
+/// pads, pools and concats that change nothing. All are exact.
 ///
-///     %y = identity(%x)                                   ->  %x     also a cast, reshape, expand, slice or pad that
-///                                                                    changes nothing, and a concat of one operand
-///     return identity(%x), an input or another output     ->  return reshape{its shape}(%x), which keeps the name
+///     identity(%x)                                        ->  %x
+///     return identity(%x), an input or another output     ->  return reshape(%x) to its shape: keeps the name
 ///     reshape{[N, 64]}(reshape{[N, 8, 8]}(%x))            ->  reshape{[N, 64]}(%x)
 ///     reshape{[N, 64]}(%x : [N, 16, 2, 2])                ->  flatten{axis = 1}(%x)
 ///     squeeze, unsqueeze, flatten{axis = 2}               ->  reshape
@@ -21,7 +21,9 @@ let reshapeRules = [
 
 private func removeIdentity(_ op: OpID, _ rewriter: inout Rewriter) throws(VerificationError) -> Bool {
   let node = rewriter.graph[op]
-  guard let value = node.operands.first, node.results.count == 1, isIdentity(node, rewriter.graph) else { return false }
+  guard let value = node.operands.first, node.results.count == 1, isIdentity(node, rewriter.graph) else {
+    return false
+  }
   guard case .identity = node.op else { return rewriter.forward(op, to: value) }
   if !rewriter.forward(op, to: value, isOptional: false) {
     var copy = Reshape()
@@ -49,8 +51,10 @@ private func isIdentity(_ node: Graph.Node, _ graph: Graph) -> Bool {
   case .globalAveragePool:
     graph.shape(node.operands[0]).extents.dropFirst(2).allSatisfy { $0 == .known(1) }
   case .unary(let unary): unary.activation == Activation.clip(minimum: -.infinity, maximum: .infinity)
-  case .reduce, .conv2d, .convTranspose2d, .gemm, .matMul, .batchNorm, .layerNorm, .binary, .select, .softmax, .gather,
-    .resize, .shapeOf, .constantOfShape, .quantize, .quantizeLinear, .dequantizeLinear, .integerConv2d, .integerGemm,
+  case .reduce, .conv2d, .convTranspose2d, .gemm, .matMul, .batchNorm, .layerNorm, .binary, .select, .softmax,
+    .gather,
+    .resize, .shapeOf, .constantOfShape, .quantize, .quantizeLinear, .dequantizeLinear, .integerConv2d,
+    .integerGemm,
     .integerGemmFloat, .integerAdd, .integerMultiply, .integerAveragePool, .lookup:
     false
   }
@@ -68,7 +72,9 @@ private func keepsOrder(_ op: Op) -> Bool {
 /// The canonical operation that gives `input` the shape `result`: flatten where it can, else reshape.
 func reshaping(_ input: Shape, to result: Shape) -> Op {
   let flatten = Flatten()
-  if input.rank > 2, let types = try? flatten.resultTypes(of: [Operand(TensorType(input, .f32))]), types[0].shape == result {
+  if input.rank > 2, let types = try? flatten.resultTypes(of: [Operand(TensorType(input, .f32))]),
+    types[0].shape == result
+  {
     return .flatten(flatten)
   }
   var reshape = Reshape()
@@ -79,13 +85,17 @@ func reshaping(_ input: Shape, to result: Shape) -> Op {
 
 private func mergeReshapes(_ op: OpID, _ rewriter: inout Rewriter) throws(VerificationError) -> Bool {
   let node = rewriter.graph[op]
-  guard keepsOrder(node.op), let inner = rewriter.graph.node(defining: node.operands[0]), keepsOrder(inner.op) else {
+  guard keepsOrder(node.op), let inner = rewriter.graph.node(defining: node.operands[0]), keepsOrder(inner.op)
+  else {
     return false
   }
   let source = inner.operands[0]
-  if rewriter.graph[source].type == rewriter.graph[node.results[0]].type, rewriter.forward(op, to: source) { return true }
+  if rewriter.graph[source].type == rewriter.graph[node.results[0]].type, rewriter.forward(op, to: source) {
+    return true
+  }
   guard rewriter.takeStep() else { return false }
-  try rewriter.replace(op, with: reshaping(rewriter.graph.shape(source), to: rewriter.graph.shape(node.results[0])), [source])
+  try rewriter.replace(
+    op, with: reshaping(rewriter.graph.shape(source), to: rewriter.graph.shape(node.results[0])), [source])
   return true
 }
 
@@ -104,7 +114,9 @@ private func mergeTransposes(_ op: OpID, _ rewriter: inout Rewriter) throws(Veri
     case .transpose(let inner) = producer.op
   else { return false }
   outer.permutation = outer.permutation.map { inner.permutation[$0] }
-  if outer.permutation == Array(outer.permutation.indices), rewriter.forward(op, to: producer.operands[0]) { return true }
+  if outer.permutation == Array(outer.permutation.indices), rewriter.forward(op, to: producer.operands[0]) {
+    return true
+  }
   guard rewriter.takeStep() else { return false }
   try rewriter.replace(op, with: .transpose(outer), [producer.operands[0]])
   return true
@@ -116,6 +128,7 @@ private func transposeToReshape(_ op: OpID, _ rewriter: inout Rewriter) throws(V
   let shape = rewriter.graph.shape(node.operands[0])
   let moving = transpose.permutation.filter { shape[$0] != .known(1) }
   guard moving == moving.sorted(), rewriter.takeStep() else { return false }
-  try rewriter.replace(op, with: reshaping(shape, to: rewriter.graph.shape(node.results[0])), [node.operands[0]])
+  try rewriter.replace(
+    op, with: reshaping(shape, to: rewriter.graph.shape(node.results[0])), [node.operands[0]])
   return true
 }

@@ -5,7 +5,7 @@ import PassKit
 ///
 ///     slice{axes = [3]}(slice{axes = [2]}(%x))             ->  slice{axes = [2, 3]}(%x)
 ///     slice{axes = [-1], ends = [9223372036854775807]}(%x) ->  slice{axes = [3], ends = [32]}(%x)
-///     split{axis = 1, sizes = [2, 4]}(%x)                  ->  slice{ends = [2]}(%x), slice{starts = [2]}(%x)
+///     split{axis = 1, sizes = [2, 4]}(%x)                  ->  slice{ends = [2]}(%x), …
 ///     max-pool{kernel = [1, 1], strides = [2, 2]}(%x)      ->  slice{axes = [2, 3], steps = [2, 2]}(%x)
 ///     slice{axes = [2, 3]}(pad{channels}(%x))              ->  pad{channels}(slice{axes = [2, 3]}(%x))
 ///     concat{axis = 1}(%zeros, %x, %zeros)                 ->  pad{channels}(%x)
@@ -13,7 +13,8 @@ import PassKit
 ///     conv2d{pads}(pad{height, width, 0}(%x), %w)          ->  conv2d{pads'}(%x, %w)
 ///     average-pool, max-pool behind a pad                  ->  the pool with pads, where they mean the same
 ///
-/// A strided slice followed by a channel pad is the canonical form of the parameter-free shortcut of residual networks.
+/// A strided slice followed by a channel pad is the canonical form of the parameter-free shortcut of residual
+/// networks.
 let sliceAndPadRules = [
   Simplification("slice in canonical form", normalizeSlice),
   Simplification("slices merged", mergeSlices),
@@ -42,15 +43,18 @@ private func slice(_ ranges: [Slice.Range], of shape: Shape) -> Slice? {
   return result
 }
 
-/// The ranges of a slice. Where at most one element is left the step is 1, so that arithmetic stays within the shape.
+/// The ranges of a slice. Where at most one element is left the step is 1, so that arithmetic stays within
+/// the shape.
 private func ranges(_ op: OpID, _ graph: Graph) -> [Slice.Range]? {
   let node = graph[op]
   guard case .slice(let slice) = node.op,
-    let ranges = try? slice.resolved(node.operands.map { graph.operand($0) }).ranges(of: graph.shape(node.operands[0])),
+    let ranges = try? slice.resolved(node.operands.map { graph.operand($0) }).ranges(
+      of: graph.shape(node.operands[0])),
     Set(ranges.map(\.axis)).count == ranges.count
   else { return nil }
   return ranges.map { range in
-    Slice.Range(axis: range.axis, start: range.start, step: range.count > 1 ? range.step : 1, count: range.count)
+    Slice.Range(
+      axis: range.axis, start: range.start, step: range.count > 1 ? range.step : 1, count: range.count)
   }
 }
 
@@ -66,7 +70,8 @@ private func normalizeSlice(_ op: OpID, _ rewriter: inout Rewriter) throws(Verif
 
 private func mergeSlices(_ op: OpID, _ rewriter: inout Rewriter) throws(VerificationError) -> Bool {
   let node = rewriter.graph[op]
-  guard let outer = ranges(op, rewriter.graph), let producer = rewriter.graph.soleProducer(of: node.operands[0]),
+  guard let outer = ranges(op, rewriter.graph),
+    let producer = rewriter.graph.soleProducer(of: node.operands[0]),
     var merged = ranges(producer, rewriter.graph)
   else { return false }
   let source = rewriter.graph[producer].operands[0]
@@ -79,14 +84,17 @@ private func mergeSlices(_ op: OpID, _ rewriter: inout Rewriter) throws(Verifica
       merged.append(range)
     }
   }
-  guard let canonical = slice(merged, of: rewriter.graph.shape(source)), rewriter.takeStep() else { return false }
+  guard let canonical = slice(merged, of: rewriter.graph.shape(source)), rewriter.takeStep() else {
+    return false
+  }
   try rewriter.replace(op, with: .slice(canonical), [source])
   return true
 }
 
 private func splitToSlices(_ op: OpID, _ rewriter: inout Rewriter) throws(VerificationError) -> Bool {
   let node = rewriter.graph[op], shape = rewriter.graph.shape(node.operands[0])
-  guard case .split(let split) = node.op, let axis = resolvedAxis(split.axis, rank: shape.rank), split.sizes.count > 1,
+  guard case .split(let split) = node.op, let axis = resolvedAxis(split.axis, rank: shape.rank),
+    split.sizes.count > 1,
     rewriter.takeStep()
   else { return false }
   var start = 0, parts: [ValueID] = []
@@ -128,12 +136,14 @@ private func poolToSlice(_ op: OpID, _ rewriter: inout Rewriter) throws(Verifica
 private func slicePastPad(_ op: OpID, _ rewriter: inout Rewriter) throws(VerificationError) -> Bool {
   let node = rewriter.graph[op]
   guard node.operands.count == 1, let cut = ranges(op, rewriter.graph),
-    let producer = rewriter.graph.soleProducer(of: node.operands[0]), case .pad(let pad) = rewriter.graph[producer].op,
+    let producer = rewriter.graph.soleProducer(of: node.operands[0]),
+    case .pad(let pad) = rewriter.graph[producer].op,
     rewriter.graph[producer].operands.count == 1, pad.mode == .constant
   else { return false }
   let rank = rewriter.graph.shape(node.operands[0]).rank
   let padded = rewriter.graph[producer]
-  guard cut.allSatisfy({ pad.pads[$0.axis] == 0 && pad.pads[$0.axis + rank] == 0 }), rewriter.takeStep() else { return false }
+  guard cut.allSatisfy({ pad.pads[$0.axis] == 0 && pad.pads[$0.axis + rank] == 0 }), rewriter.takeStep()
+  else { return false }
   let sliced = try rewriter.insert(node.op, [padded.operands[0]], name: node.name, before: op)[0]
   try rewriter.replace(op, with: padded.op, [sliced], name: padded.name)
   return true
@@ -146,7 +156,8 @@ private func concatToPad(_ op: OpID, _ rewriter: inout Rewriter) throws(Verifica
   guard let axis = resolvedAxis(concat.axis, rank: rank) else { return false }
   let fills = node.operands.map { fill($0, graph) }
   let inner = fills.indices.filter { fills[$0] == nil }
-  guard inner.count == 1, let position = inner.first, let value = fills.compactMap({ $0 }).first, value.isFinite,
+  guard inner.count == 1, let position = inner.first, let value = fills.compactMap({ $0 }).first,
+    value.isFinite,
     fills.allSatisfy({ $0 == nil || $0 == value })
   else { return false }
   let sizes = node.operands.compactMap { graph.shape($0).size(axis) }
@@ -172,7 +183,8 @@ private func fill(_ value: ValueID, _ graph: Graph) -> Float? {
 private func mergePads(_ op: OpID, _ rewriter: inout Rewriter) throws(VerificationError) -> Bool {
   let node = rewriter.graph[op]
   guard case .pad(var outer) = node.op, node.operands.count == 1,
-    let producer = rewriter.graph.soleProducer(of: node.operands[0]), case .pad(let inner) = rewriter.graph[producer].op,
+    let producer = rewriter.graph.soleProducer(of: node.operands[0]),
+    case .pad(let inner) = rewriter.graph[producer].op,
     rewriter.graph[producer].operands.count == 1, outer.mode == .constant, inner.mode == .constant,
     outer.value == inner.value, (outer.pads + inner.pads).allSatisfy({ $0 >= 0 }), rewriter.takeStep()
   else { return false }
@@ -192,7 +204,8 @@ private func frame(_ value: ValueID, _ graph: Graph) -> (pads: [Int], value: Flo
 
 private func padIntoConvolution(_ op: OpID, _ rewriter: inout Rewriter) throws(VerificationError) -> Bool {
   let node = rewriter.graph[op]
-  guard case .conv2d(var conv) = node.op, let frame = frame(node.operands[0], rewriter.graph), frame.value == 0,
+  guard case .conv2d(var conv) = node.op, let frame = frame(node.operands[0], rewriter.graph),
+    frame.value == 0,
     rewriter.takeStep()
   else { return false }
   conv.pads = zip(conv.pads, frame.pads).map { $0 + $1 }
@@ -200,8 +213,8 @@ private func padIntoConvolution(_ op: OpID, _ rewriter: inout Rewriter) throws(V
   return true
 }
 
-/// An average counts the zeros of a pad exactly as `count-pads` does. A maximum may take a pad for its own where no
-/// element is less than the pad's value and every window holds at least one element.
+/// An average counts the zeros of a pad exactly as `count-pads` does. A maximum may take a pad for its own
+/// where no element is less than the pad's value and every window holds at least one element.
 private func padIntoPool(_ op: OpID, _ rewriter: inout Rewriter) throws(VerificationError) -> Bool {
   let node = rewriter.graph[op]
   guard let input = node.operands.first, let frame = frame(input, rewriter.graph) else { return false }
@@ -212,7 +225,8 @@ private func padIntoPool(_ op: OpID, _ rewriter: inout Rewriter) throws(Verifica
     pool.countPads = true
     fused = .averagePool(pool)
   } else if case .maxPool(var pool) = node.op {
-    guard frame.value <= rewriter.graph.lowerBound(of: frame.input), !pool.ceilMode, pool.dilations == [1, 1] else {
+    guard frame.value <= rewriter.graph.lowerBound(of: frame.input), !pool.ceilMode, pool.dilations == [1, 1]
+    else {
       return false
     }
     pool.pads = zip(pool.pads, frame.pads).map { $0 + $1 }
