@@ -169,8 +169,8 @@ def write_idx(path, array):
 
 
 def write_data(folder, images, labels):
-    write_idx(folder / "images-idx3-ubyte.gz", images)
-    write_idx(folder / "labels-idx1-ubyte.gz", labels)
+    write_idx(folder / f"{folder.name}-images-idx3-ubyte.gz", images)
+    write_idx(folder / f"{folder.name}-labels-idx1-ubyte.gz", labels)
 
 
 def accuracy_by_runtime(path, images, labels):
