@@ -14,12 +14,22 @@ struct Layer {
   var isDepthwise = false
 
   static let all = [
-    Layer(name: "3x3 64-64 @56", inputChannels: 64, outputChannels: 64, kernelSize: 3, stride: 1, outputSize: 56),
-    Layer(name: "1x1 256-64 @56", inputChannels: 256, outputChannels: 64, kernelSize: 1, stride: 1, outputSize: 56),
-    Layer(name: "3x3 256-256 @14", inputChannels: 256, outputChannels: 256, kernelSize: 3, stride: 1, outputSize: 14),
-    Layer(name: "3x3 16-16 @32", inputChannels: 16, outputChannels: 16, kernelSize: 3, stride: 1, outputSize: 32),
-    Layer(name: "3x3/2 3-32 @112", inputChannels: 3, outputChannels: 32, kernelSize: 3, stride: 2, outputSize: 112),
-    Layer(name: "1x1 1280-1000 @1", inputChannels: 1280, outputChannels: 1000, kernelSize: 1, stride: 1, outputSize: 1),
+    Layer(
+      name: "3x3 64-64 @56", inputChannels: 64, outputChannels: 64, kernelSize: 3, stride: 1, outputSize: 56),
+    Layer(
+      name: "1x1 256-64 @56", inputChannels: 256, outputChannels: 64, kernelSize: 1, stride: 1, outputSize: 56
+    ),
+    Layer(
+      name: "3x3 256-256 @14", inputChannels: 256, outputChannels: 256, kernelSize: 3, stride: 1,
+      outputSize: 14),
+    Layer(
+      name: "3x3 16-16 @32", inputChannels: 16, outputChannels: 16, kernelSize: 3, stride: 1, outputSize: 32),
+    Layer(
+      name: "3x3/2 3-32 @112", inputChannels: 3, outputChannels: 32, kernelSize: 3, stride: 2, outputSize: 112
+    ),
+    Layer(
+      name: "1x1 1280-1000 @1", inputChannels: 1280, outputChannels: 1000, kernelSize: 1, stride: 1,
+      outputSize: 1),
     Layer(
       name: "3x3 dw 96 @56", inputChannels: 96, outputChannels: 96, kernelSize: 3, stride: 1, outputSize: 56,
       isDepthwise: true),
@@ -66,7 +76,9 @@ final class PreparedLayer {
     func copied<Element: BitwiseCopyable>(_ elements: [Element]) -> UnsafeMutableRawPointer {
       let bytes = elements.count * MemoryLayout<Element>.stride
       let memory = UnsafeMutableRawPointer.allocate(byteCount: bytes + 64, alignment: 64)
-      elements.withUnsafeBytes { memory.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(memory), byteCount: bytes) }
+      elements.withUnsafeBytes {
+        memory.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(memory), byteCount: bytes)
+      }
       allocations.append(memory)
       return memory
     }
@@ -79,14 +91,17 @@ final class PreparedLayer {
       : WeightPacking.pack8(weights, channels: channels, rowLength: rowLength)
     let outputPixelStride = (channels + 3) / 4 * 4
     arguments = ConvolutionArguments(
-      input: pointer((0..<imageWidth * imageWidth * pixelBytes).map { _ in UInt8.random(in: 0...255, using: &random) }),
+      input: pointer(
+        (0..<imageWidth * imageWidth * pixelBytes).map { _ in UInt8.random(in: 0...255, using: &random) }),
       inputRowStride: layer.stride * imageWidth * pixelBytes, inputPixelStride: layer.stride * pixelBytes,
       stepOffsets: pointer(offsets), steps: offsets.count, weights: UnsafeRawPointer(copied(packed)),
       bias: pointer([Int32](repeating: 1000, count: panels)),
       multiplier: pointer([Int32](repeating: 1_500_000_000, count: panels)),
       shift: pointer([Int32](repeating: 41, count: panels)), outputChannels: channels,
-      output: copied([UInt8](repeating: 0, count: pixels * outputPixelStride)).assumingMemoryBound(to: UInt8.self),
-      outputPixelStride: outputPixelStride, outputWidth: layer.outputSize, outputZeroPoint: 10, clampMinimum: 10,
+      output: copied([UInt8](repeating: 0, count: pixels * outputPixelStride)).assumingMemoryBound(
+        to: UInt8.self),
+      outputPixelStride: outputPixelStride, outputWidth: layer.outputSize, outputZeroPoint: 10,
+      clampMinimum: 10,
       clampMaximum: 255)
     self.allocations = allocations
   }

@@ -20,7 +20,8 @@ struct Report {
 
   var text: String {
     var lines = peaks.map { "peak \($0.name): \(Int($0.gops)) GOPS" }
-    lines.append(padded("layer", 18) + padded("kernel", 24) + padded("µs", 10) + padded("GOPS", 9) + "of peak")
+    lines.append(
+      padded("layer", 18) + padded("kernel", 24) + padded("µs", 10) + padded("GOPS", 9) + "of peak")
     for m in measurements {
       lines.append(
         padded(m.layer, 18) + padded(m.kernel, 24) + padded(oneDecimal(m.seconds * 1e6), 10)
@@ -30,13 +31,14 @@ struct Report {
   }
 
   var json: String {
-    let peakFields = peaks.map { "\"\($0.name)\": \(oneDecimal($0.gops))" }
+    let peakFields = peaks.map { "\"\($0.name)\": \(oneDecimal($0.gops))" }.joined(separator: ", ")
     let rows = measurements.map { m in
-      "  {\"layer\": \"\(m.layer)\", \"kernel\": \"\(m.kernel)\", \"microseconds\": \(oneDecimal(m.seconds * 1e6)), "
-        + "\"gops\": \(oneDecimal(m.gops)), \"shareOfPeak\": "
-        + (m.share.map { "\(Double(Int($0 * 1000)) / 1000)" } ?? "null") + "}"
+      let share = m.share.map { "\(($0 * 1000).rounded() / 1000)" } ?? "null"
+      let names = "\"layer\": \"\(m.layer)\", \"kernel\": \"\(m.kernel)\""
+      let numbers = "\"microseconds\": \(oneDecimal(m.seconds * 1e6)), \"gops\": \(oneDecimal(m.gops))"
+      return "  {\(names), \(numbers), \"shareOfPeak\": \(share)}"
     }
-    return "{\"peakGops\": {\(peakFields.joined(separator: ", "))}, \"kernels\": [\n\(rows.joined(separator: ",\n"))\n]}"
+    return "{\"peakGops\": {\(peakFields)}, \"kernels\": [\n" + rows.joined(separator: ",\n") + "\n]}"
   }
 }
 
@@ -51,8 +53,8 @@ private func seconds(_ body: () -> Void) -> Double {
   return Double(duration.components.seconds) + Double(duration.components.attoseconds) * 1e-18
 }
 
-/// Measures all layers with all kernels of their kind that the host can run. Peaks are measured in turns with the
-/// kernels, so that both see the same clock frequency.
+/// Measures all layers with all kernels of their kind that the host can run. Peaks are measured in turns
+/// with the kernels, so that both see the same clock frequency.
 func measureAll(runs: Int, where isWanted: (String) -> Bool) -> Report {
   let peaks = KernelTable.peaks.filter { CPUFeatures.host.isSuperset(of: $0.features) }
   var bestOfPeaks = [Double](repeating: 0, count: peaks.count)
@@ -80,7 +82,8 @@ func measureAll(runs: Int, where isWanted: (String) -> Bool) -> Report {
       rows.append(
         (
           Measurement(
-            layer: layer.name, kernel: "\(kernel.name)", seconds: minimum, operations: layer.operations, peak: nil),
+            layer: layer.name, kernel: "\(kernel.name)", seconds: minimum, operations: layer.operations,
+            peak: nil),
           peaks.firstIndex { $0.features == kernel.features && $0.kinds.contains(kernel.kind) }
         ))
     }

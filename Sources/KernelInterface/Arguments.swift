@@ -6,19 +6,19 @@
 /// matrix products are the same loop:
 ///
 ///     base(p)    = input + (p / outputWidth) * inputRowStride + (p % outputWidth) * inputPixelStride
-///     acc[p][c]  = bias[c] + Σ_s Σ_{j<4} base(p)[stepOffsets[s] + j] * weight[c][4 s + j]      (wraps mod 2^32)
+///     acc[p][c]  = bias[c] + Σ_s Σ_{j<4} base(p)[stepOffsets[s] + j] * weight[c][4 s + j]  mod 2^32
 ///     out[p][c]  = clamp(outputZeroPoint + requantize(acc[p][c], multiplier[c], shift[c]))
 ///
 /// `outputWidth` columns, advanced by `inputPixelStride` (the horizontal stride times the bytes of a pixel),
 /// make one row, advanced by `inputRowStride` (the vertical stride times the bytes of a row).
 ///
 /// Weights are packed by `WeightPacking` (Numerics) in panels of 16 output channels: 64 bytes a step with
-/// 8-bit weights, 64 bytes for two steps with 4-bit weights, where an odd last step is followed by zero weights
-/// and its offset is repeated, so that `steps` is even.
+/// 8-bit weights, 64 bytes for two steps with 4-bit weights, where an odd last step is followed by zero
+/// weights and its offset is repeated, so that `steps` is even.
 ///
 /// `bias`, `multiplier` and `shift` are padded to whole panels with bias 0, multiplier 0 and shift 31; the
-/// packed weights of the padding are zero. A kernel stores `storedChannels` bytes a pixel and nothing else; those
-/// beyond `outputChannels` follow the same formula, so they hold the clamped output zero point.
+/// packed weights of the padding are zero. A kernel stores `storedChannels` bytes a pixel and nothing else;
+/// those beyond `outputChannels` follow the same formula, so they hold the clamped output zero point.
 ///
 /// - Requires: 1 <= shift <= 62, multiplier >= 0; the input zero point's contribution is folded into `bias`;
 ///   every accumulator fits 28 bits when weights have 4 bits, since kernels may scale products by 16;
@@ -76,12 +76,12 @@ package struct ConvolutionArguments {
   }
 }
 
-/// A kernel over output pixels `first ..< first + count` (flattened rows) of all `outputChannels`; `count` >= 1.
-/// Dense: as documented above. Depthwise: `weight` of channel c applies to input channel c only:
+/// A kernel over output pixels `first ..< first + count` (flattened rows) of all `outputChannels`; `count`
+/// >= 1. Dense: as documented above. Depthwise: `weight` of channel c applies to input channel c only:
 ///
 ///     acc[p][c] = bias[c] + Σ_t base(p)[stepOffsets[t] + c] * weight[c][t]
 ///
-/// where `steps` counts taps rounded up to a multiple of 4; missing taps have weight zero and a repeated offset.
-/// Depthwise weights are always bytes. A depthwise kernel reads the input by whole panels, or more within the
-/// 64 bytes behind it, and drops the excess.
+/// where `steps` counts taps rounded up to a multiple of 4; missing taps have weight zero and a repeated
+/// offset. Depthwise weights are always bytes. A depthwise kernel reads the input by whole panels, or more
+/// within the 64 bytes behind it, and drops the excess.
 package typealias ConvolutionFunction = @Sendable (ConvolutionArguments, _ first: Int, _ count: Int) -> Void

@@ -1,9 +1,11 @@
-/// The operation and weight width a kernel serves; each has one packed weight layout for all instruction sets.
+/// The operation and weight width a kernel serves; each has one packed weight layout for all instruction
+/// sets.
 package enum KernelKind: UInt8, CaseIterable, Sendable {
   case dense8, dense4, depthwise
 }
 
-/// Groups of instructions that kernels ask for. A group stands for all that its kernels' compiler flags allow.
+/// Groups of instructions that kernels ask for. A group stands for all that its kernels' compiler flags
+/// allow.
 package struct CPUFeatures: OptionSet, Hashable, Sendable {
   package var rawValue: UInt32
 
@@ -47,7 +49,8 @@ package struct Kernel: Sendable {
   package let function: ConvolutionFunction
 
   package init(
-    _ name: StaticString, _ kind: KernelKind, needs features: CPUFeatures, _ function: @escaping ConvolutionFunction
+    _ name: StaticString, _ kind: KernelKind, needs features: CPUFeatures,
+    _ function: @escaping ConvolutionFunction
   ) {
     self.name = name
     self.kind = kind

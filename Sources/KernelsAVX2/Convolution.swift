@@ -1,8 +1,8 @@
 import CInstructions
 import KernelInterface
 
-// All kernels of this instruction set are one file whose functions are private and, unless inlined, not generic:
-// so no object holds a weak symbol, and debug builds are as fast as release builds.
+// All kernels of this instruction set are one file whose functions are private and, unless inlined, not
+// generic: so no object holds a weak symbol, and debug builds are as fast as release builds.
 
 private typealias Lanes = SIMD8<Int32>
 
@@ -22,13 +22,14 @@ package func convolutionDense4AVX2(_ arguments: ConvolutionArguments, _ first: I
 
 /// Depthwise convolution: taps are interleaved and widened to 16 bits.
 package func convolutionDepthwiseAVX2(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
-  convolve(arguments, blocks: arguments.steps / 4, isDepthwise: true, first, count, depthwiseTile4, depthwiseTile1)
+  convolve(
+    arguments, blocks: arguments.steps / 4, isDepthwise: true, first, count, depthwiseTile4, depthwiseTile1)
 }
 
 // MARK: - Tiles
 
-// 16 channels times four pixels, or one: eight accumulators hide the latency of a multiplication and an addition,
-// and with the weights they fit the 16 registers.
+// 16 channels times four pixels, or one: eight accumulators hide the latency of a multiplication and an
+// addition, and with the weights they fit the 16 registers.
 
 @inline(never) private func dense8Tile4(_ tile: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) {
   Tile<4>().sum8(tile, sums)
@@ -266,11 +267,13 @@ private struct PixelCursor {
     outputWidth = arguments.outputWidth
     pixelStride = arguments.inputPixelStride
     wrapStride = arguments.inputRowStride &- (arguments.outputWidth &- 1) &* arguments.inputPixelStride
-    base = UnsafeRawPointer(arguments.input) + (row &* arguments.inputRowStride &+ column &* pixelStride &+ channel)
+    base =
+      UnsafeRawPointer(arguments.input)
+      + (row &* arguments.inputRowStride &+ column &* pixelStride &+ channel)
   }
 
-  /// The bases of the next `valid` pixels of a tile; the last is repeated, so that a tile at the end reads what
-  /// exists.
+  /// The bases of the next `valid` pixels of a tile; the last is repeated, so that a tile at the end reads
+  /// what exists.
   @inline(__always)
   mutating func fill(_ bases: UnsafeMutablePointer<UnsafeRawPointer>, _ pixels: Int, valid: Int) {
     for pixel in 0..<valid {
@@ -288,8 +291,8 @@ private struct PixelCursor {
 
 /// From the sums of a panel to stored bytes.
 ///
-/// `(v + 1) >> 1` rounds a doubled result half-up and `(v + 1 + 2 z) >> 1` adds the zero point too. 16 bits with
-/// saturation are enough, since whatever saturates lies beyond 0...255 on the same side.
+/// `(v + 1) >> 1` rounds a doubled result half-up and `(v + 1 + 2 z) >> 1` adds the zero point too. 16 bits
+/// with saturation are enough, since whatever saturates lies beyond 0...255 on the same side.
 private struct PanelOutput {
   private let lower: Requantization
   private let upper: Requantization
@@ -305,7 +308,9 @@ private struct PanelOutput {
     lower = Requantization(multiplier: multiplier.lower, shift: shift.lower)
     upper = Requantization(multiplier: multiplier.upper, shift: shift.upper)
     var smallest: Int32 = 62
-    for c in channel..<min(channel &+ 16, arguments.outputChannels) { smallest = min(smallest, arguments.shift[c]) }
+    for c in channel..<min(channel &+ 16, arguments.outputChannels) {
+      smallest = min(smallest, arguments.shift[c])
+    }
     saturating = smallest < 32
     offset = Lanes(repeating: (1 &+ 2 &* arguments.outputZeroPoint) &* 0x0001_0001)
     minimum = Lanes(repeating: arguments.clampMinimum &* 0x0101_0101)
@@ -333,8 +338,8 @@ private struct PanelOutput {
   }
 }
 
-/// Requantization of 8 accumulators, exact for every shift. AVX2 has no arithmetic 64-bit shift: with 2^63 added,
-/// the logical one shifts a nonnegative number, and the shifted 2^63 is subtracted again.
+/// Requantization of 8 accumulators, exact for every shift. AVX2 has no arithmetic 64-bit shift: with 2^63
+/// added, the logical one shifts a nonnegative number, and the shifted 2^63 is subtracted again.
 private struct Requantization {
   private let multiplierEven: Lanes
   private let multiplierOdd: Lanes
@@ -384,12 +389,14 @@ private struct Requantization {
 private func load(_ pointer: UnsafeRawPointer) -> Lanes { pointer.loadUnaligned(as: Lanes.self) }
 
 @inline(__always)
-private func loadHalf(_ pointer: UnsafeRawPointer) -> SIMD4<Int32> { pointer.loadUnaligned(as: SIMD4<Int32>.self) }
+private func loadHalf(_ pointer: UnsafeRawPointer) -> SIMD4<Int32> {
+  pointer.loadUnaligned(as: SIMD4<Int32>.self)
+}
 
 // MARK: - Ceilings
 
-/// Executes `10 * iterations` multiplications of 16-bit pairs, each with its addition: 32 operations, the inner loop
-/// of 8-bit weights without loads and widening.
+/// Executes `10 * iterations` multiplications of 16-bit pairs, each with its addition: 32 operations, the
+/// inner loop of 8-bit weights without loads and widening.
 package func peakDotWordsAVX2(iterations: Int) -> Int32 {
   let x = Lanes(repeating: Int32(truncatingIfNeeded: iterations))
   var accumulators = InlineArray<10, Lanes> { _ in .zero }
@@ -399,8 +406,8 @@ package func peakDotWordsAVX2(iterations: Int) -> Int32 {
   return sum(accumulators)
 }
 
-/// Executes `10 * iterations` multiplications of byte pairs, each with its 16-bit addition: 64 operations, the inner
-/// loop of 4-bit weights.
+/// Executes `10 * iterations` multiplications of byte pairs, each with its 16-bit addition: 64 operations,
+/// the inner loop of 4-bit weights.
 package func peakDotBytesAVX2(iterations: Int) -> Int32 {
   let x = Lanes(repeating: Int32(truncatingIfNeeded: iterations))
   var accumulators = InlineArray<10, Lanes> { _ in .zero }

@@ -1,13 +1,14 @@
 import CInstructions
 import KernelInterface
 
-// All kernels of this instruction set are one file whose functions are private and, unless inlined, not generic:
-// so no object holds a weak symbol, and debug builds are as fast as release builds.
+// All kernels of this instruction set are one file whose functions are private and, unless inlined, not
+// generic: so no object holds a weak symbol, and debug builds are as fast as release builds.
 
 private typealias Lanes = SIMD16<Int32>
 
 /// Computes the sums of a tile: `sums[pixel][panel]`, with the bias.
-private typealias TileFunction = (_ tile: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) -> Void
+private typealias TileFunction = (_ tile: TileOperands, _ sums: Sums) -> Void
+private typealias Sums = UnsafeMutablePointer<Lanes>
 
 /// Dense convolution with 8-bit weights.
 package func convolutionDense8AVX512VNNI(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
@@ -17,20 +18,20 @@ package func convolutionDense8AVX512VNNI(_ arguments: ConvolutionArguments, _ fi
     switch (arguments.storedChannels &- channel &+ 15) / 16 {
     case 1:
       convolve(
-        Panels<1>(), arguments, channel, blocks, first, count, wide: 12, dense8Tile1x12, narrow: 4, dense8Tile1x4,
-        dense8Tile1x1)
+        Panels<1>(), arguments, channel, blocks, first, count,
+        wide: 12, dense8Tile1x12, narrow: 4, dense8Tile1x4, dense8Tile1x1)
     case 2:
       convolve(
-        Panels<2>(), arguments, channel, blocks, first, count, wide: 8, dense8Tile2x8, narrow: 4, dense8Tile2x4,
-        dense8Tile2x1)
+        Panels<2>(), arguments, channel, blocks, first, count,
+        wide: 8, dense8Tile2x8, narrow: 4, dense8Tile2x4, dense8Tile2x1)
     case 3:
       convolve(
-        Panels<3>(), arguments, channel, blocks, first, count, wide: 8, dense8Tile3x8, narrow: 2, dense8Tile3x2,
-        dense8Tile3x1)
+        Panels<3>(), arguments, channel, blocks, first, count,
+        wide: 8, dense8Tile3x8, narrow: 2, dense8Tile3x2, dense8Tile3x1)
     default:
       convolve(
-        Panels<4>(), arguments, channel, blocks, first, count, wide: 6, dense8Tile4x6, narrow: 2, dense8Tile4x2,
-        dense8Tile4x1)
+        Panels<4>(), arguments, channel, blocks, first, count,
+        wide: 6, dense8Tile4x6, narrow: 2, dense8Tile4x2, dense8Tile4x1)
     }
     channel &+= 64
   }
@@ -44,20 +45,20 @@ package func convolutionDense4AVX512VNNI(_ arguments: ConvolutionArguments, _ fi
     switch (arguments.storedChannels &- channel &+ 15) / 16 {
     case 1:
       convolve(
-        Panels<1>(), arguments, channel, blocks, first, count, wide: 12, dense4Tile1x12, narrow: 4, dense4Tile1x4,
-        dense4Tile1x1)
+        Panels<1>(), arguments, channel, blocks, first, count,
+        wide: 12, dense4Tile1x12, narrow: 4, dense4Tile1x4, dense4Tile1x1)
     case 2:
       convolve(
-        Panels<2>(), arguments, channel, blocks, first, count, wide: 8, dense4Tile2x8, narrow: 4, dense4Tile2x4,
-        dense4Tile2x1)
+        Panels<2>(), arguments, channel, blocks, first, count,
+        wide: 8, dense4Tile2x8, narrow: 4, dense4Tile2x4, dense4Tile2x1)
     case 3:
       convolve(
-        Panels<3>(), arguments, channel, blocks, first, count, wide: 7, dense4Tile3x7, narrow: 2, dense4Tile3x2,
-        dense4Tile3x1)
+        Panels<3>(), arguments, channel, blocks, first, count,
+        wide: 7, dense4Tile3x7, narrow: 2, dense4Tile3x2, dense4Tile3x1)
     default:
       convolve(
-        Panels<4>(), arguments, channel, blocks, first, count, wide: 5, dense4Tile4x5, narrow: 2, dense4Tile4x2,
-        dense4Tile4x1)
+        Panels<4>(), arguments, channel, blocks, first, count,
+        wide: 5, dense4Tile4x5, narrow: 2, dense4Tile4x2, dense4Tile4x1)
     }
     channel &+= 64
   }
@@ -65,34 +66,34 @@ package func convolutionDense4AVX512VNNI(_ arguments: ConvolutionArguments, _ fi
 
 // MARK: - Tiles
 
-// Panels times pixels. 12 to 24 accumulators hide the latency of the dot product, and with the weights they fit
-// the 32 registers.
+// Panels times pixels. 12 to 24 accumulators hide the latency of the dot product, and with the weights they
+// fit the 32 registers.
 
-@inline(never) private func dense8Tile1x12(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<1, 12>().sum8(t, sums) }
-@inline(never) private func dense8Tile1x4(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<1, 4>().sum8(t, sums) }
-@inline(never) private func dense8Tile1x1(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<1, 1>().sum8(t, sums) }
-@inline(never) private func dense8Tile2x8(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<2, 8>().sum8(t, sums) }
-@inline(never) private func dense8Tile2x4(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<2, 4>().sum8(t, sums) }
-@inline(never) private func dense8Tile2x1(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<2, 1>().sum8(t, sums) }
-@inline(never) private func dense8Tile3x8(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<3, 8>().sum8(t, sums) }
-@inline(never) private func dense8Tile3x2(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<3, 2>().sum8(t, sums) }
-@inline(never) private func dense8Tile3x1(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<3, 1>().sum8(t, sums) }
-@inline(never) private func dense8Tile4x6(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<4, 6>().sum8(t, sums) }
-@inline(never) private func dense8Tile4x2(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<4, 2>().sum8(t, sums) }
-@inline(never) private func dense8Tile4x1(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<4, 1>().sum8(t, sums) }
+@inline(never) private func dense8Tile1x12(_ t: TileOperands, _ s: Sums) { Tile<1, 12>().sum8(t, s) }
+@inline(never) private func dense8Tile1x4(_ t: TileOperands, _ s: Sums) { Tile<1, 4>().sum8(t, s) }
+@inline(never) private func dense8Tile1x1(_ t: TileOperands, _ s: Sums) { Tile<1, 1>().sum8(t, s) }
+@inline(never) private func dense8Tile2x8(_ t: TileOperands, _ s: Sums) { Tile<2, 8>().sum8(t, s) }
+@inline(never) private func dense8Tile2x4(_ t: TileOperands, _ s: Sums) { Tile<2, 4>().sum8(t, s) }
+@inline(never) private func dense8Tile2x1(_ t: TileOperands, _ s: Sums) { Tile<2, 1>().sum8(t, s) }
+@inline(never) private func dense8Tile3x8(_ t: TileOperands, _ s: Sums) { Tile<3, 8>().sum8(t, s) }
+@inline(never) private func dense8Tile3x2(_ t: TileOperands, _ s: Sums) { Tile<3, 2>().sum8(t, s) }
+@inline(never) private func dense8Tile3x1(_ t: TileOperands, _ s: Sums) { Tile<3, 1>().sum8(t, s) }
+@inline(never) private func dense8Tile4x6(_ t: TileOperands, _ s: Sums) { Tile<4, 6>().sum8(t, s) }
+@inline(never) private func dense8Tile4x2(_ t: TileOperands, _ s: Sums) { Tile<4, 2>().sum8(t, s) }
+@inline(never) private func dense8Tile4x1(_ t: TileOperands, _ s: Sums) { Tile<4, 1>().sum8(t, s) }
 
-@inline(never) private func dense4Tile1x12(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<1, 12>().sum4(t, sums) }
-@inline(never) private func dense4Tile1x4(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<1, 4>().sum4(t, sums) }
-@inline(never) private func dense4Tile1x1(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<1, 1>().sum4(t, sums) }
-@inline(never) private func dense4Tile2x8(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<2, 8>().sum4(t, sums) }
-@inline(never) private func dense4Tile2x4(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<2, 4>().sum4(t, sums) }
-@inline(never) private func dense4Tile2x1(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<2, 1>().sum4(t, sums) }
-@inline(never) private func dense4Tile3x7(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<3, 7>().sum4(t, sums) }
-@inline(never) private func dense4Tile3x2(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<3, 2>().sum4(t, sums) }
-@inline(never) private func dense4Tile3x1(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<3, 1>().sum4(t, sums) }
-@inline(never) private func dense4Tile4x5(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<4, 5>().sum4(t, sums) }
-@inline(never) private func dense4Tile4x2(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<4, 2>().sum4(t, sums) }
-@inline(never) private func dense4Tile4x1(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) { Tile<4, 1>().sum4(t, sums) }
+@inline(never) private func dense4Tile1x12(_ t: TileOperands, _ s: Sums) { Tile<1, 12>().sum4(t, s) }
+@inline(never) private func dense4Tile1x4(_ t: TileOperands, _ s: Sums) { Tile<1, 4>().sum4(t, s) }
+@inline(never) private func dense4Tile1x1(_ t: TileOperands, _ s: Sums) { Tile<1, 1>().sum4(t, s) }
+@inline(never) private func dense4Tile2x8(_ t: TileOperands, _ s: Sums) { Tile<2, 8>().sum4(t, s) }
+@inline(never) private func dense4Tile2x4(_ t: TileOperands, _ s: Sums) { Tile<2, 4>().sum4(t, s) }
+@inline(never) private func dense4Tile2x1(_ t: TileOperands, _ s: Sums) { Tile<2, 1>().sum4(t, s) }
+@inline(never) private func dense4Tile3x7(_ t: TileOperands, _ s: Sums) { Tile<3, 7>().sum4(t, s) }
+@inline(never) private func dense4Tile3x2(_ t: TileOperands, _ s: Sums) { Tile<3, 2>().sum4(t, s) }
+@inline(never) private func dense4Tile3x1(_ t: TileOperands, _ s: Sums) { Tile<3, 1>().sum4(t, s) }
+@inline(never) private func dense4Tile4x5(_ t: TileOperands, _ s: Sums) { Tile<4, 5>().sum4(t, s) }
+@inline(never) private func dense4Tile4x2(_ t: TileOperands, _ s: Sums) { Tile<4, 2>().sum4(t, s) }
+@inline(never) private func dense4Tile4x1(_ t: TileOperands, _ s: Sums) { Tile<4, 1>().sum4(t, s) }
 
 /// What the sums of a tile are made of.
 private struct TileOperands {
@@ -119,7 +120,7 @@ private struct Tile<let panels: Int, let pixels: Int> {
 
   /// Weights of 8 bits.
   @inline(__always)
-  func sum8(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) {
+  func sum8(_ t: TileOperands, _ sums: Sums) {
     let bases = Bases { t.bases[$0] }
     let bias = Row { t.bias($0) }
     var accumulators = Accumulators(repeating: bias)
@@ -132,10 +133,10 @@ private struct Tile<let panels: Int, let pixels: Int> {
     }
   }
 
-  /// Weights of 4 bits. A nibble in the upper half of its byte is the weight times 16: that costs one shift of
-  /// every accumulator at the end, and nothing in the loop.
+  /// Weights of 4 bits. A nibble in the upper half of its byte is the weight times 16: that costs one shift
+  /// of every accumulator at the end, and nothing in the loop.
   @inline(__always)
-  func sum4(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) {
+  func sum4(_ t: TileOperands, _ sums: Sums) {
     let upper = Lanes(repeating: Int32(bitPattern: 0xF0F0_F0F0))
     let bases = Bases { t.bases[$0] }
     let bias = Row { t.bias($0) &<< 4 }
@@ -180,7 +181,8 @@ private struct Panels<let count: Int> {}
 /// All pixels of one group of panels: by wide tiles, and what is left by a narrow tile or alone.
 @inline(__always)
 private func convolve<let panels: Int>(
-  _: Panels<panels>, _ arguments: ConvolutionArguments, _ channel: Int, _ blocks: Int, _ first: Int, _ count: Int,
+  _: Panels<panels>, _ arguments: ConvolutionArguments, _ channel: Int, _ blocks: Int, _ first: Int,
+  _ count: Int,
   wide: Int, _ wideTile: TileFunction, narrow: Int, _ narrowTile: TileFunction, _ pixel: TileFunction
 ) {
   // One allocation for the pixel bases, the sums (24, and 3 that are read but not used) and the constants.
@@ -198,13 +200,15 @@ private func convolve<let panels: Int>(
     }
     let channels = min(arguments.storedChannels &- channel, 16 &* panels)
     let isContiguous = channels == 16 &* panels && channels == arguments.outputPixelStride
-    let output = TileOutput(arguments, saturating: needsSaturation(arguments, channel: channel, channels: channels))
+    let output = TileOutput(
+      arguments, saturating: needsSaturation(arguments, channel: channel, channels: channels))
 
     let tile = TileOperands(
       bases: bases, stepOffsets: arguments.stepOffsets, weights: arguments.weights + channel &* 4 &* blocks,
       blocks: blocks, bias: arguments.bias + channel)
     var cursor = PixelCursor(arguments, first: first)
-    var destination = UnsafeMutableRawPointer(arguments.output + (first &* arguments.outputPixelStride &+ channel))
+    var destination = UnsafeMutableRawPointer(
+      arguments.output + (first &* arguments.outputPixelStride &+ channel))
     var left = count
     while left > 0 {
       let valid: Int
@@ -259,8 +263,8 @@ private struct PixelCursor {
     base = UnsafeRawPointer(arguments.input) + (row &* arguments.inputRowStride &+ column &* pixelStride)
   }
 
-  /// The bases of the next `valid` pixels of a tile; the last is repeated, so that a tile at the end reads what
-  /// exists.
+  /// The bases of the next `valid` pixels of a tile; the last is repeated, so that a tile at the end reads
+  /// what exists.
   @inline(__always)
   mutating func fill(_ bases: UnsafeMutablePointer<UnsafeRawPointer>, _ pixels: Int, valid: Int) {
     for pixel in 0..<valid {
@@ -276,13 +280,14 @@ private struct PixelCursor {
 
 // MARK: - Depthwise
 
-/// Depthwise convolution, 64 channels at a time. In four vectors of channels by taps, quarter q of vector k holds
-/// channels 16 q + 4 k ... 16 q + 4 k + 3: so taps are interleaved within quarters only, and packing the results
-/// restores the order.
+/// Depthwise convolution, 64 channels at a time. In four vectors of channels by taps, quarter q of vector k
+/// holds channels 16 q + 4 k ... 16 q + 4 k + 3: so taps are interleaved within quarters only, and packing
+/// the results restores the order.
 package func convolutionDepthwiseAVX512VNNI(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
   let groups = arguments.steps / 4
   // Pixel bases, sums, bias, constants and weights in the order of the vectors.
-  withUnsafeTemporaryAllocation(byteCount: 64 &+ (16 &+ 4 &+ 16 &+ 4 &* groups) &* 64, alignment: 64) { memory in
+  withUnsafeTemporaryAllocation(byteCount: 64 &+ (16 &+ 4 &+ 16 &+ 4 &* groups) &* 64, alignment: 64) {
+    memory in
     guard let memory = memory.baseAddress else { return }
     let bases = memory.assumingMemoryBound(to: UnsafeRawPointer.self)
     let sums = (memory + 64).assumingMemoryBound(to: Lanes.self)
@@ -305,7 +310,8 @@ package func convolutionDepthwiseAVX512VNNI(_ arguments: ConvolutionArguments, _
       transpose(UnsafeRawPointer(arguments.shift + channel), panelStride: 64, lastPanel, into: sums + 4)
       for k in 0..<4 { requantizations[k] = Requantization(multiplier: sums[k], shift: sums[k &+ 4]) }
 
-      let output = TileOutput(arguments, saturating: needsSaturation(arguments, channel: channel, channels: channels))
+      let output = TileOutput(
+        arguments, saturating: needsSaturation(arguments, channel: channel, channels: channels))
       var destination = UnsafeMutableRawPointer(
         arguments.output + (first &* arguments.outputPixelStride &+ channel))
       var cursor = PixelCursor(arguments, first: first)
@@ -315,7 +321,8 @@ package func convolutionDepthwiseAVX512VNNI(_ arguments: ConvolutionArguments, _
         cursor.fill(bases, 4, valid: valid)
         depthwiseTile(bases, channel, arguments.stepOffsets, groups, weights, bias, sums)
         for pixel in 0..<valid {
-          store_bytes_x16(destination, byteMask(channels), output.bytesOfQuarters(sums + 4 &* pixel, requantizations))
+          store_bytes_x16(
+            destination, byteMask(channels), output.bytesOfQuarters(sums + 4 &* pixel, requantizations))
           destination += arguments.outputPixelStride
         }
         left &-= valid
@@ -328,7 +335,7 @@ package func convolutionDepthwiseAVX512VNNI(_ arguments: ConvolutionArguments, _
 /// The sums of 64 channels of four pixels.
 @inline(never) private func depthwiseTile(
   _ bases: UnsafePointer<UnsafeRawPointer>, _ channel: Int, _ offsets: UnsafePointer<Int32>, _ groups: Int,
-  _ weights: UnsafePointer<Lanes>, _ bias: UnsafePointer<Lanes>, _ sums: UnsafeMutablePointer<Lanes>
+  _ weights: UnsafePointer<Lanes>, _ bias: UnsafePointer<Lanes>, _ sums: Sums
 ) {
   var row0 = DepthwiseRow(bias)
   var row1 = row0, row2 = row0, row3 = row0
@@ -356,7 +363,9 @@ private struct DepthwiseRow {
   private var v3: Lanes
 
   @inline(__always)
-  init(_ vectors: UnsafePointer<Lanes>) { (v0, v1, v2, v3) = (vectors[0], vectors[1], vectors[2], vectors[3]) }
+  init(_ vectors: UnsafePointer<Lanes>) {
+    (v0, v1, v2, v3) = (vectors[0], vectors[1], vectors[2], vectors[3])
+  }
 
   @inline(__always)
   func store(_ vectors: UnsafeMutablePointer<Lanes>) {
@@ -433,8 +442,8 @@ private struct Requantization {
 
 /// The last step, from sums to bytes.
 ///
-/// `(v + 1) >> 1` rounds a doubled result half-up and `(v + 1 + 2 z) >> 1` adds the zero point too. 16 bits with
-/// saturation are enough, since whatever saturates lies beyond 0...255 on the same side.
+/// `(v + 1) >> 1` rounds a doubled result half-up and `(v + 1 + 2 z) >> 1` adds the zero point too. 16 bits
+/// with saturation are enough, since whatever saturates lies beyond 0...255 on the same side.
 private struct TileOutput {
   private let saturating: Bool
   private let offset: Lanes
@@ -451,7 +460,9 @@ private struct TileOutput {
 
   /// The bytes of one to four vectors of 16 sums, in order; what follows them is arbitrary.
   @inline(__always)
-  func bytes(_ sums: UnsafePointer<Lanes>, _ requantizations: UnsafePointer<Requantization>, vectors: Int) -> Lanes {
+  func bytes(
+    _ sums: UnsafePointer<Lanes>, _ requantizations: UnsafePointer<Requantization>, vectors: Int
+  ) -> Lanes {
     let v0 = requantizations[0].doubled(sums[0], saturating: saturating)
     let v1 = vectors > 1 ? requantizations[1].doubled(sums[1], saturating: saturating) : v0
     let v2 = vectors > 2 ? requantizations[2].doubled(sums[2], saturating: saturating) : v0
@@ -463,7 +474,9 @@ private struct TileOutput {
 
   /// The bytes of four vectors of sums: in each quarter of the result, four of every vector.
   @inline(__always)
-  func bytesOfQuarters(_ sums: UnsafePointer<Lanes>, _ requantizations: UnsafePointer<Requantization>) -> Lanes {
+  func bytesOfQuarters(
+    _ sums: UnsafePointer<Lanes>, _ requantizations: UnsafePointer<Requantization>
+  ) -> Lanes {
     packed(
       requantizations[0].doubled(sums[0], saturating: saturating),
       requantizations[1].doubled(sums[1], saturating: saturating),

@@ -1,8 +1,8 @@
 import KernelInterface
 import Numerics
 
-// The specification as loops, for any processor: 16 channels at a time in lanes that the optimizer maps to whatever
-// vectors there are, and some pixels at a time so that weights are unpacked once for all of them.
+// The specification as loops, for any processor: 16 channels at a time in lanes that the optimizer maps to
+// whatever vectors there are, and some pixels at a time so that weights are unpacked once for all of them.
 
 private typealias Lanes = SIMD16<Int32>
 
@@ -64,7 +64,8 @@ package func convolutionDepthwisePortable(_ arguments: ConvolutionArguments, _ f
 /// Adds one step: four input bytes a pixel, times the four weights of each channel.
 @inline(__always)
 private func accumulate(
-  _ sums: UnsafeMutablePointer<Lanes>, _ bases: UnsafePointer<UnsafePointer<UInt8>>, _ pixels: Int, _ offset: Int,
+  _ sums: UnsafeMutablePointer<Lanes>, _ bases: UnsafePointer<UnsafePointer<UInt8>>, _ pixels: Int,
+  _ offset: Int,
   _ w: UnpackedWeights
 ) {
   for pixel in 0..<pixels {
@@ -110,18 +111,19 @@ private struct UnpackedWeights {
   }
 }
 
-/// 64 bytes of packed weights. Byte j of a channel is bits 8 j ... 8 j + 7 of its lane on little-endian processors,
-/// the only ones supported.
+/// 64 bytes of packed weights. Byte j of a channel is bits 8 j ... 8 j + 7 of its lane on little-endian
+/// processors, the only ones supported.
 @inline(__always)
 private func load(_ pointer: UnsafeRawPointer) -> Lanes { pointer.loadUnaligned(as: Lanes.self) }
 
-/// Calls `accumulate` for every tile of up to `pixelsAtOnce` pixels and 16 channels, with the bases of the pixels and
-/// sums that hold the bias; then requantizes and stores the sums.
+/// Calls `accumulate` for every tile of up to `pixelsAtOnce` pixels and 16 channels, with the bases of the
+/// pixels and sums that hold the bias; then requantizes and stores the sums.
 @inline(__always)
 private func forEachTile(
   _ arguments: ConvolutionArguments, _ first: Int, _ count: Int,
   _ accumulate: (
-    _ bases: UnsafePointer<UnsafePointer<UInt8>>, _ pixels: Int, _ channel: Int, _ sums: UnsafeMutablePointer<Lanes>
+    _ bases: UnsafePointer<UnsafePointer<UInt8>>, _ pixels: Int, _ channel: Int,
+    _ sums: UnsafeMutablePointer<Lanes>
   ) -> Void
 ) {
   withUnsafeTemporaryAllocation(of: Lanes.self, capacity: pixelsAtOnce) { sums in
@@ -148,8 +150,8 @@ private func base(_ arguments: ConvolutionArguments, _ pixel: Int) -> UnsafePoin
   return arguments.input + (row &* arguments.inputRowStride &+ column &* arguments.inputPixelStride)
 }
 
-/// Requantizes and stores up to 16 channels of a pixel. In two loops, since clamping alone can use vectors: its
-/// branches would be unpredictable.
+/// Requantizes and stores up to 16 channels of a pixel. In two loops, since clamping alone can use vectors:
+/// its branches would be unpredictable.
 @inline(__always)
 private func store(
   _ arguments: ConvolutionArguments, _ pixel: Int, _ channel: Int, _ sums: UnsafeMutablePointer<Lanes>

@@ -69,7 +69,8 @@ package enum WeightPacking {
     for channel in 0..<channels {
       for k in 0..<rowLength {
         let nibble = UInt8(bitPattern: weights[channel * rowLength + k]) & 15
-        packed[position(channel: channel, k: k, blocks: pairs, step: k / 8)] |= k / 4 % 2 == 0 ? nibble : nibble << 4
+        packed[position(channel: channel, k: k, blocks: pairs, step: k / 8)] |=
+          k / 4 % 2 == 0 ? nibble : nibble << 4
       }
     }
     return packed

@@ -15,7 +15,8 @@ package enum KernelTable {
     #if arch(x86_64) && os(Linux)
       kernels.append(Kernel("dense8_avx512vnni", .dense8, needs: .avx512vnni, convolutionDense8AVX512VNNI))
       kernels.append(Kernel("dense4_avx512vnni", .dense4, needs: .avx512vnni, convolutionDense4AVX512VNNI))
-      kernels.append(Kernel("depthwise_avx512vnni", .depthwise, needs: .avx512vnni, convolutionDepthwiseAVX512VNNI))
+      kernels.append(
+        Kernel("depthwise_avx512vnni", .depthwise, needs: .avx512vnni, convolutionDepthwiseAVX512VNNI))
       kernels.append(Kernel("dense8_avx2", .dense8, needs: .avx2, convolutionDense8AVX2))
       kernels.append(Kernel("dense4_avx2", .dense4, needs: .avx2, convolutionDense4AVX2))
       kernels.append(Kernel("depthwise_avx2", .depthwise, needs: .avx2, convolutionDepthwiseAVX2))
@@ -34,7 +35,8 @@ package enum KernelTable {
           peakDotProductsAVX512VNNI))
       peaks.append(
         Peak(
-          "vpmaddwd_256", [.dense8, .depthwise], needs: .avx2, operationsPerIteration: 10 * 32, peakDotWordsAVX2))
+          "vpmaddwd_256", [.dense8, .depthwise], needs: .avx2, operationsPerIteration: 10 * 32,
+          peakDotWordsAVX2))
       peaks.append(
         Peak("vpmaddubsw_256", [.dense4], needs: .avx2, operationsPerIteration: 10 * 64, peakDotBytesAVX2))
     #endif

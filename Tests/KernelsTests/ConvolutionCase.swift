@@ -37,7 +37,9 @@ final class GuardedBuffer {
 
   convenience init<Element: BitwiseCopyable>(_ elements: [Element]) {
     self.init(bytes: elements.count * MemoryLayout<Element>.stride, fill: 0)
-    elements.withUnsafeBytes { base.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(base), byteCount: $0.count) }
+    elements.withUnsafeBytes {
+      base.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(base), byteCount: $0.count)
+    }
   }
 
   deinit { munmap(mapping, mappedBytes) }
@@ -125,12 +127,15 @@ struct ConvolutionCase {
     let outputBuffer = GuardedBuffer(bytes: 64 + outputBytes, fill: Self.poison)
 
     let arguments = ConvolutionArguments(
-      input: inputBuffer.pointer(to: UInt8.self), inputRowStride: inputRowStride, inputPixelStride: inputPixelStride,
+      input: inputBuffer.pointer(to: UInt8.self), inputRowStride: inputRowStride,
+      inputPixelStride: inputPixelStride,
       stepOffsets: offsetBuffer.pointer(to: Int32.self), steps: offsets.count,
       weights: UnsafeRawPointer(weightBuffer.base),
       bias: biasBuffer.pointer(to: Int32.self), multiplier: multiplierBuffer.pointer(to: Int32.self),
-      shift: shiftBuffer.pointer(to: Int32.self), outputChannels: outputChannels, storedChannels: storedChannels,
-      output: (outputBuffer.base + 64).assumingMemoryBound(to: UInt8.self), outputPixelStride: outputPixelStride,
+      shift: shiftBuffer.pointer(to: Int32.self), outputChannels: outputChannels,
+      storedChannels: storedChannels,
+      output: (outputBuffer.base + 64).assumingMemoryBound(to: UInt8.self),
+      outputPixelStride: outputPixelStride,
       outputWidth: outputWidth, outputZeroPoint: outputZeroPoint, clampMinimum: clampMinimum,
       clampMaximum: clampMaximum)
     var first = 0
@@ -141,7 +146,8 @@ struct ConvolutionCase {
     }
     if first < pixels { kernel.function(arguments, first, pixels - first) }
 
-    withExtendedLifetime((inputBuffer, weightBuffer, offsetBuffer, biasBuffer, multiplierBuffer, shiftBuffer)) {}
+    withExtendedLifetime((inputBuffer, weightBuffer, offsetBuffer, biasBuffer, multiplierBuffer, shiftBuffer))
+    {}
     let all = UnsafeRawBufferPointer(start: outputBuffer.base, count: outputBuffer.count)
     precondition(all[..<64].allSatisfy { $0 == Self.poison }, "the kernel wrote before its output")
     return [UInt8](all[64...]) + [UInt8](repeating: Self.poison, count: outputPixelStride - storedChannels)
@@ -163,7 +169,8 @@ extension ConvolutionCase {
 
   /// A convolution of `kernelSize`² taps over a random image, or a depthwise one.
   init(
-    _ kind: KernelKind, outputChannels: Int, inputChannels: Int, kernelSize: Int, outputWidth: Int, pixels: Int,
+    _ kind: KernelKind, outputChannels: Int, inputChannels: Int, kernelSize: Int, outputWidth: Int,
+    pixels: Int,
     values: Values = .random, seed: UInt64
   ) {
     var random = SeededGenerator(state: seed)

@@ -33,7 +33,8 @@ import Testing
       for values in ConvolutionCase.Values.allCases {
         let convolution = ConvolutionCase(
           kernel.kind, outputChannels: channels, inputChannels: Int.random(in: 1...21, using: &random),
-          kernelSize: Int.random(in: 1...3, using: &random), outputWidth: Int.random(in: 1...9, using: &random),
+          kernelSize: Int.random(in: 1...3, using: &random),
+          outputWidth: Int.random(in: 1...9, using: &random),
           pixels: pixels, values: values, seed: random.next())
         Self.check(kernel, convolution, slices: [Int.random(in: 1...pixels, using: &random), 1])
       }

@@ -13,9 +13,10 @@ static inline void qcc_pause(void) {
 #endif
 }
 
-// One instruction per function, for those that Swift cannot name. They are inlined into the Swift kernel that
-// calls them; a module that is compiled without the feature does not see them, so it cannot call them with
-// another calling convention. Vectors are 32-bit lanes whatever their content; `_x16` has 512 bits, `_x8` 256.
+// One instruction per function, for those that Swift cannot name. They are inlined into the Swift kernel
+// that calls them; a module that is compiled without the feature does not see them, so it cannot call them
+// with another calling convention. Vectors are 32-bit lanes whatever their content; `_x16` has 512 bits,
+// `_x8` 256.
 
 #define QCC_INSTRUCTION static inline __attribute__((always_inline, unused))
 
@@ -53,7 +54,9 @@ QCC_INSTRUCTION int32x8 add_words_saturating_x8(int32x8 a, int32x8 b) {
 
 /// Shifts of 16-bit lanes: by 8 to the left, arithmetic by 8, logical by 8, logical by 4, arithmetic by 1.
 QCC_INSTRUCTION int32x8 shift_left_8_words_x8(int32x8 a) { return (int32x8)_mm256_slli_epi16((__m256i)a, 8); }
-QCC_INSTRUCTION int32x8 shift_right_8_words_x8(int32x8 a) { return (int32x8)_mm256_srai_epi16((__m256i)a, 8); }
+QCC_INSTRUCTION int32x8 shift_right_8_words_x8(int32x8 a) {
+  return (int32x8)_mm256_srai_epi16((__m256i)a, 8);
+}
 QCC_INSTRUCTION int32x8 upper_bytes_x8(int32x8 a) { return (int32x8)_mm256_srli_epi16((__m256i)a, 8); }
 QCC_INSTRUCTION int32x8 upper_nibbles_x8(int32x8 a) { return (int32x8)_mm256_srli_epi16((__m256i)a, 4); }
 QCC_INSTRUCTION int32x8 halve_words_x8(int32x8 a) { return (int32x8)_mm256_srai_epi16((__m256i)a, 1); }
@@ -85,7 +88,9 @@ QCC_INSTRUCTION int32x8 shift_right_64_x8(int32x8 a, int32x8 counts) {
 }
 
 /// Addition and subtraction of 64-bit lanes.
-QCC_INSTRUCTION int32x8 add_64_x8(int32x8 a, int32x8 b) { return (int32x8)_mm256_add_epi64((__m256i)a, (__m256i)b); }
+QCC_INSTRUCTION int32x8 add_64_x8(int32x8 a, int32x8 b) {
+  return (int32x8)_mm256_add_epi64((__m256i)a, (__m256i)b);
+}
 QCC_INSTRUCTION int32x8 subtract_64_x8(int32x8 a, int32x8 b) {
   return (int32x8)_mm256_sub_epi64((__m256i)a, (__m256i)b);
 }
@@ -174,7 +179,8 @@ QCC_INSTRUCTION int32x16 shift_right_64_x16(int32x16 a, int32x16 counts) {
 
 /// Each 64-bit lane brought into the range of `low` and `high`.
 QCC_INSTRUCTION int32x16 clamp_64_x16(int32x16 a, int64_t low, int64_t high) {
-  return (int32x16)_mm512_min_epi64(_mm512_max_epi64((__m512i)a, _mm512_set1_epi64(low)), _mm512_set1_epi64(high));
+  __m512i atLeast = _mm512_max_epi64((__m512i)a, _mm512_set1_epi64(low));
+  return (int32x16)_mm512_min_epi64(atLeast, _mm512_set1_epi64(high));
 }
 
 /// Arithmetic shift of 32-bit lanes by 4.
@@ -192,7 +198,8 @@ QCC_INSTRUCTION int32x16 pack_words_x16(int32x16 a, int32x16 b) {
   return (int32x16)_mm512_packs_epi32((__m512i)a, (__m512i)b);
 }
 
-/// Signed 16-bit lanes to unsigned bytes with saturation; in each quarter, eight of `a` and then eight of `b`.
+/// Signed 16-bit lanes to unsigned bytes with saturation; in each quarter, eight of `a` and then eight of
+/// `b`.
 QCC_INSTRUCTION int32x16 pack_bytes_x16(int32x16 a, int32x16 b) {
   return (int32x16)_mm512_packus_epi16((__m512i)a, (__m512i)b);
 }
