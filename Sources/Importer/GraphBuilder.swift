@@ -97,10 +97,15 @@ final class GraphBuilder {
       "its \(what) are computed from the input's values",
       hint: "only values known at compile time are supported there")
   }
-  /// The contents of a float constant; nil when the value is computed.
+  /// The contents of a float constant, or of a value that is one after shape computations and copies; nil when the
+  /// value is computed otherwise.
   func constantFloats(_ value: ValueID) -> [Float]? {
-    guard let constant = graph.constant(value), constant.type.element == .f32 else { return nil }
-    return constant.floats
+    guard type(value).element == .f32 else { return nil }
+    var value = value
+    while let producer = graph.definingOp(of: value), case .identity = graph[producer].op {
+      value = graph[producer].operands[0]
+    }
+    return graph.constant(value)?.floats ?? graph.operand(value).integers.map { $0.map { Float($0) } }
   }
   func axis(_ axis: Int, _ value: ValueID) throws(ImportFailure) -> Int {
     guard let resolved = resolvedAxis(axis, rank: rank(value)) else {

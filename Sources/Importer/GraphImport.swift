@@ -5,6 +5,8 @@ import Support
 /// its results unknown, and nodes that read them are passed over in silence.
 struct GraphImport {
   let model: OnnxModel
+  /// Without functions, in order, and without results that nobody reads beyond each node's first.
+  private let nodes: [OnnxNode]
   let location: String
   /// Shapes that the user gave for inputs.
   let inputShapes: [String: Shape]
@@ -17,8 +19,12 @@ struct GraphImport {
   private var isMalformed = false
 
   /// - Parameter generalizesBatch: whether inputs whose first extent is 1 become batched.
-  init(model: OnnxModel, opset: Int, inputShapes: [String: Shape], generalizesBatch: Bool, location: String) {
+  init(
+    model: OnnxModel, nodes: [OnnxNode], opset: Int, inputShapes: [String: Shape], generalizesBatch: Bool,
+    location: String
+  ) {
     self.model = model
+    self.nodes = nodes
     self.opset = opset
     self.inputShapes = inputShapes
     self.location = location
@@ -37,7 +43,7 @@ struct GraphImport {
     }
     errors += unsupportedOperators()
     addInputs()
-    for node in model.graph.nodes { add(node) }
+    for node in nodes { add(node) }
     addOutputs()
     if !errors.isEmpty { throw CompilerError(errors, status: isMalformed ? .malformedInput : .rejected) }
     return builder.graph
@@ -49,7 +55,7 @@ struct GraphImport {
   private func unsupportedOperators() -> [Diagnostic] {
     struct Kind: Hashable { let domain: String, name: String }
     var order: [Kind] = [], counts: [Kind: Int] = [:], first: [Kind: String] = [:]
-    for node in model.graph.nodes where importer(of: node) == nil {
+    for node in nodes where importer(of: node) == nil {
       let kind = Kind(domain: node.domain, name: node.operatorName)
       if counts[kind] == nil {
         order.append(kind)
@@ -67,9 +73,6 @@ struct GraphImport {
   }
 
   private func hint(domain: String, name: String) -> String {
-    if model.functions.contains(where: { $0.domain == domain && $0.name == name }) {
-      return "it is a function of the model's own; have the exporter inline functions"
-    }
     if let known = OnnxOperator.byName[name], domain.isEmpty, let since = known.sinceVersions.first,
       since > opset
     {

@@ -36,9 +36,11 @@ package func importModel(
   let opset = try operatorSet(of: model, location)
   var warnings = OnnxAdviser.opinions(on: model, bytes, mode: options.check, location: location)
 
+  let nodes = try flattenedNodes(of: model, location)
   func graph(generalizingBatch: Bool) throws(CompilerError) -> Graph {
     var walk = GraphImport(
-      model: model, opset: opset, inputShapes: options.inputShapes, generalizesBatch: generalizingBatch,
+      model: model, nodes: nodes, opset: opset, inputShapes: options.inputShapes,
+      generalizesBatch: generalizingBatch,
       location: location)
     return try walk.run()
   }
@@ -75,4 +77,19 @@ private func isForBatchOfOne(_ model: OnnxModel) -> Bool {
   let constants = Set(model.graph.initializers.map(\.name))
   let inputs = model.graph.inputs.filter { !constants.contains($0.name) }
   return !inputs.isEmpty && inputs.allSatisfy { $0.dimensions?.first == .fixed(1) }
+}
+
+/// The graph's nodes with functions inlined, sorted, and without optional results that nobody reads: exporters list
+/// the masks of Dropout and the statistics of BatchNormalization without use.
+func flattenedNodes(of model: OnnxModel, _ location: String) throws(CompilerError) -> [OnnxNode] {
+  var nodes = topologicallySorted(try FunctionInlining.inlined(model, location: location))
+  var isRead = Set(model.graph.outputs.map(\.name))
+  for node in nodes { isRead.formUnion(node.inputs) }
+  for index in nodes.indices {
+    for output in nodes[index].outputs.indices.dropFirst()
+    where !isRead.contains(nodes[index].outputs[output]) {
+      nodes[index].outputs[output] = ""
+    }
+  }
+  return nodes
 }

@@ -102,8 +102,9 @@ struct NodeTest {
         tensor.name = model.graph.inputs[index].name
         bound.graph.initializers.append(tensor)
       }
+      guard let nodes = try? flattenedNodes(of: bound, path) else { return nil }
       var walk = GraphImport(
-        model: bound, opset: opset, inputShapes: [:], generalizesBatch: false, location: path)
+        model: bound, nodes: nodes, opset: opset, inputShapes: [:], generalizesBatch: false, location: path)
       if let graph = try? walk.run() { return graph }
     }
     return nil
