@@ -127,6 +127,7 @@ let package = Package(
 if Context.environment["QCC_FUZZ"] != nil {
   package.targets.append(
     .executableTarget(
-      name: "qcc-fuzz", dependencies: ["Support", "IR", "Importer", "Program", "Runtime", "KernelInterface", "CXXHash"],
+      name: "qcc-fuzz",
+      dependencies: ["Support", "IR", "Importer", "Program", "Runtime", "KernelInterface", "Datasets", "CXXHash"],
       path: "Fuzz", exclude: ["corpus", "README.md"], swiftSettings: strict))
 }

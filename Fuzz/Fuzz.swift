@@ -21,13 +21,15 @@ enum Fuzz {
 }
 
 enum Reader: String, CaseIterable {
-  case onnx, qir, qpk
+  case onnx, qir, qpk, data, preprocessing
 
   func read(_ bytes: UnsafeRawBufferPointer) {
     switch self {
     case .onnx: readOnnx(bytes)
     case .qir: readGraph(bytes)
     case .qpk: readProgram(bytes)
+    case .data: readData(bytes)
+    case .preprocessing: readPreprocessing(bytes)
     }
   }
 }

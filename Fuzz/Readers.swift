@@ -27,7 +27,7 @@ func readGraph(_ bytes: UnsafeRawBufferPointer) {
   }
 }
 
-private func checkDiagnostics(_ error: CompilerError) {
+func checkDiagnostics(_ error: CompilerError) {
   precondition(
     !error.diagnostics.isEmpty && error.diagnostics.allSatisfy { !$0.message.isEmpty },
     "an error says nothing")

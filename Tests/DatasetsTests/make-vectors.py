@@ -72,3 +72,5 @@ save("idx", digits)
 planes = random.integers(0, 4, (2, 3, 32, 32), dtype=np.uint8)
 (out / "cifar.bin").write_bytes(b"".join(bytes([label]) + image.tobytes() for label, image in zip([7, 3], planes)))
 save("cifar", planes)
+with gzip.GzipFile(out / "zeros.gz", "wb", mtime=0) as file:
+    file.write(bytes(8 << 20))
