@@ -4,10 +4,12 @@ import Support
 
 /// Opens the bytes as a data set of whatever format they claim to have, and prepares some samples.
 func readData(_ bytes: UnsafeRawBufferPointer) {
-  // A file that exists in memory alone; its name is that of images, so that a name decides nothing.
-  let descriptor = memfd_create("fuzz", UInt32(MFD_CLOEXEC))
+  // A nameless file in memory.
+  var name = Array("/dev/shm/qcc-fuzz-XXXXXX".utf8CString)
+  let descriptor = mkstemp(&name)
   precondition(descriptor >= 0, "no file in memory")
   defer { close(descriptor) }
+  unlink(name)
   var offset = 0
   while offset < bytes.count {
     let written = write(descriptor, bytes.baseAddress! + offset, bytes.count - offset)  // count > 0: base exists
