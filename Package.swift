@@ -89,6 +89,7 @@ let package = Package(
       name: "Driver",
       dependencies: [
         "Support", "Numerics", "IR", "Importer", "PassKit", "Passes", "Evaluator", "Datasets", "Program", "Runtime",
+        "KernelInterface",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Yams", package: "Yams"),
       ], swiftSettings: strict),

@@ -198,8 +198,8 @@ struct IntegerLowering {
 }
 
 extension QuantizedType {
-  var parameters: AffineParameters { AffineParameters(scale: scale ?? 1, zeroPoint: zeroPoint) }
-  var storedRange: ClosedRange<Int32> { 0...((1 << Int32(bits)) - 1) }
+  package var parameters: AffineParameters { AffineParameters(scale: scale ?? 1, zeroPoint: zeroPoint) }
+  package var storedRange: ClosedRange<Int32> { 0...((1 << Int32(bits)) - 1) }
   /// The stored interval of the real interval `activation` allows.
   func clamp(_ activation: Activation) -> (minimum: Int, maximum: Int) {
     let low = Int(parameters.quantize(activation.bounds.lowerBound, storedRange))

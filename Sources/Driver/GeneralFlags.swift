@@ -22,3 +22,9 @@ struct GeneralFlags: ParsableArguments {
 }
 
 extension OnnxCheck: ExpressibleByArgument {}
+
+/// An environment variable's value; nil when it is unset or empty.
+func environment(_ name: String) -> String? {
+  guard let value = getenv(name), value[0] != 0 else { return nil }
+  return String(cString: value)
+}

@@ -70,6 +70,7 @@ package struct Rewriter: Sendable {
       if let statistics = graph[result].statistics, graph[value].statistics == nil {
         graph.setStatistics(value, statistics)
       }
+      if graph[result].type.shape == graph[value].type.shape { graph.setLayout(value, graph[result].type.layout) }
     }
     let names = node.results.map { graph[$0].name }
     eraseWithDeadProducers(old)

@@ -61,10 +61,12 @@ package func writeFile(_ path: String, _ bytes: UnsafeRawBufferPointer) throws(C
   }
 }
 
-package func writeFile(_ path: String, _ text: String) throws(CompilerError) {
+package func writeFile(_ path: String, _ content: [UInt8]) throws(CompilerError) {
   var failure: CompilerError?
-  Array(text.utf8).withUnsafeBytes { buffer in
+  content.withUnsafeBytes { buffer in
     do throws(CompilerError) { try writeFile(path, buffer) } catch { failure = error }
   }
   if let failure { throw failure }
 }
+
+package func writeFile(_ path: String, _ text: String) throws(CompilerError) { try writeFile(path, Array(text.utf8)) }

@@ -1,0 +1,120 @@
+import Evaluator
+import Glibc
+import IR
+import Passes
+import Program
+import Support
+
+/// How close the integer network is to the float one on samples.
+struct Quality {
+  var samples: Int
+  /// Of the outputs, in decibels.
+  var signalToNoise: Double
+  /// The share of samples with the same largest output, in percent.
+  var agreement: Double
+
+  /// Measured on up to 16 samples; nil without samples.
+  init?(original: Graph, lowered: Graph, _ source: SampleSource?, threads: Int) throws {
+    guard let source, source.count > 0, let input = original.inputs.first, original.inputs.count == 1 else { return nil }
+    let count = min(source.count, 16), shape = original[input].type.shape.bound(batch: 1)
+    var float: [[Float]] = [], integer: [[Float]] = []
+    let samples = try (0..<count).map { try source.sample($0) }
+    for (graph, isFloat) in [(original, true), (lowered, false)] {
+      let evaluator = try Evaluator(graph, mode: .float, threads: threads)
+      let isBatched = graph[graph.inputs[0]].type.shape.isBatched
+      for group in isBatched ? [samples] : samples.map({ [$0] }) {
+        let tensor = Tensor([group.count] + shape.dropFirst(), Array(group.joined()))
+        let result = try evaluator.run([tensor])[0].floats
+        let width = result.count / max(group.count, 1)
+        let rows = group.indices.map { Array(result[$0 * width..<($0 + 1) * width]) }
+        if isFloat { float += rows } else { integer += rows }
+      }
+    }
+    var signal = 0.0, noise = 0.0, same = 0
+    for (a, b) in zip(float, integer) {
+      for (x, y) in zip(a, b) {
+        signal += Double(x) * Double(x)
+        noise += Double(x - y) * Double(x - y)
+      }
+      if argmax(a) == argmax(b) { same += 1 }
+    }
+    self.samples = count
+    signalToNoise = noise > 0 ? 10 * log10(signal / noise) : .infinity
+    agreement = 100 * Double(same) / Double(count)
+  }
+}
+
+/// The index of the largest element; the first of equals.
+func argmax(_ values: some Collection<Float>) -> Int {
+  var best = 0, largest = -Float.infinity
+  for (index, value) in values.enumerated() where value > largest {
+    best = index
+    largest = value
+  }
+  return best
+}
+
+/// What `qcc compile` says when it is done: what was quantized to what, the size, and the quality.
+struct CompileReport {
+  let graph: Graph
+  let program: Program
+  let fileBytes: Int
+  let path: String
+  let target: Target
+  let quality: Quality?
+
+  private var summary: ProgramSummary { ProgramSummary(program) }
+  private var parameterCount: Int { summary.weighted.reduce(0) { $0 + $1.weights } }
+  private var multiplyAccumulates: Int { graph.order.reduce(0) { $0 + graph.multiplyAccumulates($1) } }
+  private var sections: [(name: String, bytes: Int)] {
+    let weights = summary.weighted.reduce(0) { $0 + $1.bytes }
+    return [
+      ("weights", weights), ("biases, multipliers and tables", program.data.count - weights),
+      ("records, names, metadata, self-test", fileBytes - program.data.count),
+    ]
+  }
+  private var widths: [(bits: Int, layers: Int, weights: Int)] {
+    [8, 4].compactMap { bits in
+      let layers = summary.weighted.filter { $0.bits == bits }
+      return layers.isEmpty ? nil : (bits, layers.count, layers.reduce(0) { $0 + $1.weights })
+    }
+  }
+
+  var text: String {
+    var lines = ["\(path): \(humanBytes(fileBytes)) for \(target.name)"]
+    for (bits, layers, weights) in widths {
+      lines.append("  \(layers) layers with \(humanCount(weights)) weights in \(bits) bits")
+    }
+    let floats = graph.metadata("float-operations") ?? "none"
+    lines.append("  in float: \(floats)")
+    lines.append("  \(humanCount(multiplyAccumulates)) multiply-accumulates a sample, arena \(humanBytes(program.arenaBytes))")
+    let ledger = sections.map { "\($0.name) \(humanBytes($0.bytes))" }.joined(separator: ", ")
+    let perParameter = Double(fileBytes) / Double(max(parameterCount, 1))
+    lines.append("  size: \(ledger); \(fixed(perParameter, 3)) bytes a parameter")
+    if let quality {
+      lines.append(
+        "  against float on \(quality.samples) samples: signal to noise \(fixed(quality.signalToNoise, 1)) dB, "
+          + "same answer on \(fixed(quality.agreement, 1)) %")
+    }
+    return lines.joined(separator: "\n")
+  }
+
+  var json: Json {
+    .object([
+      ("output", .string(path)), ("target", .string(target.name)), ("bytes", .int(fileBytes)),
+      ("parameters", .int(parameterCount)), ("macs", .int(multiplyAccumulates)), ("arena-bytes", .int(program.arenaBytes)),
+      ("sections", .object(sections.map { ($0.name, .int($0.bytes)) })),
+      (
+        "widths",
+        .array(widths.map { .object([("bits", .int($0.bits)), ("layers", .int($0.layers)), ("weights", .int($0.weights))]) })
+      ),
+      ("float-operations", .string(graph.metadata("float-operations") ?? "none")),
+      (
+        "quality",
+        quality.map {
+          .object([("samples", .int($0.samples)), ("sqnr-db", .double($0.signalToNoise)), ("agreement", .double($0.agreement))])
+        } ?? .null
+      ),
+    ])
+  }
+}
