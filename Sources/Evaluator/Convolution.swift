@@ -35,17 +35,21 @@ final class PrimitiveCache: Sendable {
 }
 
 extension EvaluationContext {
-  func convolution(_ step: Evaluator.Step, _ op: Conv2D, _ operands: inout [Tensor], _ result: Result) throws -> Tensor {
+  func convolution(
+    _ step: Evaluator.Step, _ op: Conv2D, _ operands: inout [Tensor], _ result: Result
+  ) throws -> Tensor {
     let w = operands[1].shape, groups = op.groups
     let weights = try OneDNN.descriptor([groups, w[0] / groups, w[1], w[2], w[3]], dnnl_goihw)
-    return try run(step, &operands, result, weights, op.activation) { source, weights, bias, target, activation throws(OneDNNError) in
+    return try run(step, &operands, result, weights, op.activation) {
+      source, weights, bias, target, activation throws(OneDNNError) in
       var source = source, weights = weights, bias = bias, target = target
       let strides = op.strides.map { Int64($0) }, dilations = op.dilations.map { Int64($0 - 1) }
       let before = op.pads[..<2].map { Int64($0) }, after = op.pads[2...].map { Int64($0) }
       var descriptor = dnnl_convolution_desc_t()
       try OneDNN.check(
         dnnl_dilated_convolution_forward_desc_init(
-          &descriptor, dnnl_forward_inference, dnnl_convolution_direct, &source, &weights, &bias, &target, strides,
+          &descriptor, dnnl_forward_inference, dnnl_convolution_direct, &source, &weights, &bias, &target,
+          strides,
           dilations, before, after), "convolution_forward_desc_init")
       return try OneDNNPrimitive(operation: &descriptor, activation: activation)
     }
@@ -59,7 +63,8 @@ extension EvaluationContext {
     // ONNX keeps [C, O / groups, kh, kw]; oneDNN sees it as [groups, O / groups, C / groups, kh, kw].
     let weights = try OneDNN.descriptor(
       [groups, w[1], inputs, w[2], w[3]], strides: [inputs * w[1] * area, area, w[1] * area, w[3], 1])
-    return try run(step, &operands, result, weights, op.activation) { source, weights, bias, target, activation throws(OneDNNError) in
+    return try run(step, &operands, result, weights, op.activation) {
+      source, weights, bias, target, activation throws(OneDNNError) in
       var source = source, weights = weights, bias = bias, target = target
       let strides = op.strides.map { Int64($0) }, dilations = op.dilations.map { Int64($0 - 1) }
       let before = op.pads[..<2].map { Int64($0) }
@@ -67,7 +72,8 @@ extension EvaluationContext {
       var descriptor = dnnl_deconvolution_desc_t()
       try OneDNN.check(
         dnnl_dilated_deconvolution_forward_desc_init(
-          &descriptor, dnnl_forward_inference, dnnl_deconvolution_direct, &source, &weights, &bias, &target, strides,
+          &descriptor, dnnl_forward_inference, dnnl_deconvolution_direct, &source, &weights, &bias, &target,
+          strides,
           dilations, before, after), "deconvolution_forward_desc_init")
       return try OneDNNPrimitive(operation: &descriptor, activation: activation)
     }
@@ -78,7 +84,8 @@ extension EvaluationContext {
   /// Runs a (transposed) convolution, prepared on the first call for this shape: channels last, or row-major where
   /// oneDNN has fast code only for that.
   private func run(
-    _ step: Evaluator.Step, _ operands: inout [Tensor], _ result: Result, _ weights: dnnl_memory_desc_t, _ activation: Activation,
+    _ step: Evaluator.Step, _ operands: inout [Tensor], _ result: Result, _ weights: dnnl_memory_desc_t,
+    _ activation: Activation,
     _ prepare: (
       _ source: dnnl_memory_desc_t, _ weights: dnnl_memory_desc_t, _ bias: dnnl_memory_desc_t,
       _ target: dnnl_memory_desc_t, _ activation: Activated?
@@ -98,7 +105,8 @@ extension EvaluationContext {
       try reorder(stream, weightTensor.rawPointer, weights, buffer.base, wanted)
       return buffer
     }
-    let entry = try primitives.entry(PrimitiveCache.Key(operation: step.id, shape: shape)) { () throws(OneDNNError) in
+    let entry = try primitives.entry(PrimitiveCache.Key(operation: step.id, shape: shape)) {
+      () throws(OneDNNError) in
       var anyWeights = weights
       anyWeights.format_kind = dnnl_format_kind_any
       // An empty descriptor stands for no bias.

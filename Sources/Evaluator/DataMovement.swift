@@ -17,7 +17,8 @@ extension EvaluationContext {
     let x = operands[0]
     // Some permutations only change what the memory order is called.
     let permuted = op.permutation.map { x.strides[$0] }
-    for order in [Tensor.Order.rowMajor, .channelsLast] where permuted == Tensor.strides(result.shape, order) {
+    for order in [Tensor.Order.rowMajor, .channelsLast] where permuted == Tensor.strides(result.shape, order)
+    {
       var y = x
       y.shape = result.shape
       y.order = result.shape.count == 4 ? order : .rowMajor
@@ -35,7 +36,8 @@ extension EvaluationContext {
     var position = 0
     for x in operands {
       copyStrided(
-        x.shape, size: size, from: x.rawPointer, x.strides, to: y.rawPointer + position * y.strides[axis] * size, y.strides)
+        x.shape, size: size, from: x.rawPointer, x.strides,
+        to: y.rawPointer + position * y.strides[axis] * size, y.strides)
       position += x.shape[axis]
     }
     return y
@@ -71,7 +73,7 @@ extension EvaluationContext {
   func pad(_ op: Pad, _ types: [Operand], _ operands: inout [Tensor], _ result: Result) -> Tensor {
     let x = operands[0], rank = x.shape.count, size = x.element.sizeInBytes
     let pads = types.count > 1 ? types[1].integers ?? [] : op.pads
-    guard op.mode == .constant else {
+    guard op.mode == .constant || x.count == 0 else {
       var y = x.ordered(.rowMajor, pool: pool)
       for axis in 0..<rank where pads[axis] != 0 || pads[axis + rank] != 0 {
         let extent = x.shape[axis]
@@ -92,7 +94,8 @@ extension EvaluationContext {
     }
     if !extents.contains(0) {
       copyStrided(
-        extents, size: size, from: x.rawPointer + from * size, x.strides, to: y.rawPointer + to * size, y.strides)
+        extents, size: size, from: x.rawPointer + from * size, x.strides, to: y.rawPointer + to * size,
+        y.strides)
     }
     return y
   }
@@ -113,14 +116,19 @@ extension EvaluationContext {
     let count = y.count
     switch y.element {
     case .f32: y.pointer(Float.self).update(repeating: value, count: count)
-    case .i64: y.pointer(Int64.self).update(repeating: Int64(exactly: value.rounded(.towardZero)) ?? 0, count: count)
-    case .i32: y.pointer(Int32.self).update(repeating: Int32(exactly: value.rounded(.towardZero)) ?? 0, count: count)
-    case .u8: y.pointer(UInt8.self).update(repeating: UInt8(exactly: value.rounded(.towardZero)) ?? 0, count: count)
-    case .i8: y.pointer(Int8.self).update(repeating: Int8(exactly: value.rounded(.towardZero)) ?? 0, count: count)
+    case .i64:
+      y.pointer(Int64.self).update(repeating: Int64(exactly: value.rounded(.towardZero)) ?? 0, count: count)
+    case .i32:
+      y.pointer(Int32.self).update(repeating: Int32(exactly: value.rounded(.towardZero)) ?? 0, count: count)
+    case .u8:
+      y.pointer(UInt8.self).update(repeating: UInt8(exactly: value.rounded(.towardZero)) ?? 0, count: count)
+    case .i8:
+      y.pointer(Int8.self).update(repeating: Int8(exactly: value.rounded(.towardZero)) ?? 0, count: count)
     case .bool: y.pointer(UInt8.self).update(repeating: value == 0 ? 0 : 1, count: count)
     case .quantized(let type):
       let range: ClosedRange<Int32> =
-        type.isSigned ? -(1 << Int32(type.bits - 1))...(1 << Int32(type.bits - 1)) - 1 : 0...(1 << Int32(type.bits)) - 1
+        type.isSigned
+        ? -(1 << Int32(type.bits - 1))...(1 << Int32(type.bits - 1)) - 1 : 0...(1 << Int32(type.bits)) - 1
       let stored = AffineParameters(scale: type.scale ?? 1, zeroPoint: type.zeroPoint).quantize(value, range)
       y.pointer(UInt8.self).update(repeating: UInt8(truncatingIfNeeded: stored), count: count)
     }
@@ -181,7 +189,9 @@ extension EvaluationContext {
     let x = operands[0]
     var y = x
     for axis in 2...3 {
-      let positions = (0..<result.shape[axis]).map { position($0, from: x.shape[axis], to: result.shape[axis], op.coordinates) }
+      let positions = (0..<result.shape[axis]).map {
+        position($0, from: x.shape[axis], to: result.shape[axis], op.coordinates)
+      }
       switch op.mode {
       case .nearest:
         y = take(y, axis, positions.map { min(max(rounded($0, op.rounding), 0), x.shape[axis] - 1) })
@@ -192,7 +202,9 @@ extension EvaluationContext {
   }
 
   /// Where the output index lies in the input.
-  private func position(_ index: Int, from input: Int, to output: Int, _ coordinates: Resize.Coordinates) -> Double {
+  private func position(
+    _ index: Int, from input: Int, to output: Int, _ coordinates: Resize.Coordinates
+  ) -> Double {
     let scale = Double(output) / Double(input), x = Double(index)
     switch coordinates {
     case .halfPixel: return (x + 0.5) / scale - 0.5
@@ -220,7 +232,8 @@ extension EvaluationContext {
     let taps = positions.map { position in
       let lower = position.rounded(.down)
       return (
-        low: min(max(Int(lower), 0), extent - 1), high: min(max(Int(lower) + 1, 0), extent - 1), weight: Float(position - lower)
+        low: min(max(Int(lower), 0), extent - 1), high: min(max(Int(lower) + 1, 0), extent - 1),
+        weight: Float(position - lower)
       )
     }
     var target = y.pointer(Float.self)

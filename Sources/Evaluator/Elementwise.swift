@@ -54,7 +54,8 @@ extension EvaluationContext {
       case .abs: value == .min ? .max : Swift.abs(value)
       case .sign: value.signum()
       case .not: value == 0 ? 1 : 0
-      case .floor, .ceil, .leakyRelu, .elu, .sigmoid, .hardSigmoid, .hardSwish, .silu, .gelu, .tanh, .erf, .exp, .log,
+      case .floor, .ceil, .leakyRelu, .elu, .sigmoid, .hardSigmoid, .hardSwish, .silu, .gelu, .tanh, .erf,
+        .exp, .log,
         .reciprocal, .softplus:
         value
       case .sqrt: Int(Double(max(value, 0)).squareRoot())
@@ -68,7 +69,8 @@ extension EvaluationContext {
   func store(_ values: [Int], _ y: Tensor) {
     switch y.element {
     case .i64: for (i, value) in values.enumerated() { y.pointer(Int64.self)[i] = Int64(value) }
-    case .i32: for (i, value) in values.enumerated() { y.pointer(Int32.self)[i] = Int32(truncatingIfNeeded: value) }
+    case .i32:
+      for (i, value) in values.enumerated() { y.pointer(Int32.self)[i] = Int32(truncatingIfNeeded: value) }
     case .f32: for (i, value) in values.enumerated() { y.pointer(Float.self)[i] = Float(value) }
     case .bool: for (i, value) in values.enumerated() { y.pointer(UInt8.self)[i] = value == 0 ? 0 : 1 }
     case .u8, .i8, .quantized:
@@ -114,12 +116,15 @@ extension EvaluationContext {
 
   /// Walks both operands, broadcast to the result, in the memory order of the larger one.
   @inline(__always)
-  private func combine(_ operands: inout [Tensor], _ result: Result, _ function: (Float, Float) -> Float) -> Tensor {
+  private func combine(
+    _ operands: inout [Tensor], _ result: Result, _ function: (Float, Float) -> Float
+  ) -> Tensor {
     let larger = operands[0].shape == result.shape ? 0 : 1
     let order = operands[larger].shape.count == 4 ? operands[larger].order : .rowMajor
     for i in 0...1 where operands[i].order != order { operands[i] = operands[i].ordered(order, pool: pool) }
     let y = operands[larger].shape == result.shape ? overwrite(&operands, larger) : make(result, order: order)
-    let a = operands[0], b = operands[1], p = a.pointer(Float.self), q = b.pointer(Float.self), target = y.pointer(Float.self)
+    let a = operands[0], b = operands[1], p = a.pointer(Float.self), q = b.pointer(Float.self),
+      target = y.pointer(Float.self)
     if a.shape == b.shape {
       for i in 0..<y.count { target[i] = function(p[i], q[i]) }
       return y
@@ -155,12 +160,14 @@ extension EvaluationContext {
     if tensor.shape == shape { return tensor.ordered(.rowMajor, pool: pool) }
     let y = Tensor(shape, tensor.element, pool: pool)
     copyStrided(
-      shape, size: tensor.element.sizeInBytes, from: tensor.rawPointer, broadcastStrides(tensor, shape), to: y.rawPointer,
+      shape, size: tensor.element.sizeInBytes, from: tensor.rawPointer, broadcastStrides(tensor, shape),
+      to: y.rawPointer,
       y.strides)
     return y
   }
 
-  private func comparison(_ function: Binary.Function, _ operands: inout [Tensor], _ result: Result) -> Tensor {
+  private func comparison(_ function: Binary.Function, _ operands: inout [Tensor], _ result: Result) -> Tensor
+  {
     for i in 0...1 { operands[i] = broadcast(operands[i], result.shape) }
     let y = make(result), a = operands[0].pointer(Float.self), b = operands[1].pointer(Float.self)
     let target = y.pointer(UInt8.self)
@@ -180,7 +187,9 @@ extension EvaluationContext {
   }
 
   /// Shape arithmetic; small tensors. Division truncates, and by zero gives zero.
-  private func integerBinary(_ function: Binary.Function, _ operands: inout [Tensor], _ result: Result) -> Tensor {
+  private func integerBinary(
+    _ function: Binary.Function, _ operands: inout [Tensor], _ result: Result
+  ) -> Tensor {
     let a = broadcast(operands[0], result.shape).integers, b = broadcast(operands[1], result.shape).integers
     let y = make(result)
     let values = zip(a, b).map { a, b -> Int in

@@ -21,6 +21,7 @@ final class EvaluationContext {
 
   /// The results of one operation. Operands stay alive in `operands` until it returns.
   func evaluate(_ step: Evaluator.Step, _ operands: inout [Tensor]) throws(CompilerError) -> [Tensor] {
+    try step.check(batch: batch)
     do {
       return try compute(step, &operands)
     } catch let error as CompilerError {
@@ -91,7 +92,9 @@ final class EvaluationContext {
   /// The memory of operand `index` if nothing else refers to it, else new memory, in the same order: for operations that
   /// read every element before they write it.
   func overwrite(_ operands: inout [Tensor], _ index: Int = 0) -> Tensor {
-    if isKnownUniquelyReferenced(&operands[index].buffer), operands[index].buffer.isWritable { return operands[index] }
+    if isKnownUniquelyReferenced(&operands[index].buffer), operands[index].buffer.isWritable {
+      return operands[index]
+    }
     return Tensor(operands[index].shape, operands[index].element, order: operands[index].order, pool: pool)
   }
 }

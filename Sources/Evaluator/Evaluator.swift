@@ -72,16 +72,20 @@ package final class Evaluator: Sendable {
       let node = graph[id]
       let step = Step(
         id: id, op: node.op, name: node.name, operands: node.operands, results: node.results,
-        operandTypes: node.operands.map { graph.operand($0) }, resultTypes: node.results.map { graph[$0].type },
+        operandTypes: node.operands.map { graph.operand($0) },
+        resultTypes: node.results.map { graph[$0].type },
         isConstant: node.operands.map { tensors[$0.index] != nil },
         isLastUse: node.operands.map { _ in false })
       var operands = node.operands.compactMap { tensors[$0.index] }
-      let isConstant = operands.count == step.operands.count && step.resultTypes.allSatisfy { $0.shape.isStatic }
+      let isConstant =
+        operands.count == step.operands.count && step.resultTypes.allSatisfy { $0.shape.isStatic }
       guard isConstant, !operands.isEmpty else {
         steps.append(step)
         continue
       }
-      for (result, tensor) in zip(step.results, try context.evaluate(step, &operands)) { tensors[result.index] = tensor }
+      for (result, tensor) in zip(step.results, try context.evaluate(step, &operands)) {
+        tensors[result.index] = tensor
+      }
     }
     Evaluator.markLastUses(&steps, graph)
     var isNeeded = Set(graph.outputs)
@@ -95,7 +99,8 @@ package final class Evaluator: Sendable {
     var isLive = Set(graph.outputs)
     for index in steps.indices.reversed() {
       steps[index].deadResults = steps[index].results.filter { !isLive.contains($0) }
-      for operand in steps[index].operands.indices.reversed() where isLive.insert(steps[index].operands[operand]).inserted {
+      for operand in steps[index].operands.indices.reversed()
+      where isLive.insert(steps[index].operands[operand]).inserted {
         steps[index].isLastUse[operand] = true
       }
     }
@@ -113,28 +118,40 @@ package final class Evaluator: Sendable {
 
   /// Whether samples do not depend on one another, as far as the operations tell.
   private static func isChunkable(_ graph: Graph) -> Bool {
-    func leadsWithBatch(_ value: ValueID) -> Bool { graph[value].type.shape.extents.firstIndex(of: .batch) == 0 }
-    guard graph.inputs.allSatisfy({ leadsWithBatch($0) || !graph[$0].type.shape.isBatched }),
-      graph.outputs.allSatisfy(leadsWithBatch)
-    else { return false }
-    for id in graph.order {
-      let node = graph[id]
-      for operand in node.operands {
-        let shape = graph[operand].type.shape
-        guard let batch = shape.extents.firstIndex(of: .batch) else { continue }
-        switch node.op {
-        case .reduce(let reduce): if reduce.resolvedAxes(rank: shape.rank)?.contains(batch) ?? true { return false }
-        case .softmax(let softmax):
-          let axis = resolvedAxis(softmax.axis, rank: shape.rank) ?? 0
-          if softmax.flatten ? batch >= axis : batch == axis { return false }
-        case .layerNorm(let norm): if batch >= resolvedAxis(norm.axis, rank: shape.rank) ?? 0 { return false }
-        case .gather(let gather):
-          if operand == node.operands[0], resolvedAxis(gather.axis, rank: shape.rank) == batch { return false }
-        default: break  // everything else keeps samples apart
-        }
-      }
+    func leadsWithBatch(_ value: ValueID) -> Bool {
+      graph[value].type.shape.extents.firstIndex(of: .batch) == 0
     }
-    return true
+    guard graph.inputs.allSatisfy({ leadsWithBatch($0) || !graph[$0].type.shape.isBatched }),
+      graph.outputs.allSatisfy(leadsWithBatch),
+      graph.values.allSatisfy({ value in value.type.shape.extents.count { $0 == .batch } <= 1 })
+    else { return false }
+    return graph.order.allSatisfy { id in
+      graph[id].operands.indices.allSatisfy { keepsSamplesApart(graph, graph[id], operand: $0) }
+    }
+  }
+
+  private static func keepsSamplesApart(_ graph: Graph, _ node: Graph.Node, operand: Int) -> Bool {
+    let shape = graph[node.operands[operand]].type.shape
+    guard let batch = shape.extents.firstIndex(of: .batch) else { return true }
+    switch node.op {
+    case .reduce(let reduce): return reduce.resolvedAxes(rank: shape.rank)?.contains(batch) == false
+    case .softmax(let softmax):
+      let axis = resolvedAxis(softmax.axis, rank: shape.rank) ?? 0
+      return softmax.flatten ? batch < axis : batch != axis
+    case .layerNorm(let norm): return batch < resolvedAxis(norm.axis, rank: shape.rank) ?? 0
+    case .gather(let gather): return operand > 0 || resolvedAxis(gather.axis, rank: shape.rank) != batch
+    // A batch that is multiplied over: every sample would meet every other.
+    case .matMul: return batch < shape.rank - 2 || (operand == 0 && batch == shape.rank - 2)
+    case .gemm(let gemm): return operand == 2 || (operand == 0 && batch == (gemm.transposeA ? 1 : 0))
+    case .conv2d, .convTranspose2d, .batchNorm, .unary, .binary, .select, .maxPool, .averagePool,
+      .globalAveragePool,
+      .identity, .reshape, .flatten, .transpose, .squeeze, .unsqueeze, .concat, .split, .slice, .pad, .expand,
+      .resize,
+      .shapeOf, .cast, .constantOfShape, .quantize, .quantizeLinear, .dequantizeLinear, .integerConv2d,
+      .integerGemm,
+      .integerGemmFloat, .integerAdd, .integerMultiply, .integerAveragePool, .lookup:
+      return true
+    }
   }
 
   // MARK: Running
@@ -147,7 +164,9 @@ package final class Evaluator: Sendable {
   /// The outputs of a whole batch; `observe` sees every value that depends on an input, from several threads at once.
   package func run(_ inputs: [Tensor], concurrently observe: Observer?) throws(CompilerError) -> [Tensor] {
     let plan = try self.plan(inputs)
-    return try run(sampleCount: plan.samples, chunkSize: plan.chunk, threads: threads, inputs: { plan.inputs($0) }, observe)
+    return try run(
+      sampleCount: plan.samples, chunkSize: plan.chunk, threads: threads, inputs: { plan.inputs($0) }, observe
+    )
   }
 
   /// The outputs of a whole batch on the calling thread; `observe` sees every value that depends on an input, in order,
@@ -164,19 +183,23 @@ package final class Evaluator: Sendable {
   /// The outputs of `sampleCount` samples that `inputs` delivers chunk by chunk, so that a large data set need not be in
   /// memory. `inputs` and `observe` are called from several threads at once.
   package func run(
-    sampleCount: Int, inputs: @Sendable (Range<Int>) throws(CompilerError) -> [Tensor], concurrently observe: Observer? = nil
+    sampleCount: Int, inputs: @Sendable (Range<Int>) throws(CompilerError) -> [Tensor],
+    concurrently observe: Observer? = nil
   ) throws(CompilerError) -> [Tensor] {
     try run(
-      sampleCount: sampleCount, chunkSize: fixedBatch ?? min(chunkSize, max(sampleCount, 1)), threads: threads, inputs: inputs,
+      sampleCount: sampleCount, chunkSize: fixedBatch ?? min(chunkSize, max(sampleCount, 1)),
+      threads: threads, inputs: inputs,
       observe)
   }
 
   private func run(
-    sampleCount: Int, chunkSize: Int, threads: Int, inputs: @Sendable (Range<Int>) throws(CompilerError) -> [Tensor],
+    sampleCount: Int, chunkSize: Int, threads: Int,
+    inputs: @Sendable (Range<Int>) throws(CompilerError) -> [Tensor],
     _ observe: Observer?
   ) throws(CompilerError) -> [Tensor] {
     let chunks = Evaluator.chunks(sampleCount, chunkSize)
-    let next = Atomic(0), results = Mutex([Result<[Tensor], CompilerError>?](repeating: nil, count: chunks.count))
+    let next = Atomic(0),
+      results = Mutex([Result<[Tensor], CompilerError>?](repeating: nil, count: chunks.count))
     let hasFailed = Atomic(false), isFixed = fixedBatch != nil
     DispatchQueue.concurrentPerform(iterations: min(threads, chunks.count)) { _ in
       while !hasFailed.load(ordering: .relaxed) {
@@ -208,7 +231,9 @@ package final class Evaluator: Sendable {
   }
 
   private static func chunks(_ count: Int, _ size: Int) -> [Range<Int>] {
-    stride(from: 0, to: count, by: size).map { $0..<min($0.addingReportingOverflow(size).partialValue, count) }
+    stride(from: 0, to: count, by: size).map {
+      $0..<min($0.addingReportingOverflow(size).partialValue, count)
+    }
   }
 
   /// The one batch a graph without a symbolic batch takes, which then runs group by group.
@@ -225,18 +250,23 @@ package final class Evaluator: Sendable {
     var chunk: Int
     /// The tensors, and whether each is cut along axis 0.
     var tensors: [(tensor: Tensor, isBatched: Bool)]
-    func inputs(_ range: Range<Int>) -> [Tensor] { tensors.map { $0.isBatched ? $0.tensor.samples(range) : $0.tensor } }
+    func inputs(_ range: Range<Int>) -> [Tensor] {
+      tensors.map { $0.isBatched ? $0.tensor.samples(range) : $0.tensor }
+    }
   }
 
   private func plan(_ inputs: [Tensor]) throws(CompilerError) -> Plan {
     try requireInputCount(inputs)
-    for (tensor, value) in zip(inputs, graph.inputs) where tensor.shape.count != graph[value].type.shape.rank {
+    for (tensor, value) in zip(inputs, graph.inputs) where tensor.shape.count != graph[value].type.shape.rank
+    {
       throw inputError(value, tensor)
     }
     if let batch = fixedBatch {
       // A fixed batch: the samples must be a multiple of it.
       let samples = inputs[0].shape[0]
-      guard samples % batch == 0, inputs.allSatisfy({ $0.shape[0] == samples }) else { throw inputError(graph.inputs[0], inputs[0]) }
+      guard samples % batch == 0, inputs.allSatisfy({ $0.shape[0] == samples }) else {
+        throw inputError(graph.inputs[0], inputs[0])
+      }
       let plan = Plan(samples: samples, chunk: batch, tensors: inputs.map { ($0, true) })
       if samples > 0 { try check(plan.inputs(0..<batch), batch: batch) }
       return plan
@@ -249,7 +279,9 @@ package final class Evaluator: Sendable {
       }
     }
     try check(inputs, batch: batch ?? 1)
-    let tensors = zip(inputs, graph.inputs).map { ($0, graph[$1].type.shape.extents.first == .batch && chunkSize < Int.max) }
+    let tensors = zip(inputs, graph.inputs).map {
+      ($0, graph[$1].type.shape.extents.first == .batch && chunkSize < Int.max)
+    }
     let samples = batch ?? 1
     return Plan(samples: samples, chunk: min(chunkSize, max(samples, 1)), tensors: tensors)
   }
@@ -260,14 +292,18 @@ package final class Evaluator: Sendable {
     }
   }
   private func inputError(_ value: ValueID, _ tensor: Tensor) -> CompilerError {
-    CompilerError("input '\(graph[value].name)' must be \(graph[value].type), is \(Shape(tensor.shape)) \(tensor.element)")
+    CompilerError(
+      "input '\(graph[value].name)' must be \(graph[value].type), is \(Shape(tensor.shape)) \(tensor.element)"
+    )
   }
   private func check(_ inputs: [Tensor], batch: Int) throws(CompilerError) {
     try requireInputCount(inputs)
     for (tensor, value) in zip(inputs, graph.inputs) {
       let type = graph[value].type
       let isSameElement = tensor.element == type.element || (type.quantized != nil && tensor.element == .u8)
-      guard tensor.shape == type.shape.bound(batch: batch), isSameElement else { throw inputError(value, tensor) }
+      guard tensor.shape == type.shape.bound(batch: batch), isSameElement else {
+        throw inputError(value, tensor)
+      }
     }
   }
 
@@ -286,7 +322,9 @@ package final class Evaluator: Sendable {
       var operands: [Tensor] = []
       for (value, isLast) in zip(step.operands, step.isLastUse) {
         guard let tensor = slots[value.index] else {
-          throw CompilerError("the operand '\(graph[value].name)' has no value", at: "node '\(step.name)'", status: .internalError)
+          throw CompilerError(
+            "the operand '\(graph[value].name)' has no value", at: "node '\(step.name)'",
+            status: .internalError)
         }
         operands.append(tensor)
         if isLast, constants[value.index] == nil { slots[value.index] = nil }

@@ -8,7 +8,9 @@ extension EvaluationContext {
     let role = op.role.numerics, form = op.form, axis = op.axis
     let scales = operands[1 + 2 * op.forms.currentIndex].pointer(Float.self)
     let zeroPoints = operands[2 + 2 * op.forms.currentIndex].pointer(Int32.self)
-    func parameters(_ index: Int) -> AffineParameters { AffineParameters(scale: scales[index], zeroPoint: zeroPoints[index]) }
+    func parameters(_ index: Int) -> AffineParameters {
+      AffineParameters(scale: scales[index], zeroPoint: zeroPoints[index])
+    }
 
     if form.granularity == .tensor {
       let y = overwrite(&operands), x = operands[0]
@@ -20,7 +22,11 @@ extension EvaluationContext {
     let y = overwrite(&operands), x = operands[0], channels = x.shape[0]
     let length = channels > 0 ? x.count / channels : 0
     let group: Int
-    if case .group(let size) = form.granularity { group = min(size, max(length, 1)) } else { group = max(length, 1) }
+    if case .group(let size) = form.granularity {
+      group = min(size, max(length, 1))
+    } else {
+      group = max(length, 1)
+    }
     var index = 0
     for channel in 0..<channels {
       for start in stride(from: 0, to: length, by: group) {
@@ -39,7 +45,8 @@ extension EvaluationContext {
     permutation.insert(permutation.remove(at: from), at: to)
     let y = Tensor(permutation.map { x.shape[$0] }, x.element, pool: pool)
     copyStrided(
-      y.shape, size: x.element.sizeInBytes, from: x.rawPointer, permutation.map { x.strides[$0] }, to: y.rawPointer, y.strides)
+      y.shape, size: x.element.sizeInBytes, from: x.rawPointer, permutation.map { x.strides[$0] },
+      to: y.rawPointer, y.strides)
     return y
   }
 }

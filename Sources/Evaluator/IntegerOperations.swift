@@ -23,7 +23,8 @@ extension EvaluationContext {
     operands[0] = operands[0].ordered(.rowMajor, pool: pool)
     let x = operands[0], y = make(result), type = op.output
     let range: ClosedRange<Int32> = 0...((1 << Int32(type.bits)) - 1)
-    AffineParameters(scale: type.scale ?? 1, zeroPoint: type.zeroPoint).quantize(x.pointer(), y.pointer(), x.count, range)
+    AffineParameters(scale: type.scale ?? 1, zeroPoint: type.zeroPoint).quantize(
+      x.pointer(), y.pointer(), x.count, range)
     return y
   }
 
@@ -42,15 +43,19 @@ extension EvaluationContext {
     operands[0] = operands[0].ordered(.rowMajor, pool: pool)
     let x = operands[0], y = make(result), type = try activation(x)
     var convolution = ReferenceConvolution(
-      channels: x.shape[1], height: x.shape[2], width: x.shape[3], outputs: y.shape[1], rows: y.shape[2], columns: y.shape[3])
+      channels: x.shape[1], height: x.shape[2], width: x.shape[3], outputs: y.shape[1], rows: y.shape[2],
+      columns: y.shape[3])
     convolution.groups = op.groups
     convolution.kernel = (op.kernel[0], op.kernel[1])
     convolution.stride = (op.strides[0], op.strides[1])
     convolution.dilation = (op.dilations[0], op.dilations[1])
     convolution.padding = (op.pads[0], op.pads[1])
     let shape = WeightShape(
-      outputs: y.shape[1], groups: op.groups, channels: x.shape[1] / op.groups, taps: op.kernel[0] * op.kernel[1])
-    try run(convolution, step, shape, op.packing, bits: op.weightBits, type.zeroPoint, clamp(op.minimum, op.maximum, op.output), operands, y)
+      outputs: y.shape[1], groups: op.groups, channels: x.shape[1] / op.groups,
+      taps: op.kernel[0] * op.kernel[1])
+    try run(
+      convolution, step, shape, op.packing, bits: op.weightBits, type.zeroPoint,
+      clamp(op.minimum, op.maximum, op.output), operands, y)
     return y
   }
 
@@ -59,9 +64,12 @@ extension EvaluationContext {
   ) throws(IntegerOperandError) -> Tensor {
     let x = operands[0], y = make(result), type = try activation(x)
     // A matrix product is a convolution of one pixel.
-    let convolution = ReferenceConvolution(channels: x.shape[1], height: 1, width: 1, outputs: y.shape[1], rows: 1, columns: 1)
+    let convolution = ReferenceConvolution(
+      channels: x.shape[1], height: 1, width: 1, outputs: y.shape[1], rows: 1, columns: 1)
     let shape = WeightShape(outputs: y.shape[1], groups: 1, channels: x.shape[1], taps: 1)
-    try run(convolution, step, shape, op.packing, bits: op.weightBits, type.zeroPoint, clamp(op.minimum, op.maximum, op.output), operands, y)
+    try run(
+      convolution, step, shape, op.packing, bits: op.weightBits, type.zeroPoint,
+      clamp(op.minimum, op.maximum, op.output), operands, y)
     return y
   }
 
@@ -76,7 +84,8 @@ extension EvaluationContext {
       guard let weights = weights.baseAddress else { return }
       for sample in 0..<x.shape[0] {
         referenceProduct(
-          x.pointer() + sample * depth, depth: depth, weights: weights, outputs: outputs, bias: operands[2].pointer(),
+          x.pointer() + sample * depth, depth: depth, weights: weights, outputs: outputs,
+          bias: operands[2].pointer(),
           scale: operands[3].pointer(), to: y.pointer() + sample * outputs)
       }
     }
@@ -94,7 +103,8 @@ extension EvaluationContext {
   }
 
   private func run(
-    _ convolution: ReferenceConvolution, _ step: Evaluator.Step, _ shape: WeightShape, _ packing: WeightLayout, bits: Int,
+    _ convolution: ReferenceConvolution, _ step: Evaluator.Step, _ shape: WeightShape,
+    _ packing: WeightLayout, bits: Int,
     _ zeroPoint: Int32, _ output: OutputClamp, _ operands: [Tensor], _ y: Tensor
   ) throws(IntegerOperandError) {
     var convolution = convolution
@@ -118,7 +128,9 @@ extension EvaluationContext {
     }
   }
 
-  func integerAdd(_ op: IntegerAdd, _ operands: inout [Tensor], _ result: Result) throws(IntegerOperandError) -> Tensor {
+  func integerAdd(
+    _ op: IntegerAdd, _ operands: inout [Tensor], _ result: Result
+  ) throws(IntegerOperandError) -> Tensor {
     for i in 0...1 { operands[i] = operands[i].ordered(.rowMajor, pool: pool) }
     let a = try activation(operands[0]), b = try activation(operands[1]), y = make(result)
     referenceAdd(
@@ -128,12 +140,15 @@ extension EvaluationContext {
     return y
   }
 
-  func integerMultiply(_ op: IntegerMultiply, _ operands: inout [Tensor], _ result: Result) throws(IntegerOperandError) -> Tensor {
+  func integerMultiply(
+    _ op: IntegerMultiply, _ operands: inout [Tensor], _ result: Result
+  ) throws(IntegerOperandError) -> Tensor {
     for i in 0...1 { operands[i] = operands[i].ordered(.rowMajor, pool: pool) }
     let a = try activation(operands[0]), b = try activation(operands[1]), y = make(result)
     referenceMultiply(
       operands[0].pointer(), zeroPoint: a.zeroPoint, operands[1].pointer(), zeroPoint: b.zeroPoint,
-      run: max(operands[0].count / max(operands[1].count, 1), 1), multiplier: Int32(op.multiplier), shift: Int32(op.shift),
+      run: max(operands[0].count / max(operands[1].count, 1), 1), multiplier: Int32(op.multiplier),
+      shift: Int32(op.shift),
       clamp(op.minimum, op.maximum, op.output), to: y.pointer(), count: y.count)
     return y
   }
@@ -143,7 +158,8 @@ extension EvaluationContext {
   ) throws(IntegerOperandError) -> Tensor {
     operands[0] = operands[0].ordered(.rowMajor, pool: pool)
     let x = operands[0], y = make(result)
-    var pool = ReferenceAveragePool(height: x.shape[2], width: x.shape[3], rows: y.shape[2], columns: y.shape[3])
+    var pool = ReferenceAveragePool(
+      height: x.shape[2], width: x.shape[3], rows: y.shape[2], columns: y.shape[3])
     pool.kernel = (op.kernel[0], op.kernel[1])
     pool.stride = (op.strides[0], op.strides[1])
     pool.padding = (op.pads[0], op.pads[1], op.pads[2], op.pads[3])
@@ -207,7 +223,9 @@ private func unpacked(
         : WeightPacking.unpack8(part, channels: outputs, rowLength: rowLength)
       for output in 0..<outputs {
         for channel in 0..<shape.channels {
-          for tap in 0..<shape.taps { result.append(Int16(rows[output * rowLength + tap * tapLength + channel])) }
+          for tap in 0..<shape.taps {
+            result.append(Int16(rows[output * rowLength + tap * tapLength + channel]))
+          }
         }
       }
     }
@@ -216,5 +234,6 @@ private func unpacked(
 }
 
 private func sizeError(_ count: Int) -> IntegerOperandError {
-  IntegerOperandError(description: "the weights hold \(count) bytes, which does not fit the operation's sizes and packing")
+  IntegerOperandError(
+    description: "the weights hold \(count) bytes, which does not fit the operation's sizes and packing")
 }

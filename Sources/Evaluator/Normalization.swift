@@ -9,7 +9,8 @@ extension EvaluationContext {
     let offsets = (0..<channels).map { bias[$0] - mean[$0] * factors[$0] }
     let area = x.shape[2...].reduce(1, *)
     switch x.order {
-    case .channelsLast: scaleChannelsLast(x.pointer(), y.pointer(), pixels: x.shape[0] * area, factors, offsets)
+    case .channelsLast:
+      scaleChannelsLast(x.pointer(), y.pointer(), pixels: x.shape[0] * area, factors, offsets)
     case .rowMajor:
       for plane in 0..<x.shape[0] * channels {
         let from = x.pointer(Float.self) + plane * area, to = y.pointer(Float.self) + plane * area
@@ -22,7 +23,8 @@ extension EvaluationContext {
 
   /// `to[p][c] = from[p][c] * factors[c] + offsets[c]`, by rows of several pixels: few channels would make short loops.
   private func scaleChannelsLast(
-    _ from: UnsafePointer<Float>, _ to: UnsafeMutablePointer<Float>, pixels: Int, _ factors: [Float], _ offsets: [Float]
+    _ from: UnsafePointer<Float>, _ to: UnsafeMutablePointer<Float>, pixels: Int, _ factors: [Float],
+    _ offsets: [Float]
   ) {
     let repeats = min(max(256 / factors.count, 1), max(pixels, 1)), row = repeats * factors.count
     let total = pixels * factors.count
@@ -50,7 +52,8 @@ extension EvaluationContext {
       for i in 0..<length { sum += Double(row[i]) }
       let mean = sum / Double(length)
       for i in 0..<length { squares += (Double(row[i]) - mean) * (Double(row[i]) - mean) }
-      let factor = Float(1 / (squares / Double(length) + Double(op.epsilon)).squareRoot()), center = Float(mean)
+      let factor = Float(1 / (squares / Double(length) + Double(op.epsilon)).squareRoot()),
+        center = Float(mean)
       for i in 0..<length { target[i] = (row[i] - center) * factor * scale[i] + (bias?[i] ?? 0) }
     }
     return y

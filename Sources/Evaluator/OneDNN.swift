@@ -11,7 +11,9 @@ struct OneDNNError: Error, CustomStringConvertible {
 /// on itself alone: batches are split over qcc's own threads, since OpenMP's barriers stall on busy machines.
 enum OneDNN {
   static func check(_ status: dnnl_status_t, _ call: StaticString) throws(OneDNNError) {
-    if status != dnnl_success { throw OneDNNError(description: "oneDNN: \(call) failed with status \(status.rawValue)") }
+    if status != dnnl_success {
+      throw OneDNNError(description: "oneDNN: \(call) failed with status \(status.rawValue)")
+    }
   }
 
   struct Engine: @unchecked Sendable { let handle: dnnl_engine_t }
@@ -35,14 +37,17 @@ enum OneDNN {
   static func descriptor(_ shape: [Int], _ tag: dnnl_format_tag_t) throws(OneDNNError) -> dnnl_memory_desc_t {
     var result = dnnl_memory_desc_t()
     let sizes = shape.map { Int64($0) }
-    try check(dnnl_memory_desc_init_by_tag(&result, Int32(sizes.count), sizes, dnnl_f32, tag), "memory_desc_init_by_tag")
+    try check(
+      dnnl_memory_desc_init_by_tag(&result, Int32(sizes.count), sizes, dnnl_f32, tag),
+      "memory_desc_init_by_tag")
     return result
   }
   static func descriptor(_ shape: [Int], strides: [Int]) throws(OneDNNError) -> dnnl_memory_desc_t {
     var result = dnnl_memory_desc_t()
     let sizes = shape.map { Int64($0) }, strides = strides.map { Int64($0) }
     try check(
-      dnnl_memory_desc_init_by_strides(&result, Int32(sizes.count), sizes, dnnl_f32, strides), "memory_desc_init_by_strides")
+      dnnl_memory_desc_init_by_strides(&result, Int32(sizes.count), sizes, dnnl_f32, strides),
+      "memory_desc_init_by_strides")
     return result
   }
 }
@@ -51,9 +56,12 @@ enum OneDNN {
 final class OneDNNStream {
   let handle: dnnl_stream_t
   init() throws(OneDNNError) {
-    guard let engine = OneDNN.engine else { throw OneDNNError(description: "oneDNN has no engine for this processor") }
+    guard let engine = OneDNN.engine else {
+      throw OneDNNError(description: "oneDNN has no engine for this processor")
+    }
     var stream: dnnl_stream_t?
-    try OneDNN.check(dnnl_stream_create(&stream, engine.handle, dnnl_stream_default_flags.rawValue), "stream_create")
+    try OneDNN.check(
+      dnnl_stream_create(&stream, engine.handle, dnnl_stream_default_flags.rawValue), "stream_create")
     guard let stream else { throw OneDNNError(description: "oneDNN made no stream") }
     handle = stream
   }
@@ -67,13 +75,18 @@ final class OneDNNPrimitive: @unchecked Sendable {
   let scratchBytes: Int
 
   /// - Parameter operation: an operation descriptor of oneDNN, alive during the call.
-  init(operation: UnsafeRawPointer, activation: (kind: dnnl_alg_kind_t, alpha: Float, beta: Float)?) throws(OneDNNError) {
-    guard let engine = OneDNN.engine else { throw OneDNNError(description: "oneDNN has no engine for this processor") }
+  init(
+    operation: UnsafeRawPointer, activation: (kind: dnnl_alg_kind_t, alpha: Float, beta: Float)?
+  ) throws(OneDNNError) {
+    guard let engine = OneDNN.engine else {
+      throw OneDNNError(description: "oneDNN has no engine for this processor")
+    }
     var attributes: dnnl_primitive_attr_t?
     try OneDNN.check(dnnl_primitive_attr_create(&attributes), "primitive_attr_create")
     defer { dnnl_primitive_attr_destroy(attributes) }
     try OneDNN.check(
-      dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user), "primitive_attr_set_scratchpad_mode")
+      dnnl_primitive_attr_set_scratchpad_mode(attributes, dnnl_scratchpad_mode_user),
+      "primitive_attr_set_scratchpad_mode")
     if let activation {
       var operations: dnnl_post_ops_t?
       try OneDNN.check(dnnl_post_ops_create(&operations), "post_ops_create")
@@ -81,11 +94,13 @@ final class OneDNNPrimitive: @unchecked Sendable {
       try OneDNN.check(
         dnnl_post_ops_append_eltwise(operations, 1, activation.kind, activation.alpha, activation.beta),
         "post_ops_append_eltwise")
-      try OneDNN.check(dnnl_primitive_attr_set_post_ops(attributes, operations), "primitive_attr_set_post_ops")
+      try OneDNN.check(
+        dnnl_primitive_attr_set_post_ops(attributes, operations), "primitive_attr_set_post_ops")
     }
     var descriptor: dnnl_primitive_desc_t?
     try OneDNN.check(
-      dnnl_primitive_desc_create(&descriptor, operation, attributes, engine.handle, nil), "primitive_desc_create")
+      dnnl_primitive_desc_create(&descriptor, operation, attributes, engine.handle, nil),
+      "primitive_desc_create")
     guard let descriptor else { throw OneDNNError(description: "oneDNN made no primitive descriptor") }
     var primitive: dnnl_primitive_t?
     let status = dnnl_primitive_create(&primitive, descriptor)
@@ -95,7 +110,8 @@ final class OneDNNPrimitive: @unchecked Sendable {
     }
     self.descriptor = descriptor
     self.primitive = primitive
-    scratchBytes = dnnl_memory_desc_get_size(dnnl_primitive_desc_query_md(descriptor, dnnl_query_scratchpad_md, 0))
+    scratchBytes = dnnl_memory_desc_get_size(
+      dnnl_primitive_desc_query_md(descriptor, dnnl_query_scratchpad_md, 0))
   }
   deinit {
     dnnl_primitive_destroy(primitive)
@@ -105,7 +121,8 @@ final class OneDNNPrimitive: @unchecked Sendable {
   /// The implementation's name, such as `brgconv:avx512_core`.
   var implementation: String {
     var name: UnsafePointer<CChar>?
-    guard dnnl_primitive_desc_query(descriptor, dnnl_query_impl_info_str, 0, &name) == dnnl_success, let name else { return "" }
+    guard dnnl_primitive_desc_query(descriptor, dnnl_query_impl_info_str, 0, &name) == dnnl_success, let name
+    else { return "" }
     return String(cString: name)
   }
   /// oneDNN's plain loops, a thousand times slower than the rest.
@@ -126,25 +143,30 @@ final class OneDNNPrimitive: @unchecked Sendable {
     }
   }
 
-  func run(_ stream: OneDNNStream, _ operands: [(argument: Int32, memory: UnsafeMutableRawPointer)]) throws(OneDNNError) {
+  func run(
+    _ stream: OneDNNStream, _ operands: [(argument: Int32, memory: UnsafeMutableRawPointer)]
+  ) throws(OneDNNError) {
     guard let engine = OneDNN.engine else { return }
     var arguments: [dnnl_exec_arg_t] = []
     defer { for argument in arguments { dnnl_memory_destroy(argument.memory) } }
     for operand in operands {
       var memory: dnnl_memory_t?
       try OneDNN.check(
-        dnnl_memory_create(&memory, operandDescriptor(operand.argument), engine.handle, operand.memory), "memory_create")
+        dnnl_memory_create(&memory, operandDescriptor(operand.argument), engine.handle, operand.memory),
+        "memory_create")
       arguments.append(dnnl_exec_arg_t(arg: operand.argument, memory: memory))
     }
     try OneDNN.check(
-      dnnl_primitive_execute(primitive, stream.handle, Int32(arguments.count), arguments), "primitive_execute")
+      dnnl_primitive_execute(primitive, stream.handle, Int32(arguments.count), arguments), "primitive_execute"
+    )
     try OneDNN.check(dnnl_stream_wait(stream.handle), "stream_wait")
   }
 }
 
 /// Copies `source` from one memory format into another.
 func reorder(
-  _ stream: OneDNNStream, _ source: UnsafeRawPointer, _ from: dnnl_memory_desc_t, _ target: UnsafeMutableRawPointer,
+  _ stream: OneDNNStream, _ source: UnsafeRawPointer, _ from: dnnl_memory_desc_t,
+  _ target: UnsafeMutableRawPointer,
   _ to: dnnl_memory_desc_t
 ) throws(OneDNNError) {
   guard let engine = OneDNN.engine else { return }
@@ -160,10 +182,12 @@ func reorder(
   var memories: [dnnl_memory_t?] = [nil, nil]
   defer { for memory in memories where memory != nil { dnnl_memory_destroy(memory) } }
   try OneDNN.check(
-    dnnl_memory_create(&memories[0], &from, engine.handle, UnsafeMutableRawPointer(mutating: source)), "memory_create")
+    dnnl_memory_create(&memories[0], &from, engine.handle, UnsafeMutableRawPointer(mutating: source)),
+    "memory_create")
   try OneDNN.check(dnnl_memory_create(&memories[1], &to, engine.handle, target), "memory_create")
   let arguments = [
-    dnnl_exec_arg_t(arg: DNNL_ARG_FROM, memory: memories[0]), dnnl_exec_arg_t(arg: DNNL_ARG_TO, memory: memories[1]),
+    dnnl_exec_arg_t(arg: DNNL_ARG_FROM, memory: memories[0]),
+    dnnl_exec_arg_t(arg: DNNL_ARG_TO, memory: memories[1]),
   ]
   try OneDNN.check(dnnl_primitive_execute(primitive, stream.handle, 2, arguments), "primitive_execute")
   try OneDNN.check(dnnl_stream_wait(stream.handle), "stream_wait")

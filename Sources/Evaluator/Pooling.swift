@@ -11,13 +11,19 @@ extension EvaluationContext {
     case .i8: maximum(Int8.self, op.window, x, y, lowest: .min)
     case .u8, .bool: maximum(UInt8.self, op.window, x, y, lowest: .min)
     case .quantized(let type):
-      if type.isSigned { maximum(Int8.self, op.window, x, y, lowest: .min) } else { maximum(UInt8.self, op.window, x, y, lowest: .min) }
+      if type.isSigned {
+        maximum(Int8.self, op.window, x, y, lowest: .min)
+      } else {
+        maximum(UInt8.self, op.window, x, y, lowest: .min)
+      }
     }
     return y
   }
 
   @inline(__always)
-  private func maximum<T: Comparable & BitwiseCopyable>(_: T.Type, _ window: Window, _ x: Tensor, _ y: Tensor, lowest: T) {
+  private func maximum<T: Comparable & BitwiseCopyable>(
+    _: T.Type, _ window: Window, _ x: Tensor, _ y: Tensor, lowest: T
+  ) {
     let channels = x.shape[1], target = y.pointer(T.self)
     forEachWindow(window, x, y) { output, inputs in
       let row = target + output
@@ -33,7 +39,8 @@ extension EvaluationContext {
     operands[0] = operands[0].ordered(.channelsLast, pool: pool)
     let x = operands[0], y = make(result, order: .channelsLast), channels = x.shape[1]
     let source = x.pointer(Float.self), target = y.pointer(Float.self)
-    let rows = paddedCounts(op.window, 0, x.shape[2], y.shape[2]), columns = paddedCounts(op.window, 1, x.shape[3], y.shape[3])
+    let rows = paddedCounts(op.window, 0, x.shape[2], y.shape[2]),
+      columns = paddedCounts(op.window, 1, x.shape[3], y.shape[3])
     var position = 0
     forEachWindow(op.window, x, y) { output, inputs in
       let row = target + output
@@ -59,7 +66,9 @@ extension EvaluationContext {
 
   /// Calls `body` for every output pixel, in order, with its offset and the offsets of the window's pixels within the
   /// image; both tensors are channels last.
-  private func forEachWindow(_ window: Window, _ x: Tensor, _ y: Tensor, _ body: (_ output: Int, _ inputs: [Int]) -> Void) {
+  private func forEachWindow(
+    _ window: Window, _ x: Tensor, _ y: Tensor, _ body: (_ output: Int, _ inputs: [Int]) -> Void
+  ) {
     let channels = x.shape[1], height = x.shape[2], width = x.shape[3]
     var inputs: [Int] = [], output = 0
     for sample in 0..<x.shape[0] {

@@ -8,11 +8,13 @@ extension EvaluationContext {
     let hasAddend = operands.count > 2 && op.beta != 0
     if hasAddend {
       copyStrided(
-        result.shape, size: 4, from: operands[2].rawPointer, broadcastStrides(operands[2], result.shape), to: y.rawPointer,
+        result.shape, size: 4, from: operands[2].rawPointer, broadcastStrides(operands[2], result.shape),
+        to: y.rawPointer,
         y.strides)
     }
     try multiply(
-      operands[0].pointer(), isTransposed: op.transposeA, operands[1].pointer(), isTransposed: op.transposeB, y.pointer(),
+      operands[0].pointer(), isTransposed: op.transposeA, operands[1].pointer(), isTransposed: op.transposeB,
+      y.pointer(),
       rows: rows, columns: columns, depth: depth, alpha: op.alpha, beta: hasAddend ? op.beta : 0)
     clamp(y, op.activation)
     return y
@@ -49,7 +51,8 @@ extension EvaluationContext {
   }
 
   private func multiply(
-    _ a: UnsafePointer<Float>, isTransposed transposeA: Bool, _ b: UnsafePointer<Float>, isTransposed transposeB: Bool,
+    _ a: UnsafePointer<Float>, isTransposed transposeA: Bool, _ b: UnsafePointer<Float>,
+    isTransposed transposeB: Bool,
     _ y: UnsafeMutablePointer<Float>, rows: Int, columns: Int, depth: Int, alpha: Float, beta: Float
   ) throws(OneDNNError) {
     guard rows > 0, columns > 0 else { return }
@@ -57,7 +60,8 @@ extension EvaluationContext {
     try OneDNN.check(
       dnnl_sgemm(
         transposeA ? yes : no, transposeB ? yes : no, Int64(rows), Int64(columns), Int64(depth), alpha, a,
-        Int64(transposeA ? rows : depth), b, Int64(transposeB ? depth : columns), beta, y, Int64(columns)), "sgemm")
+        Int64(transposeA ? rows : depth), b, Int64(transposeB ? depth : columns), beta, y, Int64(columns)),
+      "sgemm")
   }
 
   /// Clamps in place.

@@ -2,7 +2,9 @@ import Glibc
 import IR
 
 extension EvaluationContext {
-  func reduce(_ function: Reduce.Function, _ axes: [Int], _ operands: inout [Tensor], _ result: Result) -> Tensor {
+  func reduce(
+    _ function: Reduce.Function, _ axes: [Int], _ operands: inout [Tensor], _ result: Result
+  ) -> Tensor {
     let x = operands[0]
     guard x.element == .f32 else { return integerReduce(function, axes, x, result) }
     if axes == [2, 3], function == .mean || function == .sum, x.order == .channelsLast {
@@ -57,7 +59,8 @@ extension EvaluationContext {
     let permutation = kept + axes, shape = permutation.map { x.shape[$0] }
     let rows = Tensor(shape, x.element, pool: pool)
     copyStrided(
-      shape, size: x.element.sizeInBytes, from: x.rawPointer, permutation.map { x.strides[$0] }, to: rows.rawPointer,
+      shape, size: x.element.sizeInBytes, from: x.rawPointer, permutation.map { x.strides[$0] },
+      to: rows.rawPointer,
       Tensor.strides(shape, .rowMajor))
     return (rows, length)
   }
@@ -66,7 +69,8 @@ extension EvaluationContext {
     let y = make(result), channels = x.shape[1], area = x.shape[2] * x.shape[3]
     let factor = isMean ? 1 / Float(max(area, 1)) : 1
     for sample in 0..<x.shape[0] {
-      let source = x.pointer(Float.self) + sample * area * channels, target = y.pointer(Float.self) + sample * channels
+      let source = x.pointer(Float.self) + sample * area * channels,
+        target = y.pointer(Float.self) + sample * channels
       for c in 0..<channels { target[c] = 0 }
       for pixel in 0..<area {
         let row = source + pixel * channels
@@ -77,7 +81,9 @@ extension EvaluationContext {
     return y
   }
 
-  private func integerReduce(_ function: Reduce.Function, _ axes: [Int], _ x: Tensor, _ result: Result) -> Tensor {
+  private func integerReduce(
+    _ function: Reduce.Function, _ axes: [Int], _ x: Tensor, _ result: Result
+  ) -> Tensor {
     let (rows, length) = rowsToReduce(x, axes), values = rows.integers
     let reduced = (0..<result.shape.reduce(1, *)).map { i -> Int in
       let row = values[(i * length)..<((i + 1) * length)]

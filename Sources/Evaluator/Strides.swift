@@ -10,7 +10,9 @@ extension Tensor {
       return [shape[1] * shape[2] * shape[3], 1, shape[3] * shape[1], shape[1]]
     case .channelsLast, .rowMajor:
       var strides = Array(repeating: 1, count: shape.count)
-      for axis in stride(from: shape.count - 2, through: 0, by: -1) { strides[axis] = strides[axis + 1] * shape[axis + 1] }
+      for axis in stride(from: shape.count - 2, through: 0, by: -1) {
+        strides[axis] = strides[axis + 1] * shape[axis + 1]
+      }
       return strides
     }
   }
@@ -94,13 +96,16 @@ func forEachRow(_ extents: [Int], _ strides: [[Int]], _ body: (_ offsets: [Int])
 
 /// Copies a box of elements of `size` bytes between memories with any strides (0 repeats, negative reverses).
 func copyStrided(
-  _ extents: [Int], size: Int, from: UnsafeRawPointer, _ fromStrides: [Int], to: UnsafeMutableRawPointer, _ toStrides: [Int]
+  _ extents: [Int], size: Int, from: UnsafeRawPointer, _ fromStrides: [Int], to: UnsafeMutableRawPointer,
+  _ toStrides: [Int]
 ) {
   // The walk is fastest when the target is written in memory order.
   let axes = extents.indices.sorted { (abs(toStrides[$0]), $1) > (abs(toStrides[$1]), $0) }
   let (extents, strides) = mergedAxes(
     axes.map { extents[$0] }, [axes.map { fromStrides[$0] }, axes.map { toStrides[$0] }])
-  guard let count = extents.last, let fromStride = strides[0].last, let toStride = strides[1].last else { return }
+  guard let count = extents.last, let fromStride = strides[0].last, let toStride = strides[1].last else {
+    return
+  }
   forEachRow(extents, strides) { offsets in
     let source = from + offsets[0] * size, target = to + offsets[1] * size
     if fromStride == 1, toStride == 1 {
@@ -117,7 +122,8 @@ func copyStrided(
 
 @inline(__always)
 private func copyRow<T: BitwiseCopyable>(
-  _: T.Type, _ count: Int, _ from: UnsafeRawPointer, _ fromStride: Int, _ to: UnsafeMutableRawPointer, _ toStride: Int
+  _: T.Type, _ count: Int, _ from: UnsafeRawPointer, _ fromStride: Int, _ to: UnsafeMutableRawPointer,
+  _ toStride: Int
 ) {
   let source = from.assumingMemoryBound(to: T.self), target = to.assumingMemoryBound(to: T.self)
   for i in 0..<count { target[i &* toStride] = source[i &* fromStride] }

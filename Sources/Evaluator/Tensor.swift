@@ -35,14 +35,18 @@ package struct Tensor: Sendable {
     byteOffset = 0
   }
   /// A row-major tensor whose bytes `fill` writes, all of them.
-  package init(_ shape: [Int], _ element: ElementType, fill: (UnsafeMutableRawBufferPointer) throws -> Void) rethrows {
+  package init(
+    _ shape: [Int], _ element: ElementType, fill: (UnsafeMutableRawBufferPointer) throws -> Void
+  ) rethrows {
     self.init(shape, element)
     try fill(UnsafeMutableRawBufferPointer(start: buffer.base, count: buffer.byteCount))
   }
   private init<T: BitwiseCopyable>(_ shape: [Int], _ element: ElementType, copying values: [T]) {
     precondition(shape.reduce(1, *) == values.count, "\(values.count) values do not fill shape \(shape)")
     self.init(shape, element)
-    values.withUnsafeBytes { buffer.base.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(buffer.base), byteCount: $0.count) }
+    values.withUnsafeBytes {
+      buffer.base.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(buffer.base), byteCount: $0.count)
+    }
   }
   package init(_ shape: [Int], _ values: [Float]) { self.init(shape, .f32, copying: values) }
   package init(_ shape: [Int], _ values: [Int64]) { self.init(shape, .i64, copying: values) }
@@ -62,7 +66,9 @@ package struct Tensor: Sendable {
       self.init(shape, constant.type.element, TensorBuffer(constant.storage))
     } else {
       self.init(shape, constant.type.element)
-      if let base = bytes.baseAddress { buffer.base.copyMemory(from: base, byteCount: min(bytes.count, buffer.byteCount)) }
+      if let base = bytes.baseAddress {
+        buffer.base.copyMemory(from: base, byteCount: min(bytes.count, buffer.byteCount))
+      }
     }
   }
 
@@ -125,7 +131,9 @@ package struct Tensor: Sendable {
   /// Calls `body` with every channel (axis 1) and pieces of its floats that follow one another `stride` elements
   /// apart, for statistics per channel without reordering memory.
   /// - Requires: element == .f32 and rank >= 2.
-  package func forEachChannelPiece(_ body: (_ channel: Int, _ base: UnsafePointer<Float>, _ count: Int, _ stride: Int) -> Void) {
+  package func forEachChannelPiece(
+    _ body: (_ channel: Int, _ base: UnsafePointer<Float>, _ count: Int, _ stride: Int) -> Void
+  ) {
     precondition(element == .f32 && shape.count >= 2)
     let channels = shape[1], area = shape.dropFirst(2).reduce(1, *)
     withExtendedLifetime(self) {

@@ -12,7 +12,8 @@ extension QuantizationForm {
   /// Rounds `count` numbers to the levels of the form: the same bits as `dequantize(quantize(x))` of each, vectorized.
   /// `from` and `to` may be the same memory.
   package func fakeQuantize(
-    _ from: UnsafePointer<Float>, _ to: UnsafeMutablePointer<Float>, _ count: Int, _ parameters: AffineParameters,
+    _ from: UnsafePointer<Float>, _ to: UnsafeMutablePointer<Float>, _ count: Int,
+    _ parameters: AffineParameters,
     _ role: QuantizerRole
   ) {
     let scale = parameters.scale
@@ -22,7 +23,8 @@ extension QuantizationForm {
     }
     let range = storedRange(role)
     // Clamping to integers and rounding commute, so that the clamp comes first and keeps the rounding in its domain.
-    let lowest = Float(range.lowerBound &- parameters.zeroPoint), highest = Float(range.upperBound &- parameters.zeroPoint)
+    let lowest = Float(range.lowerBound &- parameters.zeroPoint),
+      highest = Float(range.upperBound &- parameters.zeroPoint)
     let magic: Float = 12_582_912  // 1.5 * 2^23, see roundToNearestEven
     for i in 0..<count {
       let scaled = from[i] / scale

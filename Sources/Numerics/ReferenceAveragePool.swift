@@ -25,7 +25,8 @@ package struct ReferenceAveragePool {
   /// with the sum over the window within the image, and `count` the number of positions of the window within the image
   /// or, if `countsPadding`, within the padded image. A window without any position gives the clamped zero point.
   package func run(
-    _ x: UnsafePointer<UInt8>, multiplier: UnsafePointer<Int32>, shift: UnsafePointer<Int32>, _ output: OutputClamp,
+    _ x: UnsafePointer<UInt8>, multiplier: UnsafePointer<Int32>, shift: UnsafePointer<Int32>,
+    _ output: OutputClamp,
     to y: UnsafeMutablePointer<UInt8>
   ) {
     for row in 0..<rows {
@@ -46,7 +47,8 @@ package struct ReferenceAveragePool {
         y[row * columns + column] =
           count > 0
           ? requantizeToByte(
-            sum, multiplier[count - 1], shift[count - 1], zeroPoint: output.zeroPoint, minimum: output.minimum,
+            sum, multiplier[count - 1], shift[count - 1], zeroPoint: output.zeroPoint,
+            minimum: output.minimum,
             maximum: output.maximum)
           : UInt8(truncatingIfNeeded: min(max(output.zeroPoint, output.minimum), output.maximum))
       }

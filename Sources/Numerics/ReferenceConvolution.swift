@@ -83,7 +83,8 @@ package struct ReferenceConvolution {
 /// The definition of the last product of a network, whose results leave the integers, for one sample:
 /// `y[o] = scale[o] * (bias[o] + Σ x * w)`, the sum exact in 32 bits, one rounding to float and one of the product.
 package func referenceProduct(
-  _ x: UnsafePointer<UInt8>, depth: Int, weights: UnsafePointer<Int16>, outputs: Int, bias: UnsafePointer<Int32>,
+  _ x: UnsafePointer<UInt8>, depth: Int, weights: UnsafePointer<Int16>, outputs: Int,
+  bias: UnsafePointer<Int32>,
   scale: UnsafePointer<Float>, to y: UnsafeMutablePointer<Float>
 ) {
   for output in 0..<outputs {

@@ -17,7 +17,8 @@ package struct OutputClamp {
 ///
 /// - Requires: |ma|, |mb| <= 2^21, 1 <= shift <= 30.
 package func referenceAdd(
-  _ a: UnsafePointer<UInt8>, zeroPoint za: Int32, multiplier ma: Int32, _ b: UnsafePointer<UInt8>, zeroPoint zb: Int32,
+  _ a: UnsafePointer<UInt8>, zeroPoint za: Int32, multiplier ma: Int32, _ b: UnsafePointer<UInt8>,
+  zeroPoint zb: Int32,
   multiplier mb: Int32, shift: Int32, _ output: OutputClamp, to y: UnsafeMutablePointer<UInt8>, count: Int
 ) {
   let half: Int32 = 1 &<< (shift &- 1)
@@ -38,7 +39,8 @@ package func referenceMultiply(
   for i in 0..<count {
     let product = (Int32(a[i]) &- za) &* (Int32(b[i / run]) &- zb)
     y[i] = requantizeToByte(
-      product, multiplier, shift, zeroPoint: output.zeroPoint, minimum: output.minimum, maximum: output.maximum)
+      product, multiplier, shift, zeroPoint: output.zeroPoint, minimum: output.minimum,
+      maximum: output.maximum)
   }
 }
 

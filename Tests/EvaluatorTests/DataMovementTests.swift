@@ -7,10 +7,12 @@ import Testing
 struct DataMovementTests {
   /// Checks that result element `index` is operand element `source(index)`; nil stands for `fill`.
   private func expect(
-    _ y: Tensor, _ x: Tensor, fill: Float = 0, _ source: ([Int]) -> [Int]?, location: SourceLocation = #_sourceLocation
+    _ y: Tensor, _ x: Tensor, fill: Float = 0, _ source: ([Int]) -> [Int]?,
+    location: SourceLocation = #_sourceLocation
   ) {
     let values = x.floats
-    let expected = indices(y.shape).map { index in source(index).map { values[position($0, x.shape)] } ?? fill }
+    let expected = indices(y.shape).map { index in source(index).map { values[position($0, x.shape)] } ?? fill
+    }
     #expect(y.floats == expected, sourceLocation: location)
   }
   private func numbers(_ shape: [Int]) -> Tensor {
@@ -31,7 +33,8 @@ struct DataMovementTests {
   }
 
   @Test(arguments: [
-    ([0], [2], [1], [1]), ([-1], [-100], [3], [-1]), ([1, 0], [100, 4], [2, 3], [2, 2]), ([3], [0], [2], [-2]), ([0], [0], [1], [1]),
+    ([0], [2], [1], [1]), ([-1], [-100], [3], [-1]), ([1, 0], [100, 4], [2, 3], [2, 2]),
+    ([3], [0], [2], [-2]), ([0], [0], [1], [1]),
   ])
   func slices(starts: [Int], ends: [Int], axes: [Int], steps: [Int]) throws {
     let x = numbers([2, 3, 4, 5])
@@ -48,7 +51,9 @@ struct DataMovementTests {
     }
   }
 
-  @Test(arguments: [Pad.Mode.constant, .edge, .reflect], [[0, 0, 1, 2, 0, 0, 2, 1], [0, 1, 0, -1, 0, 2, -1, 3], [1, 0, 0, 0, 0, 0, 0, 0]])
+  @Test(
+    arguments: [Pad.Mode.constant, .edge, .reflect],
+    [[0, 0, 1, 2, 0, 0, 2, 1], [0, 1, 0, -1, 0, 2, -1, 3], [1, 0, 0, 0, 0, 0, 0, 0]])
   func pads(mode: Pad.Mode, pads: [Int]) throws {
     let x = numbers([2, 3, 4, 5])
     var op = Pad()
@@ -102,7 +107,9 @@ struct DataMovementTests {
     #expect(y.shape == [3, 2, 2, 5])
     let rows = [[0, 3], [2, 1]]
     expect(y, x) { [$0[0], rows[$0[1]][$0[2]], $0[3]] }
-    let error = #expect(throws: (any Error).self) { try evaluate(.gather(op), [x, Tensor([1], [4] as [Int64])]) }
+    let error = #expect(throws: (any Error).self) {
+      try evaluate(.gather(op), [x, Tensor([1], [4] as [Int64])])
+    }
     #expect("\(String(describing: error))".contains("outside axis 1"))
   }
 

@@ -46,8 +46,10 @@ struct ElementwiseTests {
   }
 
   @Test(arguments: [
-    ([2, 3, 4, 5], [2, 3, 4, 5]), ([2, 3, 4, 5], [3, 1, 1]), ([2, 3, 4, 5], [2, 3, 1, 1]), ([1, 3, 1, 5], [2, 1, 4, 1]),
-    ([2, 3, 4, 5], []), ([1], [2, 3, 4, 5]), ([2, 3, 4, 5], [5]), ([7], [7]), ([4, 1], [1, 6]), ([2, 3, 4, 5], [1, 1, 4, 5]),
+    ([2, 3, 4, 5], [2, 3, 4, 5]), ([2, 3, 4, 5], [3, 1, 1]), ([2, 3, 4, 5], [2, 3, 1, 1]),
+    ([1, 3, 1, 5], [2, 1, 4, 1]),
+    ([2, 3, 4, 5], []), ([1], [2, 3, 4, 5]), ([2, 3, 4, 5], [5]), ([7], [7]), ([4, 1], [1, 6]),
+    ([2, 3, 4, 5], [1, 1, 4, 5]),
   ])
   func broadcasting(a: [Int], b: [Int]) throws {
     var random = SeededGenerator(6)
@@ -116,7 +118,8 @@ struct ElementwiseTests {
 
   @Test func selection() throws {
     let condition = Tensor([2, 1], [true, false])
-    let y = try evaluate(.select(Select()), [condition, Tensor([3], [1, 2, 3] as [Float]), Tensor([], [9] as [Float])])[0]
+    let y = try evaluate(
+      .select(Select()), [condition, Tensor([3], [1, 2, 3] as [Float]), Tensor([], [9] as [Float])])[0]
     #expect(y.shape == [2, 3] && y.floats == [1, 2, 3, 9, 9, 9])
   }
 }

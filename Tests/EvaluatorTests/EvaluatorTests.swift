@@ -43,7 +43,11 @@ struct EvaluatorTests {
     // Samples delivered chunk by chunk, here as shared slices.
     let streamed = try many.run(sampleCount: 77) { [x.samples($0)] }
     for (a, b) in zip(one, streamed) { #expect(a.bytes == b.bytes) }
-    #expect(x.floats == { var random = SeededGenerator(41); return random.tensor([77, 3, 32, 32]) }().floats, "the input changed")
+    #expect(
+      x.floats
+        == {
+          var random = SeededGenerator(41); return random.tensor([77, 3, 32, 32])
+        }().floats, "the input changed")
   }
 
   @Test func observersSeeEveryValue() throws {
@@ -66,12 +70,18 @@ struct EvaluatorTests {
     #expect(again == parts)
 
     let seen = Mutex<[ValueID: [Int]]>([:]), expected = parts
-    let concurrent = try evaluator.run([x], concurrently: { observation in
-      let tensor = observation.tensor
-      #expect(tensor.shape[0] == observation.samples.count)
-      #expect(Array(expected[observation.value]?.dropFirst(observation.samples.lowerBound * (tensor.count / tensor.shape[0])).prefix(tensor.count) ?? []) == tensor.floats)
-      seen.withLock { $0[observation.value, default: []] += Array(observation.samples) }
-    })
+    let concurrent = try evaluator.run(
+      [x],
+      concurrently: { observation in
+        let tensor = observation.tensor
+        #expect(tensor.shape[0] == observation.samples.count)
+        #expect(
+          Array(
+            expected[observation.value]?.dropFirst(
+              observation.samples.lowerBound * (tensor.count / tensor.shape[0])
+            ).prefix(tensor.count) ?? []) == tensor.floats)
+        seen.withLock { $0[observation.value, default: []] += Array(observation.samples) }
+      })
     #expect(concurrent[0].bytes == results[0].bytes)
     #expect(values.allSatisfy { value in seen.withLock { $0[value]?.sorted() == Array(0..<20) } })
   }
@@ -95,9 +105,13 @@ struct EvaluatorTests {
   @Test func wrongInputsAreErrors() throws {
     let evaluator = try Evaluator(try network())
     #expect(throws: CompilerError.self) { try evaluator.run([]) }
-    #expect(throws: CompilerError.self) { try evaluator.run([Tensor([1, 3, 32, 31], [Float](repeating: 0, count: 3 * 32 * 31))]) }
+    #expect(throws: CompilerError.self) {
+      try evaluator.run([Tensor([1, 3, 32, 31], [Float](repeating: 0, count: 3 * 32 * 31))])
+    }
     #expect(throws: CompilerError.self) { try evaluator.run([Tensor([3], [1, 2, 3] as [Float])]) }
-    #expect(throws: CompilerError.self) { try evaluator.run([Tensor([1, 3, 32, 32], [Int32](repeating: 0, count: 3072))]) }
+    #expect(throws: CompilerError.self) {
+      try evaluator.run([Tensor([1, 3, 32, 32], [Int32](repeating: 0, count: 3072))])
+    }
     #expect(throws: CompilerError.self) { try evaluator.run(sampleCount: 9) { _ in [] } }
   }
 
@@ -109,7 +123,9 @@ struct EvaluatorTests {
     graph.addOutput(try graph.result(.softmax(softmax), [x], "y"))
     let y = try Evaluator(graph, threads: 2).run([Tensor([4, 3], [Float](repeating: 1, count: 12))])[0]
     #expect(y.shape == [4, 3] && y.floats == [Float](repeating: 0.5, count: 12))
-    #expect(throws: CompilerError.self) { try Evaluator(graph).run([Tensor([3, 3], [Float](repeating: 1, count: 9))]) }
+    #expect(throws: CompilerError.self) {
+      try Evaluator(graph).run([Tensor([3, 3], [Float](repeating: 1, count: 9))])
+    }
   }
 
   @Test func samplesThatDependOnOneAnotherAreNotCut() throws {
@@ -124,16 +140,52 @@ struct EvaluatorTests {
     #expect(relativeError(y.floats, values.enumerated().map { $1 - ($0 % 2 == 0 ? 199 : 200) }) < 1e-6)
   }
 
+  @Test func samplesThatMeetAreNotCut() throws {
+    var graph = Graph()
+    let x = graph.addInput("x", TensorType(Shape([.batch, .known(1)]), .f32))
+    var transpose = Transpose()
+    transpose.permutation = [1, 0]
+    let row = try graph.result(.transpose(transpose), [x], "row")
+    let table = try graph.result(.binary(Binary(.subtract)), [x, row], "table")
+    var sum = Reduce(.maximum)
+    sum.axes = [1]
+    graph.addOutput(try graph.result(.reduce(sum), [table], "y"))
+    let y = try Evaluator(graph, threads: 2).run([Tensor([300, 1], (0..<300).map { Float($0) })])[0]
+    #expect(y.floats == (0..<300).map { Float($0) })
+  }
+
+  @Test func operandsThatDoNotFitAreErrors() throws {
+    let floats = Tensor([2, 3], [1, 2, 3, 4, 5, 6] as [Float]),
+      bytes = Tensor([2, 3], [1, 2, 3, 4, 5, 6] as [UInt8])
+    #expect(throws: CompilerError.self) { try evaluate(.binary(Binary(.add)), [floats, bytes]) }
+    #expect(throws: CompilerError.self) { try evaluate(.select(Select()), [floats, floats, floats]) }
+    #expect(throws: CompilerError.self) {
+      try evaluate(.matMul(MatMul()), [bytes, Tensor([3, 1], [1, 2, 3] as [UInt8])])
+    }
+    #expect(throws: CompilerError.self) {
+      try evaluate(.layerNorm(LayerNorm()), [floats, Tensor([2], [1, 2] as [Float])])
+    }
+    var shape = ConstantOfShape()
+    shape.value = 1
+    let huge = Tensor([3], [1 << 20, 1 << 20, 1 << 20] as [Int64])
+    #expect(throws: CompilerError.self) { try evaluate(.constantOfShape(shape), [huge], constants: [0]) }
+  }
+
   /// Accuracy in float that ONNX Runtime reaches on the same images.
-  @Test(.enabled(if: sharedData != nil), arguments: [("resnet20.onnx", 915), ("resnet20.clean.onnx", 915), ("resnet56.onnx", 926)])
+  @Test(
+    .enabled(if: sharedData != nil),
+    arguments: [("resnet20.onnx", 915), ("resnet20.clean.onnx", 915), ("resnet56.onnx", 926)])
   func accuracyOfResidualNetworks(file: String, correct: Int) throws {
     let folder = try #require(sharedData)
     let bytes = [UInt8](try Data(contentsOf: URL(fileURLWithPath: folder + "/cifar10/test1000.bin")))
-    let count = bytes.count / 3073, means: [Float] = [0.485, 0.456, 0.406], deviations: [Float] = [0.229, 0.224, 0.225]
+    let count = bytes.count / 3073, means: [Float] = [0.485, 0.456, 0.406],
+      deviations: [Float] = [0.229, 0.224, 0.225]
     var pixels: [Float] = []
     pixels.reserveCapacity(count * 3072)
     for sample in 0..<count {
-      for i in 0..<3072 { pixels.append((Float(bytes[sample * 3073 + 1 + i]) / 255 - means[i / 1024]) / deviations[i / 1024]) }
+      for i in 0..<3072 {
+        pixels.append((Float(bytes[sample * 3073 + 1 + i]) / 255 - means[i / 1024]) / deviations[i / 1024])
+      }
     }
     let graph = try importModel(path: "\(folder)/models/\(file)").graph
     let logits = try Evaluator(graph).run([Tensor([count, 3, 32, 32], pixels)])[0].floats

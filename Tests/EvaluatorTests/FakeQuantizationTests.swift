@@ -10,7 +10,9 @@ struct FakeQuantizationTests {
 
   /// Values that matter: ties, beyond the range, huge, not finite.
   private func values(_ scale: Float, _ random: inout SeededGenerator) -> [Float] {
-    let special: [Float] = [0, -0.0, 0.5, -0.5, 1.5, 2.5, -1.5, 1e9, -1e9, .infinity, -.infinity, .nan, 1e-30, 4_194_304, 8_388_608]
+    let special: [Float] = [
+      0, -0.0, 0.5, -0.5, 1.5, 2.5, -1.5, 1e9, -1e9, .infinity, -.infinity, .nan, 1e-30, 4_194_304, 8_388_608,
+    ]
     return special.map { $0 * scale } + random.floats(85, -300...300).map { $0 * scale }
   }
 
@@ -40,11 +42,13 @@ struct FakeQuantizationTests {
     }
   }
 
-  @Test(arguments: [0, 1], [Granularity.tensor, .channel, .group(size: 4), .group(size: 7), .group(size: 1000)])
+  @Test(
+    arguments: [0, 1], [Granularity.tensor, .channel, .group(size: 4), .group(size: 7), .group(size: 1000)])
   func granularity(axis: Int, granularity: Granularity) throws {
     var random = SeededGenerator(31)
     let x = random.tensor([6, 5, 3, 1]), channels = x.shape[axis], length = x.count / channels
-    let form = QuantizationForm(.bits(4), granularity, .symmetric), wide = QuantizationForm(.bits(8), .tensor, .symmetric)
+    let form = QuantizationForm(.bits(4), granularity, .symmetric),
+      wide = QuantizationForm(.bits(8), .tensor, .symmetric)
     var op = Quantize()
     (op.role, op.axis, op.forms) = (.weight, axis, FormSet([wide, form], current: 1))
     let groupSize: Int, count: Int
@@ -55,17 +59,20 @@ struct FakeQuantizationTests {
     }
     let scales = random.floats(count, 0.05...0.3)
     let operands = [
-      x, Tensor([1], [0.1] as [Float]), Tensor([1], [0] as [Int32]), Tensor([count], scales), Tensor([count], [Int32](repeating: 0, count: count)),
+      x, Tensor([1], [0.1] as [Float]), Tensor([1], [0] as [Int32]), Tensor([count], scales),
+      Tensor([count], [Int32](repeating: 0, count: count)),
     ]
     let y = try evaluate(.quantize(op), operands, constants: [1, 2, 3, 4])[0]
-    let folded = try Evaluator(try singleOperation(.quantize(op), operands, constants: [0, 1, 2, 3, 4])).run([])[0]
+    let folded = try Evaluator(try singleOperation(.quantize(op), operands, constants: [0, 1, 2, 3, 4])).run(
+      [])[0]
     #expect(y.bytes == folded.bytes)
     var seen = [Int](repeating: 0, count: channels)
     let perChannel = count / channels
     let expected = indices(x.shape).enumerated().map { offset, index -> Float in
       let channel = index[axis], group = seen[channel] / groupSize
       seen[channel] += 1
-      let parameters = AffineParameters(scale: scales[granularity == .tensor ? 0 : channel * perChannel + group], zeroPoint: 0)
+      let parameters = AffineParameters(
+        scale: scales[granularity == .tensor ? 0 : channel * perChannel + group], zeroPoint: 0)
       return parameters.dequantize(form.quantize(x.floats[offset], parameters, .weight))
     }
     #expect(y.floats == expected)

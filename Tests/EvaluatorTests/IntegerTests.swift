@@ -7,7 +7,9 @@ import Testing
 @testable import Evaluator
 
 /// `clamp(zeroPoint + floor(a * m / 2^s + 1/2))` by exact division, not by shifts.
-private func expectedByte(_ accumulator: Int, _ m: Int, _ s: Int, _ zeroPoint: Int, _ minimum: Int, _ maximum: Int) -> UInt8 {
+private func expectedByte(
+  _ accumulator: Int, _ m: Int, _ s: Int, _ zeroPoint: Int, _ minimum: Int, _ maximum: Int
+) -> UInt8 {
   let wrapped = Int(Int32(truncatingIfNeeded: accumulator)), divisor = 1 << s
   let sum = wrapped * m + divisor / 2
   let quotient = sum / divisor - (sum % divisor < 0 ? 1 : 0)
@@ -47,15 +49,19 @@ struct IntegerTests {
     let multiplier = (0..<test.outputs).map { _ in Int32.random(in: (1 << 30)...Int32.max, using: &random) }
     let shift = (0..<test.outputs).map { _ in Int32.random(in: 36...40, using: &random) }
     var op = IntegerConv2D()
-    (op.kernel, op.strides, op.pads, op.dilations, op.groups) = (test.kernel, test.strides, test.pads, test.dilations, test.groups)
+    (op.kernel, op.strides, op.pads, op.dilations, op.groups) = (
+      test.kernel, test.strides, test.pads, test.dilations, test.groups
+    )
     (op.weightBits, op.output, op.minimum, op.maximum) = (test.bits, output, 20, 240)
 
     func run(_ op: IntegerConv2D, _ weights: Constant) throws -> Tensor {
       var graph = Graph(stage: .lowered)
       let values = [
-        graph.addInput("x", TensorType(Shape([.batch] + test.shape[1...].map { .known($0) }), .quantized(input))),
+        graph.addInput(
+          "x", TensorType(Shape([.batch] + test.shape[1...].map { .known($0) }), .quantized(input))),
         graph.addConstant(weights), graph.addConstant(Constant("bias", [test.outputs], bias)),
-        graph.addConstant(Constant("multiplier", [test.outputs], multiplier)), graph.addConstant(Constant("shift", [test.outputs], shift)),
+        graph.addConstant(Constant("multiplier", [test.outputs], multiplier)),
+        graph.addConstant(Constant("shift", [test.outputs], shift)),
       ]
       graph.addOutput(try graph.result(.integerConv2d(op), values, "y"))
       return try Evaluator(graph).run([x])[0]
@@ -83,12 +89,15 @@ struct IntegerTests {
     let isDepthwise = test.groups == test.shape[1] && test.outputs == test.shape[1]
     let geometry = ConvolutionGeometry(
       kind: isDepthwise ? .depthwise : test.bits <= 4 ? .dense4 : .dense8, inputChannels: test.shape[1],
-      outputChannels: test.outputs, kernelHeight: test.kernel[0], kernelWidth: test.kernel[1], groups: test.groups)
+      outputChannels: test.outputs, kernelHeight: test.kernel[0], kernelWidth: test.kernel[1],
+      groups: test.groups)
     let packed = geometry.packed(weights)
     op.packing = isDepthwise ? .depthwisePanels : .panels
     #expect(try run(op, Constant("packed", [packed.count], packed)).bytes == expected)
     // Weights of the wrong size are an error, not a trap.
-    #expect(throws: CompilerError.self) { try run(op, Constant("packed", [packed.count - 1], packed.dropLast())) }
+    #expect(throws: CompilerError.self) {
+      try run(op, Constant("packed", [packed.count - 1], packed.dropLast()))
+    }
   }
 
   @Test func products() throws {
@@ -98,11 +107,14 @@ struct IntegerTests {
     let weights = (0..<o * k).map { _ in Int8.random(in: -127...127, using: &random) }
     let bias = (0..<o).map { _ in Int32.random(in: -90000...90000, using: &random) }
     let sums = indices([n, o]).map { index in
-      (0..<k).reduce(Int(bias[index[1]])) { $0 + Int(x.bytes[index[0] * k + $1]) * Int(weights[index[1] * k + $1]) }
+      (0..<k).reduce(Int(bias[index[1]])) {
+        $0 + Int(x.bytes[index[0] * k + $1]) * Int(weights[index[1] * k + $1])
+      }
     }
     var graph = Graph(stage: .lowered)
     let input = graph.addInput("x", TensorType(Shape([.batch, .known(k)]), .quantized(input)))
-    let w = graph.addConstant(Constant("w", [o, k], weights, bits: 8)), b = graph.addConstant(Constant("b", [o], bias))
+    let w = graph.addConstant(Constant("w", [o, k], weights, bits: 8)),
+      b = graph.addConstant(Constant("b", [o], bias))
     let m = graph.addConstant(Constant("m", [o], [Int32](repeating: 1 << 30, count: o)))
     let s = graph.addConstant(Constant("s", [o], [Int32](repeating: 39, count: o)))
     let scale = random.floats(o, 0.001...0.1)
@@ -121,7 +133,9 @@ struct IntegerTests {
     let shape = [2, 3, 4, 5], other = QuantizedType.activation(bits: 6, scale: 0.3, zeroPoint: 30)
     let a = Tensor(shape, random.bytes(120), input), b = Tensor(shape, random.bytes(120, 0...63), other)
     var add = IntegerAdd()
-    (add.multiplierA, add.multiplierB, add.shift, add.output, add.minimum) = (1_500_000, -700_000, 21, output, 50)
+    (add.multiplierA, add.multiplierB, add.shift, add.output, add.minimum) = (
+      1_500_000, -700_000, 21, output, 50
+    )
     let sum = try evaluate(.integerAdd(add), [a, b])[0]
     let expectedSum = zip(a.bytes, b.bytes).map { a, b -> UInt8 in
       let value = (Int(a) - 17) * 1_500_000 + (Int(b) - 30) * -700_000
@@ -135,9 +149,13 @@ struct IntegerTests {
     for factor in [b, gate] {
       let product = try evaluate(.integerMultiply(multiply), [a, factor])[0]
       let repeats = 120 / factor.count
-      #expect(product.bytes == (0..<120).map {
-        expectedByte((Int(a.bytes[$0]) - 17) * (Int(factor.bytes[$0 / repeats]) - 30), 1_234_567_890, 36, 100, 0, 255)
-      })
+      #expect(
+        product.bytes
+          == (0..<120).map {
+            expectedByte(
+              (Int(a.bytes[$0]) - 17) * (Int(factor.bytes[$0 / repeats]) - 30), 1_234_567_890, 36, 100, 0, 255
+            )
+          })
     }
 
     let table = random.bytes(256)
@@ -154,7 +172,8 @@ struct IntegerTests {
     (op.countPads, op.ceilMode) = (countPads, ceilMode)
     let factors = (1...6).compactMap { FixedPointMultiplier(0.5 / Double($0)) }
     let y = try evaluate(
-      .integerAveragePool(op), [x, Tensor([6], factors.map(\.multiplier)), Tensor([6], factors.map(\.shift))], constants: [1, 2])[0]
+      .integerAveragePool(op),
+      [x, Tensor([6], factors.map(\.multiplier)), Tensor([6], factors.map(\.shift))], constants: [1, 2])[0]
     let expected = indices(y.shape).map { index -> UInt8 in
       var sum = 0, inside = 0, padded = 0
       for i in 0..<3 {

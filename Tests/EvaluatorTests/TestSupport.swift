@@ -41,7 +41,8 @@ func singleOperation(_ op: Op, _ operands: [Tensor], constants: Set<Int> = []) t
   let values = operands.enumerated().map { index, tensor in
     let type = TensorType(Shape(tensor.shape), tensor.element)
     guard constants.contains(index) else { return graph.addInput("x\(index)", type) }
-    return graph.addConstant(Constant(name: "c\(index)", type: type, storage: TensorStorage(copying: tensor.bytes)))
+    return graph.addConstant(
+      Constant(name: "c\(index)", type: type, storage: TensorStorage(copying: tensor.bytes)))
   }
   let id = try graph.append(op, values, name: "y")
   for result in graph[id].results { graph.addOutput(result) }
@@ -60,7 +61,9 @@ func evaluate(_ op: Op, _ operands: [Tensor], constants: Set<Int> = []) throws -
     for (index, tensor) in operands.enumerated() {
       let type = TensorType(Shape(tensor.shape), tensor.element)
       if constants.contains(index) {
-        values.append(reordered.addConstant(Constant(name: "c\(index)", type: type, storage: TensorStorage(copying: tensor.bytes))))
+        values.append(
+          reordered.addConstant(
+            Constant(name: "c\(index)", type: type, storage: TensorStorage(copying: tensor.bytes))))
         continue
       }
       var value = reordered.addInput("x\(index)", type)
@@ -74,7 +77,9 @@ func evaluate(_ op: Op, _ operands: [Tensor], constants: Set<Int> = []) throws -
     let others = try Evaluator(reordered, threads: 1).run(inputs)
     for (a, b) in zip(results, others) where a.bytes != b.bytes {
       let difference = zip(a.floats, b.floats).map { abs($0 - $1) }.max() ?? 0
-      guard difference < 1e-5 else { throw Disagreement(description: "\(op.mnemonic) depends on the memory order") }
+      guard difference < 1e-5 else {
+        throw Disagreement(description: "\(op.mnemonic) depends on the memory order")
+      }
     }
   }
   return results
@@ -101,7 +106,8 @@ func position(_ index: [Int], _ shape: [Int]) -> Int { zip(index, shape).reduce(
 let sharedData: String? = {
   let package = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .deletingLastPathComponent()
-  let candidates = [ProcessInfo.processInfo.environment["QCC_DATA"], package.path + "/../shared/data"].compactMap { $0 }
+  let candidates = [ProcessInfo.processInfo.environment["QCC_DATA"], package.path + "/../shared/data"]
+    .compactMap { $0 }
   let found = candidates.first { FileManager.default.fileExists(atPath: $0 + "/models") }
   if found == nil { print("skipped: tests on real models, since there is no shared/data (set QCC_DATA)") }
   return found
