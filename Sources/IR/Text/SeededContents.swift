@@ -9,7 +9,7 @@
 /// | `multiplier` | 2^30 … 2^31 - 1 |
 /// | `shift` | 32 … 40 |
 package func seededContents(_ name: String, _ type: TensorType) -> TensorStorage? {
-  guard let count = type.shape.elementCount, count <= 1 << 28 else { return nil }
+  guard let count = type.shape.elementCount, count <= maximumSeededCount else { return nil }
   var generator = NamedGenerator(name)
   switch type.element {
   case .f32:
@@ -29,6 +29,9 @@ package func seededContents(_ name: String, _ type: TensorType) -> TensorStorage
     return TensorStorage(copying: (0..<count).map { _ in UInt8(generator.next(0...(1 << q.bits - 1))) })
   }
 }
+
+/// Seeded constants stay small: they are for tests.
+private let maximumSeededCount = 1 << 22
 
 /// SplitMix64 started from the FNV-1a hash of a name.
 private struct NamedGenerator {
