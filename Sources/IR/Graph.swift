@@ -120,7 +120,7 @@ package struct Graph: Sendable {
     _ op: Op, _ operands: [ValueID], name: String, resultNames: [String] = [], at position: Int
   ) throws(VerificationError) -> OpID {
     let seen = operands.map { operand($0) }
-    let types = try op.operation.resultTypes(of: seen)
+    let types = try Graph.resultTypes(of: op, seen)
     let facts = op.operation.resultFacts(of: seen)
     let id = OpID(index: nodes.count)
     nodes.append(Node(op: op, operands: operands, results: [], name: name))
@@ -128,12 +128,24 @@ package struct Graph: Sendable {
     var results: [ValueID] = []
     for (index, type) in types.enumerated() {
       let resultName = index < resultNames.count ? resultNames[index] : types.count == 1 ? name : "\(name).\(index)"
-      let fact = index < facts.count ? facts[index].flatMap { $0.count <= Graph.maximumFactCount ? $0 : nil } : nil
-      results.append(makeValue(type, .result(id, index), resultName, fact: fact))
+      results.append(makeValue(type, .result(id, index), resultName, fact: Graph.kept(facts, index)))
     }
     nodes[id.index]?.results = results
     order.insert(id, at: position)
     return id
+  }
+  /// What the operation infers, when sizes stay far from overflow.
+  private static func resultTypes(of op: Op, _ operands: [Operand]) throws(VerificationError) -> [TensorType] {
+    let types = try op.operation.resultTypes(of: operands)
+    for type in types where !type.isRepresentable {
+      throw VerificationError("\(op.mnemonic): the result \(type) is too large, has a negative extent or too many axes")
+    }
+    return types
+  }
+  /// The fact of result `index`, unless it is too long.
+  private static func kept(_ facts: [[Extent]?], _ index: Int) -> [Extent]? {
+    guard index < facts.count, let fact = facts[index], fact.count <= maximumFactCount else { return nil }
+    return fact
   }
   package mutating func replaceUses(of old: ValueID, with new: ValueID, except: OpID? = nil) {
     for use in useLists[old.index] where use.user != except {
@@ -178,13 +190,13 @@ package struct Graph: Sendable {
   package mutating func inferTypes() throws(VerificationError) {
     for id in order {
       let node = self[id], seen = node.operands.map { operand($0) }
-      let types = try node.op.operation.resultTypes(of: seen)
+      let types = try Graph.resultTypes(of: node.op, seen)
       let facts = node.op.operation.resultFacts(of: seen)
       for (index, result) in node.results.enumerated() {
         let layout = values[result.index].type.layout
         values[result.index].type = types[index]
         values[result.index].type.layout = layout
-        values[result.index].fact = index < facts.count ? facts[index] : nil
+        values[result.index].fact = Graph.kept(facts, index)
       }
     }
   }

@@ -33,7 +33,7 @@ package struct Shape: Hashable, Sendable, ExpressibleByArrayLiteral, CustomStrin
   package subscript(axis: Int) -> Extent { extents[axis] }
 
   /// The fixed extent of `axis`, or nil for the batch.
-  package func size(_ axis: Int) -> Int? { axis < rank ? extents[axis].value : nil }
+  package func size(_ axis: Int) -> Int? { extents.indices.contains(axis) ? extents[axis].value : nil }
 
   /// All extents when the shape is static.
   package var sizes: [Int]? { isStatic ? extents.compactMap(\.value) : nil }

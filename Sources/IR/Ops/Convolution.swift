@@ -22,7 +22,7 @@ package struct Conv2D: SimpleOperation {
     guard let w = w.sizes, let channels = x.size(1) else {
       throw VerificationError("conv2d: the weights and the input channels must have fixed sizes")
     }
-    try require(groups >= 1 && channels == w[1] * groups && w[0] % max(groups, 1) == 0,
+    try require((1...(1 << 24)).contains(groups) && channels == w[1] * groups && w[0] % groups == 0,
       "\(channels) input channels and \(groups) groups do not fit weights \(operands[1].shape)")
     if operands.count == 3 {
       try require(operands[2].shape == [w[0]], "the bias must have shape [\(w[0])], has \(operands[2].shape)")
@@ -56,10 +56,14 @@ package struct ConvTranspose2D: SimpleOperation {
     guard x.rank == 4, let w = operands[1].shape.sizes, w.count == 4, let channels = x.size(1),
       let height = x.size(2), let width = x.size(3)
     else { throw VerificationError("conv-transpose2d: operands must have rank 4 and fixed sizes") }
-    try require(groups >= 1 && channels == w[0], "\(channels) input channels do not fit weights \(operands[1].shape)")
+    try require((1...(1 << 24)).contains(groups) && channels == w[0], "\(channels) input channels do not fit weights \(operands[1].shape)")
     try require(
       strides.count == 2 && pads.count == 4 && dilations.count == 2 && outputPads.count == 2,
       "strides, dilations and output-pads need 2 entries, pads 4")
+    let limit = 1 << 20
+    try require(
+      (strides + dilations).allSatisfy { (1...limit).contains($0) } && (pads + outputPads).allSatisfy { (0...limit).contains($0) },
+      "strides and dilations must be positive, pads not negative")
     let size = [height, width].enumerated().map { axis, extent in
       (extent - 1) * strides[axis] + outputPads[axis] + (w[2 + axis] - 1) * dilations[axis] + 1 - pads[axis] - pads[axis + 2]
     }

@@ -168,7 +168,7 @@ package struct IntegerAdd: SimpleOperation {
     for operand in operands { _ = try requireActivation(operand, mnemonic) }
     try require(operands[0].shape == operands[1].shape, "shapes \(operands[0].shape) and \(operands[1].shape) differ")
     try require(
-      (1...30).contains(shift) && abs(multiplierA) <= 1 << 21 && abs(multiplierB) <= 1 << 21,
+      (1...30).contains(shift) && multiplierA.magnitude <= 1 << 21 && multiplierB.magnitude <= 1 << 21,
       "shift must be 1 to 30 and multipliers at most 2^21")
     try requireClamp(minimum, maximum, output, mnemonic)
     return [TensorType(operands[0].shape, .quantized(output))]

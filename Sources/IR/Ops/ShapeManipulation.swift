@@ -118,7 +118,8 @@ package struct Transpose: SimpleOperation {
 
 private func rowMajorStrides(_ sizes: [Int]) -> [Int] {
   var strides = sizes.map { _ in 1 }
-  for axis in sizes.indices.dropLast().reversed() { strides[axis] = strides[axis + 1] * sizes[axis + 1] }
+  // Wraps only where an extent is 0 and there is no element.
+  for axis in sizes.indices.dropLast().reversed() { strides[axis] = strides[axis + 1] &* sizes[axis + 1] }
   return strides
 }
 
@@ -198,7 +199,8 @@ package struct Concat: SimpleOperation {
   package func resultFacts(of operands: [Operand]) -> [[Extent]?] {
     let facts = operands.compactMap(\.fact)
     guard resolvedAxis(axis, rank: operands[0].shape.rank) == 0 else { return [nil] }
-    return [facts.count == operands.count ? Array(facts.joined()) : nil]
+    let count = facts.reduce(0) { $0 + $1.count }
+    return [facts.count == operands.count && count <= Graph.maximumFactCount ? Array(facts.joined()) : nil]
   }
 }
 
@@ -321,8 +323,9 @@ package struct Slice: SimpleOperation {
     var counts = sizes, strides = rowMajorStrides(sizes), start = 0
     for range in ranges {
       counts[range.axis] = range.count
-      start += range.count == 0 ? 0 : range.start * strides[range.axis]
-      strides[range.axis] *= range.count > 1 ? range.step : 1
+      // Wraps only where no element is read: in an axis of at most one element, or beside an empty axis.
+      start &+= range.count == 0 ? 0 : range.start &* strides[range.axis]
+      strides[range.axis] &*= range.step
     }
     return [gathered(fact, counts: counts, strides: strides, from: start)]
   }
