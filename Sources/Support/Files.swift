@@ -8,7 +8,8 @@ package final class MappedFile: @unchecked Sendable {  // immutable after init
   /// - Throws: `missingInput` when the file cannot be opened, `inputOutput` when it cannot be mapped.
   package init(path: String) throws(CompilerError) {
     self.path = path
-    let descriptor = open(path, O_RDONLY | O_CLOEXEC)
+    // Without O_NONBLOCK, opening a pipe waits for a writer.
+    let descriptor = open(path, O_RDONLY | O_CLOEXEC | O_NONBLOCK)
     guard descriptor >= 0 else {
       throw CompilerError("cannot open the file: \(systemMessage())", at: path, status: .missingInput)
     }
