@@ -39,6 +39,25 @@ package struct Reduce: Operation {
     }
     return [TensorType(Shape(extents), operands[0].type.element)]
   }
+
+  /// Element counts and ranks: a known vector reduced to one number.
+  package func resultFacts(of operands: [Operand]) -> [[Extent]?] {
+    guard operands[0].shape.rank == 1, let values = operands[0].integers, !values.isEmpty else { return [nil] }
+    var result = values[0]
+    for value in values.dropFirst() {
+      let step: (partialValue: Int, overflow: Bool)
+      switch function {
+      case .sum: step = result.addingReportingOverflow(value)
+      case .product: step = result.multipliedReportingOverflow(by: value)
+      case .maximum: step = (max(result, value), false)
+      case .minimum: step = (min(result, value), false)
+      case .mean, .l2: return [nil]
+      }
+      if step.overflow { return [nil] }
+      result = step.partialValue
+    }
+    return [function == .mean || function == .l2 ? nil : [.known(result)]]
+  }
 }
 
 /// Softmax along `axis`; with `flatten` (ONNX before opset 13) along all axes from `axis` on together.
