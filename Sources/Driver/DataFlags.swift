@@ -67,7 +67,10 @@ struct DataFlags: ParsableArguments {
     let dataset: Dataset
     dataset = try Dataset(path: data, labels: labels)
     var preprocessing = try declared()
-    if !declaresPreprocessing, let embedded { preprocessing = try Preprocessing(yaml: embedded, file: "the program's preprocessing") }
+    // Float arrays are network inputs already.
+    if !declaresPreprocessing, !dataset.holdsArrays, let embedded {
+      preprocessing = try Preprocessing(yaml: embedded, file: "the program's preprocessing")
+    }
     let prepared = try PreparedDataset(
       dataset, inputShape: inputShape, preprocessing: preprocessing, samples: samples, seed: seed)
     for note in prepared.notes { Console.report(Diagnostic(.note, note)) }
