@@ -122,18 +122,7 @@ struct GraphImport {
         continue
       }
       guard let shape = shape(of: input, batchNames) else {
-        let declared = input.dimensions?.map { dimension in
-          switch dimension {
-          case .fixed(let size): "\(size)"
-          case .symbol(let name): name
-          case .unknown: "?"
-          }
-        }
-        errors.append(
-          .error(
-            "shape \(declared.map { "[" + $0.joined(separator: ", ") + "]" } ?? "unknown") is not fixed beyond the batch",
-            at: place,
-            notes: ["give its shape, for example --input-shape '\(input.name)=[N, 3, 224, 224]'"]))
+        errors.append(openShape(input, at: place))
         continue
       }
       do throws(ImportFailure) {
@@ -165,6 +154,32 @@ struct GraphImport {
       }
     }
     return Shape(extents)
+  }
+
+  /// Names the open axes and shows how to close them.
+  private func openShape(_ input: OnnxValueInfo, at place: String) -> Diagnostic {
+    guard let dimensions = input.dimensions else {
+      return .error(
+        "its shape is unknown", at: place,
+        notes: ["give it, for example --input-shape '\(input.name)=[N, 3, 224, 224]'"])
+    }
+    var declared: [String] = [], example: [String] = []
+    for (axis, dimension) in dimensions.enumerated() {
+      switch dimension {
+      case .fixed(let size):
+        declared.append("\(size)")
+        example.append("\(size)")
+      case .symbol(let name):
+        declared.append(name.isEmpty ? "?" : name)
+        example.append(axis == 0 ? "N" : "224")
+      case .unknown:
+        declared.append("?")
+        example.append(axis == 0 ? "N" : "224")
+      }
+    }
+    return .error(
+      "shape [\(declared.joined(separator: ", "))] is open beyond the batch", at: place,
+      notes: ["fix it, for example --input-shape '\(input.name)=[\(example.joined(separator: ", "))]'"])
   }
 
   private mutating func addOutputs() {

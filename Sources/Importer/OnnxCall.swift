@@ -55,8 +55,10 @@ final class OnnxCall {
   func has(_ name: String) -> Bool { node.attributes.contains { $0.name == name } }
   /// Declares an attribute to be without effect here.
   func ignore(_ name: String) { read.insert(name) }
-  /// Attributes that the importer did not ask for, in order.
-  var unreadAttributes: [String] { node.attributes.map(\.name).filter { !read.contains($0) } }
+  /// Attributes that the importer did not ask for, in order. Two underscores mark a tool's private notes.
+  var unreadAttributes: [String] {
+    node.attributes.map(\.name).filter { !read.contains($0) && !$0.hasPrefix("__") }
+  }
 
   func int(_ name: String, default standard: Int) throws(ImportFailure) -> Int {
     switch attribute(name) {
