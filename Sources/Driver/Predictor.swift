@@ -15,6 +15,8 @@ final class Predictor {
   private let engine: Engine
   /// Extents of the input; nil for the batch.
   let inputShape: [Int?]
+  /// Extents of the first output without the batch, as far as they are known.
+  private let outputShape: [Int?]
   /// The preprocessing that a program brings along.
   let preprocessing: String?
 
@@ -28,6 +30,7 @@ final class Predictor {
         throw CompilerError("models with one f32 input can be run on data; this one has \(graph.inputs.count) inputs")
       }
       inputShape = graph[input].type.shape.extents.map(\.value)
+      outputShape = graph[graph.outputs[0]].type.shape.extents.dropFirst().map(\.value)
       preprocessing = nil
       engine = .evaluator(try Evaluator(graph, mode: mode, threads: threads))
     case .program(let program):
@@ -35,6 +38,7 @@ final class Predictor {
         throw CompilerError("programs with one input can be run on data; this one has \(program.inputs.count)")
       }
       inputShape = [nil] + program.tensors[program.inputs[0]].shape.map { Optional($0) }
+      outputShape = program.outputs.first.map { program.tensors[$0].shape.map { Optional($0) } } ?? []
       preprocessing = Metadata(json: program.metadata)?["preprocessing"]
       engine = .interpreter(Interpreter(program, features: features, threads: threads))
     }
@@ -42,6 +46,12 @@ final class Predictor {
 
   /// The elements of one input sample.
   var sampleCount: Int { inputShape.dropFirst().compactMap { $0 }.reduce(1, *) }
+
+  /// The shape of a row of `predict`, which has `count` elements.
+  func rowShape(_ count: Int) -> [Int] {
+    let known = outputShape.compactMap { $0 }
+    return known.count == outputShape.count && known.reduce(1, *) == count ? known : [count]
+  }
 
   /// The first output's row for every sample.
   func predict(_ samples: [[Float]]) throws(CompilerError) -> [[Float]] {

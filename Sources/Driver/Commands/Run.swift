@@ -47,7 +47,8 @@ struct RunCommand: ParsableCommand {
       for row in rows { print(row.map { "\($0)" }.joined(separator: " ")) }
       return
     }
-    try writeFile(output, NumericArray(shape: [rows.count, rows.first?.count ?? 0], values: Array(rows.joined())).numPyBytes)
+    let shape = [rows.count] + predictor.rowShape(rows.first?.count ?? 0)
+    try writeFile(output, NumericArray(shape: shape, values: Array(rows.joined())).numPyBytes)
   }
 
   private func runSelfTest(_ loaded: LoadedModel, _ features: CPUFeatures) throws {

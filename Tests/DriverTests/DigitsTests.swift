@@ -1,0 +1,84 @@
+import Foundation
+import Testing
+
+/// What `qcc eval --against --json` prints.
+private struct Evaluation: Decodable, Equatable {
+  struct Pairing: Decodable, Equatable {
+    var top1: Double
+    var agreement: Double
+    var wins: Int
+    var losses: Int
+  }
+  var samples: Int
+  var top1: Double
+  var top5: Double
+  var against: Pairing?
+}
+
+/// The digits sample from end to end, by the commands of its README.
+@Suite("The digits sample")
+struct DigitsTests {
+  /// Of samples/mnist-resnet/expected.txt.
+  private static let floatTop1: Double = {
+    let text = (try? String(contentsOfFile: "\(QCC.digits)/expected.txt", encoding: .utf8)) ?? ""
+    let line = text.split(separator: "\n").first { $0.hasPrefix("float-top1 ") }
+    return line.flatMap { Double($0.dropFirst("float-top1 ".count)) } ?? .nan
+  }()
+
+  private func evaluate(_ arguments: [String]) throws -> Evaluation {
+    let all = ["eval"] + arguments + ["--data", "\(QCC.digits)/data/test", "--json"]
+    return try JSONDecoder().decode(Evaluation.self, from: try QCC.expectSuccess(all).output)
+  }
+
+  @Test(arguments: QCC.targets)
+  func keepsItsAccuracy(target: String) throws {
+    try withTemporaryFolder { folder in
+      let program = "\(folder)/digits.qpk"
+      try QCC.expectSuccess(
+        ["\(QCC.digits)/model.onnx", "--target", target] + QCC.calibration + ["-o", program])
+      let result = try evaluate([program, "--against", "\(QCC.digits)/model.onnx"])
+      let float = try #require(result.against)
+      #expect(result.samples == 1000)
+      #expect(float.top1 == Self.floatTop1)
+      #expect(result.top1 >= float.top1 - (target.hasSuffix("int4") ? 1 : 0.3))
+      #expect(float.agreement >= (target.hasSuffix("int4") ? 99 : 99.7))
+      #expect(result.top5 >= result.top1)
+      #expect(abs(result.top1 - float.top1 - Double(float.wins - float.losses) / 10) < 1e-9)
+      try QCC.expectSuccess(["run", program, "--self-test"])
+      for processor in ["portable", "avx2"] {
+        let again = try QCC.run([
+          "eval", program, "--data", "\(QCC.digits)/data/test", "--json", "--cpu", processor,
+        ])
+        guard again.status != 69 else { continue }  // not this processor
+        var portable = try JSONDecoder().decode(Evaluation.self, from: again.output)
+        portable.against = result.against
+        #expect(portable == result)
+      }
+    }
+  }
+
+  @Test func compilesToTheSameBytes() throws {
+    try withTemporaryFolder { folder in
+      let arguments = ["\(QCC.digits)/model.onnx", "--target", "arm-int4"] + QCC.calibration
+      let short = "\(folder)/short.qpk"
+      let long = "\(folder)/long.qpk"
+      try QCC.expectSuccess(arguments + ["-o", short, "--threads", "1"])
+      try QCC.expectSuccess(["compile"] + arguments + ["-o", long, "--threads", "2"])
+      let bytes = try [short, long].map { try Data(contentsOf: URL(filePath: $0)) }
+      #expect(bytes[0] == bytes[1])
+    }
+  }
+
+  @Test func compilesWithoutData() throws {
+    try withTemporaryFolder { folder in
+      let program = "\(folder)/digits.qpk"
+      let outcome = try QCC.expectSuccess([
+        "\(QCC.digits)/model.onnx", "--target", "x86-int8", "--preprocess", "\(QCC.digits)/preprocess.yaml",
+        "-o", program,
+      ])
+      #expect(outcome.messages.contains("data-free"))
+      let top1 = try evaluate([program]).top1
+      #expect(top1 >= Self.floatTop1 - 3)
+    }
+  }
+}
