@@ -73,8 +73,8 @@ let package = Package(
     .target(
       name: "Datasets",
       dependencies: [
-        "Support", "Numerics", "CTurboJPEG", "CSpng", "CZip", "CZlib", .product(name: "Yams", package: "Yams"),
-      ], swiftSettings: strict),
+        "Support", "CTurboJPEG", "CSpng", "CZip", "CZlib", .product(name: "Yams", package: "Yams"),
+      ], exclude: ["README.md"], swiftSettings: strict),
     .target(
       name: "Evaluator", dependencies: ["Support", "Numerics", "IR", "COneDNN"], swiftSettings: optimized,
       linkerSettings: [.linkedLibrary("dnnl")]),

@@ -1,10 +1,10 @@
 import Foundation
 import Support
 
-/// Several samples, one after the other.
+/// Several samples.
 package struct Batch: Sendable {
-  /// The inputs of the samples, row-major; `values.count` is a multiple of `count`.
-  package var values: [Float] = []
+  /// The network's input for each, row-major.
+  package var inputs: [[Float]] = []
   /// Positions in the prepared dataset.
   package var positions: [Int] = []
   /// Class indices; nil where the data have none.
@@ -43,7 +43,7 @@ package final class BatchLoader {
       let result = state.take(position)
       switch result {
       case .success(let sample):
-        batch.values.append(contentsOf: sample.values)
+        batch.inputs.append(sample.values)
         batch.positions.append(position)
         batch.labels.append(sample.label)
       case .failure(let error):

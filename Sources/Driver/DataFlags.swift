@@ -103,5 +103,6 @@ struct SampleSource: CalibrationData {
   var preprocessing: String? { prepared.preprocessing?.canonicalText }
   func name(_ index: Int) -> String { prepared.name(of: index) }
   func sample(_ index: Int) throws -> [Float] { try prepared.sample(index).values }
-  func labelled(_ index: Int) throws(CompilerError) -> (values: [Float], label: Int?) { try prepared.sample(index) }
+  /// All samples in order, read ahead.
+  func loader(threads: Int) -> BatchLoader { BatchLoader(prepared, threads: threads) }
 }

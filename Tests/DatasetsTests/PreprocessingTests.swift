@@ -189,7 +189,7 @@ import Testing
       var seen: [Float] = []
       while let batch = try loader.next(8) {
         #expect(batch.count == 8 || seen.count + batch.count == 50)
-        seen += batch.values
+        seen += batch.inputs.joined()
       }
       #expect(seen == data.indices.map(Float.init))
       #expect(loader.unreadable.isEmpty)

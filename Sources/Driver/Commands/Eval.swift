@@ -1,4 +1,5 @@
 import ArgumentParser
+import Datasets
 import Evaluator
 import IR
 import Passes
@@ -47,18 +48,14 @@ struct EvalCommand: ParsableCommand {
 
   private func measure(_ predictor: Predictor, _ reference: Predictor?, _ source: SampleSource) throws -> Tally {
     var tally = Tally(isLabelled: source.hasLabels, isPaired: reference != nil)
-    let group = 64
-    for start in stride(from: 0, to: source.count, by: group) {
-      let indices = Array(start..<min(start + group, source.count))
-      let loaded = parallelMap(indices, threads: general.threadCount) { index in
-        Result { () throws(CompilerError) in try source.labelled(index) }
-      }
-      let samples = try loaded.map { try $0.get() }
-      let answers = try predictor.predict(samples.map(\.values))
-      let others = try reference?.predict(samples.map(\.values))
-      for index in samples.indices { tally.add(answers[index], others?[index], label: samples[index].label) }
-      Console.progress("evaluating", indices[indices.count - 1] + 1, source.count)
+    let loader = source.loader(threads: general.threadCount)
+    while let batch = try loader.next(64) {
+      let answers = try predictor.predict(batch.inputs)
+      let others = try reference?.predict(batch.inputs)
+      for index in 0..<batch.count { tally.add(answers[index], others?[index], label: batch.labels[index]) }
+      Console.progress("evaluating", batch.positions[batch.count - 1] + 1, source.count)
     }
+    for warning in loader.unreadable { Console.report(warning) }
     return tally
   }
 }
