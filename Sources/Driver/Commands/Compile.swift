@@ -42,7 +42,7 @@ struct CompileCommand: ParsableCommand {
     if printsPipeline {
       stage = .imported
     } else {
-      graph = try LoadedModel(path: model, check: general.onnxCheck).graph(for: "compile", at: model)
+      graph = try LoadedModel(path: model, check: general.onnxCheck, shapes: general.inputShapes).graph(for: "compile", at: model)
       stage = graph.stage
     }
     let samples = printsPipeline ? nil : try data.source(for: graph)

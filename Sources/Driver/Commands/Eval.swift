@@ -29,11 +29,11 @@ struct EvalCommand: ParsableCommand {
     general.apply()
     let features = try chosenFeatures(cpu)
     let predictor = try Predictor(
-      try LoadedModel(path: model, check: general.onnxCheck), mode: float ? .float : .quantized, features: features,
+      try LoadedModel(path: model, check: general.onnxCheck, shapes: general.inputShapes), mode: float ? .float : .quantized, features: features,
       threads: general.threadCount)
     let reference = try against.map {
       try Predictor(
-        try LoadedModel(path: $0, check: general.onnxCheck), mode: .quantized, features: features, threads: general.threadCount)
+        try LoadedModel(path: $0, check: general.onnxCheck, shapes: general.inputShapes), mode: .quantized, features: features, threads: general.threadCount)
     }
     guard
       let source = try data.source(

@@ -29,7 +29,7 @@ struct RunCommand: ParsableCommand {
   func run() throws {
     general.apply()
     let features = try chosenFeatures(cpu)
-    let loaded = try LoadedModel(path: model, check: general.onnxCheck)
+    let loaded = try LoadedModel(path: model, check: general.onnxCheck, shapes: general.inputShapes)
     if selfTest { try runSelfTest(loaded, features) }
     guard let input else { return }
     let predictor = try Predictor(loaded, mode: .quantized, features: features, threads: general.threadCount)
