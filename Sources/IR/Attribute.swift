@@ -68,7 +68,8 @@ extension String: TextCodable {
   }
   /// Whether the text form needs no quotes.
   package var isPlainWord: Bool {
-    !isEmpty && utf8.allSatisfy { isWordByte($0) }
+    // Two slashes at the front would read as a comment.
+    !isEmpty && utf8.allSatisfy { isWordByte($0) } && !utf8.starts(with: "//".utf8)
   }
   private var escaped: String {
     var result = ""

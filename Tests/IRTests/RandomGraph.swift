@@ -36,7 +36,7 @@ struct RandomGraph {
 
   private init(_ seed: UInt64) {
     random = SeededGenerator(seed)
-    graph = Graph(name: random.pick(["main", "a b", "näme", "x::y:"]), stage: random.pick(Stage.allCases))
+    graph = Graph(name: random.pick(["main", "//main", "a b", "näme", "x::y:"]), stage: random.pick(Stage.allCases))
     graph.setMetadata("source", "a \"b\"\\\n.onnx")
     graph.setMetadata("opset", "13")
     graph.setMetadata("odd key, = }", "")
@@ -62,7 +62,7 @@ struct RandomGraph {
 
   private mutating func name() -> String {
     count += 1
-    return random.pick(["v\(count)", "/layer\(count)/Conv", "onnx::Conv_\(count)", "\(count) space", "q\"\(count)\\", "é\u{301}\(count)", "\(count):"])
+    return random.pick(["v\(count)", "/layer\(count)/Conv", "//layer\(count)", "onnx::Conv_\(count)", "\(count) space", "q\"\(count)\\", "é\u{301}\(count)", "\(count):"])
   }
   private mutating func add(_ op: Op, _ operands: [ValueID]) {
     let name = name()
@@ -171,7 +171,7 @@ struct RandomGraph {
       add(.resize(op), [x])
     default:
       var op = Quantize()
-      op.site = random.pick(["conv1.w", "a site, {odd}", ""])
+      op.site = random.pick(["conv1.w", "a site, {odd}", "//site", ""])
       op.role = random.pick([.weight, .activation])
       op.axis = 1
       let isGroupable = graph[x].type.shape.isStatic
