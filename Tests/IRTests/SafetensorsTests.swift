@@ -62,6 +62,16 @@ import Testing
     }
   }
 
+  @Test func aMissingFileIsReportedOnce() throws {
+    let path = temporaryPath("lonely.qir")
+    var graph = Graph()
+    for name in ["a", "b", "c"] { graph.addOutput(graph.addConstant(Constant(name, [20], [Float](repeating: 1, count: 20)))) }
+    try writeFile(path, graph.text())
+    let error = #expect(throws: CompilerError.self) { try Graph.load(path) }
+    #expect(error?.diagnostics.count == 1)
+    #expect(error?.status == .missingInput)
+  }
+
   @Test func weightsThatChangedBehindTheTextAreRefused() throws {
     let path = temporaryPath("changed.qir")
     var graph = Graph()

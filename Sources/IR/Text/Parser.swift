@@ -38,6 +38,9 @@ private struct Parser {
   private let file: String
   private let weights: WeightSource
   private var weightFile: SafetensorsFile?
+  /// Set once contents are missing altogether, which is reported for the first constant alone.
+  private var lacksWeights = false
+  private var status = ExitStatus.malformedInput
   /// Every name defined so far; nil where the definition failed.
   private var values: [String: ValueID?] = [:]
   private var diagnostics: [Diagnostic] = []
@@ -58,7 +61,7 @@ private struct Parser {
     } catch {
       report(error)
     }
-    if !diagnostics.isEmpty { throw CompilerError(diagnostics, status: .malformedInput) }
+    if !diagnostics.isEmpty { throw CompilerError(diagnostics, status: status) }
   }
 
   private mutating func report(_ failure: ParseFailure) {
@@ -110,8 +113,9 @@ private struct Parser {
       scanner.skipSpace()
       guard !scanner.isAtEnd else { throw scanner.failure("the graph does not end: expected 'return' and '}'") }
       if scanner.takeKeyword("return") { break }
+      let couldReadWeights = !lacksWeights
       do throws(ParseFailure) { try statement() } catch {
-        report(error)
+        if couldReadWeights || !error.isAboutWeights { report(error) }
         guard diagnostics.count < Parser.maximumDiagnostics else { return }
         scanner.skipLine()
       }
@@ -359,7 +363,9 @@ private struct Parser {
   ) throws(ParseFailure) -> TensorStorage {
     let found: TensorStorage?, source: String
     switch weights {
-    case .unavailable(let reason): throw scanner.failure("the contents of '@\(key)' are missing: \(reason)", at: place)
+    case .unavailable(let reason):
+      lacksWeights = true
+      throw ParseFailure(message: "the contents of '@\(key)' are missing: \(reason)", offset: place, isAboutWeights: true)
     case .seeded:
       source = "the seeded contents"
       found = seededContents(key, type)
@@ -369,6 +375,12 @@ private struct Parser {
         if weightFile == nil { weightFile = try SafetensorsFile(path: path) }
         found = try weightFile?.storage(key, type) ?? nil
       } catch {
+        if weightFile == nil {
+          lacksWeights = true
+          if diagnostics.isEmpty { status = error.status }
+          throw ParseFailure(
+            message: "the weights beside the text cannot be read: \(error.diagnostics[0])", offset: place, isAboutWeights: true)
+        }
         throw scanner.failure("the contents of '@\(key)' cannot be read: \(error.diagnostics[0])", at: place)
       }
     }

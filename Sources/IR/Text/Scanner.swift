@@ -2,6 +2,8 @@
 struct ParseFailure: Error {
   let message: String
   let offset: Int
+  /// Whether no constant can be read, whatever the text says.
+  var isAboutWeights = false
 }
 
 /// Reads the text form from bytes that are valid UTF-8. Never recurses and never reads past the end.
