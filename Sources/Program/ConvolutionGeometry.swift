@@ -56,6 +56,19 @@ package struct ConvolutionGeometry: Hashable, Sendable {
   package var productsPerPixel: Int { outputChannels * inputsPerGroup * taps }
 }
 
+extension Program {
+  /// Multiplications of a convolution or matrix product for one sample; 0 for other instructions.
+  package func products(_ index: Int) -> Int {
+    switch instructions[index].operation {
+    case .convolution(let o):
+      let y = tensors[o.output]
+      return ConvolutionGeometry(o, input: tensors[o.input], output: y).productsPerPixel * y.pixels
+    case .floatProduct(let o): return tensors[o.input].elementCount * tensors[o.output].elementCount
+    case .quantize, .dequantize, .add, .multiply, .averagePool, .maxPool, .lookup, .copy, .softmax: return 0
+    }
+  }
+}
+
 #if !hasFeature(Embedded)
   extension ConvolutionGeometry {
     /// Packs weights given as [O, C / groups, kh, kw].

@@ -47,19 +47,6 @@
     }
   }
 
-  extension Program {
-    /// Multiplications of a convolution or matrix product for one sample; 0 for other instructions.
-    package func products(_ index: Int) -> Int {
-      switch instructions[index].operation {
-      case .convolution(let o):
-        let y = tensors[o.output]
-        return ConvolutionGeometry(o, input: tensors[o.input], output: y).productsPerPixel * y.pixels
-      case .floatProduct(let o): return tensors[o.input].elementCount * tensors[o.output].elementCount
-      case .quantize, .dequantize, .add, .multiply, .averagePool, .maxPool, .lookup, .copy, .softmax: return 0
-      }
-    }
-  }
-
   /// Sums the time of the steps of every instruction, and keeps the smallest sum of all runs.
   private struct Stopwatch: StepObserver {
     static var isNeeded: Bool { true }

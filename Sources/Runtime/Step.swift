@@ -172,6 +172,6 @@ private struct Planner {
   /// What one thread does at least, from the slowest shapes of each instruction set.
   private func productsPerNanosecond(_ kernel: Kernel) -> Int {
     if kernel.features.contains(.avx512vnni) { return 200 }
-    return kernel.features.contains(.avx2) ? 50 : 4
+    return kernel.features.contains(.avx2) ? 80 : 12
   }
 }

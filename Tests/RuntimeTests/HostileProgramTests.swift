@@ -16,7 +16,7 @@ import Testing
         for _ in 0...Int.random(in: 0...2, using: &random) { damage(&file, &random) }
         do throws(ProgramError) {
           let program = try Program(bytes: file.bytes)
-          guard work(program) < 2_000_000, program.arenaBytes < 1 << 22 else { continue }
+          guard program.iterationBound < 2_000_000, program.arenaBytes < 1 << 22 else { continue }
           runGuarded(program)
           ran += 1
         } catch {
@@ -37,24 +37,6 @@ import Testing
     let index = Int.random(in: 0..<file.sections[section].bytes.count, using: &random)
     let values: [UInt8] = [0, 1, 2, 3, 0x7F, 0x80, 0xFF, UInt8.random(in: 0...255, using: &random)]
     file.sections[section].bytes[index] = values.randomElement(using: &random) ?? 0
-  }
-
-  /// An upper bound of the inner iterations of a program.
-  private func work(_ program: Program) -> Int {
-    var work = 0
-    for (index, instruction) in program.instructions.enumerated() {
-      var steps = program.tensors[instruction.output].byteCount + program.products(index)
-      switch instruction.operation {
-      case .convolution(let o):
-        steps += o.window.paddedHeight(program.tensors[o.input]) * o.window.paddedWidth(program.tensors[o.input])
-      case .averagePool(let o): steps *= o.window.taps
-      case .maxPool(let o): steps *= o.window.taps
-      case .copy(let o): steps += o.dimensions.reduce(1) { $0 * $1.extent }
-      case .quantize, .dequantize, .floatProduct, .add, .multiply, .lookup, .softmax: break
-      }
-      work += min(steps, 1 << 40)
-    }
-    return work
   }
 
   private func runGuarded(_ program: Program) {
