@@ -105,7 +105,8 @@ let package = Package(
       name: "EvaluatorTests", dependencies: ["Evaluator", "Importer", "IR", "Numerics", "Program", "Support"],
       swiftSettings: strict),
     .target(
-      name: "TestSupport", dependencies: ["Program", "CXXHash"], path: "Tests/TestSupport", swiftSettings: strict),
+      name: "TestSupport", dependencies: ["Program", "Runtime", "KernelInterface", "CXXHash"],
+      path: "Tests/TestSupport", swiftSettings: strict),
     .testTarget(name: "ProgramTests", dependencies: ["Program", "TestSupport"], swiftSettings: strict),
     .testTarget(
       name: "RuntimeTests", dependencies: ["Runtime", "Program", "KernelInterface", "CXXHash", "TestSupport"],

@@ -17,7 +17,7 @@ import Testing
         do throws(ProgramError) {
           let program = try Program(bytes: file.bytes)
           guard program.iterationBound < 2_000_000, program.arenaBytes < 1 << 22 else { continue }
-          runGuarded(program)
+          for features in [CPUFeatures([]), .host] { runGuarded(program, features: features) }
           ran += 1
         } catch {
           #expect(!error.description.isEmpty)
@@ -37,24 +37,5 @@ import Testing
     let index = Int.random(in: 0..<file.sections[section].bytes.count, using: &random)
     let values: [UInt8] = [0, 1, 2, 3, 0x7F, 0x80, 0xFF, UInt8.random(in: 0...255, using: &random)]
     file.sections[section].bytes[index] = values.randomElement(using: &random) ?? 0
-  }
-
-  private func runGuarded(_ program: Program) {
-    for features in [CPUFeatures([]), .host] {
-      let prepared = PreparedProgram(program, features: features, threads: 1)
-      let arena = GuardedMemory(program.arenaBytes + Limits.slackBytes)
-      let scratch = GuardedMemory(prepared.scratchBytes + Limits.slackBytes)
-      let inputs = program.inputs.map { GuardedMemory(4 * program.tensors[$0].elementCount) }
-      let outputs = program.outputs.map { GuardedMemory(4 * program.tensors[$0].elementCount) }
-      let memory = WorkingMemory(arena: arena.base, scratch: scratch.base, inputs: inputs.count, outputs: outputs.count)
-      for (number, input) in inputs.enumerated() {
-        memory.inputs[number] = UnsafePointer(input.base.assumingMemoryBound(to: Float.self))
-      }
-      for (number, output) in outputs.enumerated() {
-        memory.outputs[number] = output.base.assumingMemoryBound(to: Float.self)
-      }
-      prepared.run(memory)
-      withExtendedLifetime((arena, scratch, inputs, outputs)) {}
-    }
   }
 }
