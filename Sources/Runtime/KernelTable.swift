@@ -25,6 +25,33 @@ package enum KernelTable {
     return kernels
   }
 
+  /// The loops over bytes that compilers vectorise, fastest first.
+  package static var elementwise: [ElementwiseKernels] {
+    var kernels: [ElementwiseKernels] = []
+    #if arch(x86_64) && os(Linux)
+      kernels.append(
+        ElementwiseKernels(
+          "elementwise_avx512vnni", needs: .avx512vnni, add: addAVX512VNNI, quantize: quantizeAVX512VNNI,
+          product: productAVX512VNNI))
+      kernels.append(
+        ElementwiseKernels(
+          "elementwise_avx2", needs: .avx2, add: addAVX2, quantize: quantizeAVX2, product: productAVX2))
+    #endif
+    kernels.append(portableElementwise)
+    return kernels
+  }
+
+  package static var portableElementwise: ElementwiseKernels {
+    ElementwiseKernels(
+      "elementwise_portable", needs: [], add: addPortable, quantize: quantizePortable, product: productPortable)
+  }
+
+  /// The fastest that `features` allow.
+  package static func selectElementwise(_ features: CPUFeatures) -> ElementwiseKernels {
+    for kernels in elementwise where features.isSuperset(of: kernels.features) { return kernels }
+    return portableElementwise
+  }
+
   /// What the instruction sets can do at most, for reports.
   package static var peaks: [Peak] {
     var peaks: [Peak] = []

@@ -100,6 +100,7 @@ private struct Planner {
   let features: CPUFeatures
   let threads: Int
   let constants: ConstantPool
+  private let elementwise: ElementwiseKernels
   var steps: [Step] = []
   var scratchBytes = 0
 
@@ -108,6 +109,7 @@ private struct Planner {
     self.features = features
     self.threads = threads
     self.constants = constants
+    elementwise = KernelTable.selectElementwise(features)
   }
 
   mutating func plan(_ index: Int) {
@@ -116,7 +118,7 @@ private struct Planner {
     let elements = output.elementCount
     switch instruction.operation {
     case .quantize(let o):
-      let step = QuantizeStep(o, program)
+      let step = QuantizeStep(o, program, elementwise)
       append(.quantize(step), index, step.units, nanoseconds: elements)
     case .dequantize(let o):
       let step = DequantizeStep(o, program)
@@ -134,11 +136,11 @@ private struct Planner {
         append(.convolution(step), index, step.units, nanoseconds: products / productsPerNanosecond(step.kernel))
       }
     case .floatProduct(let o):
-      if let step = FloatProductStep(o, program, constants) {
+      if let step = FloatProductStep(o, program, elementwise, constants) {
         append(.floatProduct(step), index, step.units, nanoseconds: step.geometry.productsPerPixel / 4)
       }
     case .add(let o):
-      let step = AddStep(o, program)
+      let step = AddStep(o, program, elementwise)
       append(.add(step), index, step.units, nanoseconds: elements / 2)
     case .multiply(let o):
       let step = MultiplyStep(o, program)

@@ -1,3 +1,4 @@
+import KernelInterface
 import Numerics
 import Program
 
@@ -31,6 +32,7 @@ struct ElementRuns {
 }
 
 struct AddStep {
+  let kernel: @Sendable (AddArguments, Int) -> Void
   let a: Plane
   let b: Plane
   let output: Plane
@@ -44,7 +46,8 @@ struct AddStep {
   let minimum: Int32
   let maximum: Int32
 
-  init(_ add: Instruction.Add, _ program: Program) {
+  init(_ add: Instruction.Add, _ program: Program, _ kernels: ElementwiseKernels) {
+    kernel = kernels.add
     let a = program.tensors[add.a], b = program.tensors[add.b], y = program.tensors[add.output]
     self.a = Plane(a)
     self.b = Plane(b)
@@ -64,16 +67,14 @@ struct AddStep {
   var units: Int { runs.count }
 
   func run(_ memory: WorkingMemory, _ range: Range<Int>) {
-    let multiplierA = multiplierA, multiplierB = multiplierB, shift = shift, constant = constant
-    let zeroPoint = zeroPoint, minimum = minimum, maximum = maximum
     runs.forEach(range) { pixel, byte, count in
-      let x = UnsafePointer(memory.arena + (a.offset &+ pixel &* a.pixelStride &+ byte))
-      let y = UnsafePointer(memory.arena + (b.offset &+ pixel &* b.pixelStride &+ byte))
-      let z = memory.arena + (output.offset &+ pixel &* output.pixelStride &+ byte)
-      for i in 0..<count {
-        let sum = Int32(x[i]) &* multiplierA &+ Int32(y[i]) &* multiplierB &+ constant
-        z[i] = UInt8(truncatingIfNeeded: min(max((sum &>> shift) &+ zeroPoint, minimum), maximum))
-      }
+      let arguments = AddArguments(
+        a: memory.arena + (a.offset &+ pixel &* a.pixelStride &+ byte),
+        b: memory.arena + (b.offset &+ pixel &* b.pixelStride &+ byte),
+        output: memory.arena + (output.offset &+ pixel &* output.pixelStride &+ byte),
+        multiplierA: multiplierA, multiplierB: multiplierB, constant: constant, shift: shift, zeroPoint: zeroPoint,
+        minimum: minimum, maximum: maximum)
+      kernel(arguments, count)
     }
   }
 }

@@ -1,69 +1,77 @@
+import KernelInterface
 import Numerics
 import Program
 
 /// Real numbers to stored integers, into any layout.
 struct QuantizeStep {
+  let kernel: @Sendable (QuantizeArguments, Int) -> Void
   let input: RealPlace
   let output: Plane
   let parameters: AffineParameters
   let maximum: Int32
-  /// The real number of channel c at row y and column x is at `c * channelStride + (y * width + x) * pixelStride`.
-  let channelStride: Int
-  let pixelStride: Int
+  /// Elements of the input follow one another as those of the output do.
+  let isSameOrder: Bool
+  /// Contiguous elements that are quantized at once.
+  private static let blockElements = 1024
 
-  init(_ quantize: Instruction.Quantize, _ program: Program) {
+  init(_ quantize: Instruction.Quantize, _ program: Program, _ kernels: ElementwiseKernels) {
     let y = program.tensors[quantize.output]
+    kernel = kernels.quantize
     input = RealPlace(program.tensors[quantize.input])
     output = Plane(y)
     parameters = AffineParameters(scale: y.scale, zeroPoint: Int32(y.zeroPoint))
     maximum = (1 << Int32(y.bits)) - 1
-    channelStride = quantize.inputIsChannelsLast || y.layout == .rowMajor ? 1 : output.pixels
-    pixelStride = quantize.inputIsChannelsLast ? output.channels : 1
+    isSameOrder = quantize.inputIsChannelsLast || output.pixels == 1
   }
 
-  /// Rows of an image, or blocks of 1024 channels of a single pixel.
-  var units: Int { output.pixels > 1 ? output.height : (output.channels + 1023) / 1024 }
+  /// Pixels, of which a single one is cut into blocks; or rows of an image.
+  var units: Int {
+    if output.pixels == 1 { return (output.channels + Self.blockElements - 1) / Self.blockElements }
+    return isSameOrder ? output.pixels : output.height
+  }
 
   func run(_ memory: WorkingMemory, _ range: Range<Int>) {
     guard let source = memory.reals(input) else { return }
-    if output.pixels > 1 {
-      for row in range { quantizeRow(row, source, memory.arena + (output.offset + row * output.rowStride)) }
+    let target = memory.arena + output.offset
+    if output.pixels == 1 {
+      let first = range.lowerBound * Self.blockElements, end = min(range.upperBound * Self.blockElements, output.channels)
+      quantize(source + first, target + first, end - first)
+    } else if isSameOrder {
+      for pixel in range { quantize(source + pixel * output.channels, target + pixel * output.pixelStride, output.channels) }
     } else {
-      let first = range.lowerBound * 1024, end = min(range.upperBound * 1024, output.channels)
-      quantize(source + first * channelStride, channelStride, memory.arena + (output.offset + first), 1, end - first)
+      for row in range { quantizeRow(source + row * output.width, target + row * output.rowStride) }
     }
   }
 
-  private func quantizeRow(_ row: Int, _ source: UnsafeMutablePointer<Float>, _ target: UnsafeMutablePointer<UInt8>) {
-    let pixels = source + row * output.width * pixelStride
-    if pixelStride == 1 {
-      for channel in 0..<output.channels {
-        quantize(pixels + channel * channelStride, 1, target + channel, output.pixelStride, output.width)
-      }
-    } else {
-      for column in 0..<output.width {
-        quantize(
-          pixels + column * pixelStride, channelStride, target + column * output.pixelStride, 1, output.channels)
+  /// One row of an image whose channels lie one after another: quantized channel by channel, then interleaved.
+  private func quantizeRow(_ source: UnsafeMutablePointer<Float>, _ target: UnsafeMutablePointer<UInt8>) {
+    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 4 * Self.blockElements) { buffer in
+      guard let bytes = buffer.baseAddress else { return }
+      for first in stride(from: 0, to: output.width, by: Self.blockElements) {
+        let count = min(Self.blockElements, output.width - first)
+        for channel in stride(from: 0, to: output.channels, by: 4) {
+          for c in 0..<4 {
+            // Channels that round up repeat the last one.
+            let plane = min(channel + c, output.channels - 1) * output.pixels
+            quantize(source + (plane + first), bytes + c * Self.blockElements, count)
+          }
+          let pixels = UnsafeMutableRawPointer(target + (first * output.pixelStride + channel))
+          for i in 0..<count {
+            let word =
+              UInt32(bytes[i]) | UInt32(bytes[Self.blockElements &+ i]) &<< 8
+              | UInt32(bytes[2 &* Self.blockElements &+ i]) &<< 16 | UInt32(bytes[3 &* Self.blockElements &+ i]) &<< 24
+            pixels.storeBytes(of: word.littleEndian, toByteOffset: i &* output.pixelStride, as: UInt32.self)
+          }
+        }
       }
     }
   }
 
-  /// `AffineParameters.quantize` of `count` numbers, in a form that vectorises: beyond +-512 only the sign matters, so
-  /// numbers are cut off before they are rounded, and rounding to an integer is an addition.
   @inline(__always)
-  private func quantize(
-    _ source: UnsafePointer<Float>, _ sourceStride: Int, _ target: UnsafeMutablePointer<UInt8>, _ targetStride: Int,
-    _ count: Int
-  ) {
-    let scale = parameters.scale, zeroPoint = parameters.zeroPoint, maximum = maximum
-    let magic: Float = 12_582_912  // 1.5 * 2^23; the low bits of x + magic are x rounded half to even
-    for i in 0..<count {
-      let x = source[i &* sourceStride] / scale
-      let low: Float = x > -512 ? x : (x <= -512 ? -512 : 0)  // NaN: 0
-      let bounded: Float = low < 512 ? low : 512
-      let rounded = Int32(bitPattern: (bounded + magic).bitPattern) &- 0x4B40_0000
-      target[i &* targetStride] = UInt8(truncatingIfNeeded: min(max(rounded &+ zeroPoint, 0), maximum))
-    }
+  private func quantize(_ source: UnsafePointer<Float>, _ target: UnsafeMutablePointer<UInt8>, _ count: Int) {
+    let arguments = QuantizeArguments(
+      input: source, output: target, scale: parameters.scale, zeroPoint: parameters.zeroPoint, maximum: maximum)
+    kernel(arguments, count)
   }
 }
 

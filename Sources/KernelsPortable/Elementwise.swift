@@ -1,0 +1,17 @@
+import KernelInterface
+
+// Loops of KernelInterface, compiled for any processor.
+
+package func addPortable(_ x: AddArguments, _ count: Int) {
+  addBytes(
+    x.a, x.b, x.output, count, multiplierA: x.multiplierA, multiplierB: x.multiplierB, constant: x.constant,
+    shift: x.shift, zeroPoint: x.zeroPoint, minimum: x.minimum, maximum: x.maximum)
+}
+
+package func quantizePortable(_ x: QuantizeArguments, _ count: Int) {
+  quantizeReals(x.input, x.output, count, scale: x.scale, zeroPoint: x.zeroPoint, maximum: x.maximum)
+}
+
+package func productPortable(_ x: ProductArguments) {
+  accumulateProduct(x.sums, x.x, x.weights, steps: x.steps, hasFourBits: x.hasFourBits)
+}
