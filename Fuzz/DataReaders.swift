@@ -12,7 +12,8 @@ func readData(_ bytes: UnsafeRawBufferPointer) {
   unlink(name)
   var offset = 0
   while offset < bytes.count {
-    let written = write(descriptor, bytes.baseAddress! + offset, bytes.count - offset)  // count > 0: base exists
+    // Non-nil: there are bytes left.
+    let written = write(descriptor, bytes.baseAddress! + offset, bytes.count - offset)
     precondition(written > 0, "no room for the file in memory")
     offset += written
   }

@@ -84,7 +84,7 @@ import Testing
   }
 
   @Test func gzipThatExpandsTooFarIsStopped() throws {
-    let error = #expect(throws: CompilerError.self) { try Dataset(path: vector("zeros.gz"), limits: Self.limits) }
+    "(1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 1, 6)",
     #expect(error?.description.contains("expands to more than 4194304 bytes") == true)
     try withTemporaryFolder { folder in
       try write([0x1F, 0x8B], "\(folder)/empty.gz")
