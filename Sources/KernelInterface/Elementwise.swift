@@ -1,5 +1,5 @@
-/// Loops over bytes that compilers vectorise by themselves. Written once; every instruction set's module compiles its
-/// own copy with its own flags, so nothing but the wrappers there may call them.
+/// Loops over bytes that compilers vectorise by themselves. Written once; every instruction set's module
+/// compiles its own copy with its own flags, so nothing but the wrappers there may call them.
 package struct ElementwiseKernels: Sendable {
   package let name: StaticString
   package let features: CPUFeatures
@@ -20,8 +20,8 @@ package struct ElementwiseKernels: Sendable {
   }
 }
 
-/// `output[i] = clamp(zeroPoint + (a[i] * multiplierA + b[i] * multiplierB + constant) >> shift)`, wrapping; `constant`
-/// holds the operands' zero points and the rounding.
+/// `output[i] = clamp(zeroPoint + (a[i] * multiplierA + b[i] * multiplierB + constant) >> shift)`, wrapping;
+/// `constant` holds the operands' zero points and the rounding.
 package struct AddArguments {
   package var a: UnsafePointer<UInt8>
   package var b: UnsafePointer<UInt8>
@@ -64,7 +64,8 @@ package func addBytes(
   }
 }
 
-/// `output[i] = clamp(roundHalfEven(input[i] / scale) + zeroPoint)` within 0 ... maximum; NaN gives the zero point.
+/// `output[i] = clamp(roundHalfEven(input[i] / scale) + zeroPoint)` within 0 ... maximum; NaN gives the zero
+/// point.
 package struct QuantizeArguments {
   package var input: UnsafePointer<Float>
   package var output: UnsafeMutablePointer<UInt8>
@@ -73,7 +74,8 @@ package struct QuantizeArguments {
   package var maximum: Int32
 
   package init(
-    input: UnsafePointer<Float>, output: UnsafeMutablePointer<UInt8>, scale: Float, zeroPoint: Int32, maximum: Int32
+    input: UnsafePointer<Float>, output: UnsafeMutablePointer<UInt8>, scale: Float, zeroPoint: Int32,
+    maximum: Int32
   ) {
     self.input = input
     self.output = output
@@ -83,11 +85,12 @@ package struct QuantizeArguments {
   }
 }
 
-/// Beyond +-512 only the sign matters, so numbers are cut off before they are rounded; rounding to an integer is then
-/// an addition: the low bits of x + 1.5 * 2^23 are x rounded half to even.
+/// Beyond +-512 only the sign matters, so numbers are cut off before they are rounded; rounding to an integer
+/// is then an addition: the low bits of x + 1.5 * 2^23 are x rounded half to even.
 @inlinable @inline(__always)
 package func quantizeReals(
-  _ input: UnsafePointer<Float>, _ output: UnsafeMutablePointer<UInt8>, _ count: Int, scale: Float, zeroPoint: Int32,
+  _ input: UnsafePointer<Float>, _ output: UnsafeMutablePointer<UInt8>, _ count: Int, scale: Float,
+  zeroPoint: Int32,
   maximum: Int32
 ) {
   for i in 0..<count {
@@ -99,8 +102,8 @@ package func quantizeReals(
   }
 }
 
-/// One panel of a matrix product: `sums[c] += Σ_k x[k] * w[c][k]` for 16 channels, wrapping; weights packed by
-/// `WeightPacking`.
+/// One panel of a matrix product: `sums[c] += Σ_k x[k] * w[c][k]` for 16 channels, wrapping; weights packed
+/// by `WeightPacking`.
 package struct ProductArguments {
   package var sums: UnsafeMutablePointer<Int32>
   package var x: UnsafePointer<UInt8>

@@ -2,9 +2,9 @@ import Numerics
 
 /// How the weights of a convolution lie in memory, and which bytes of the input they meet.
 ///
-/// A row of weights belongs to one output channel. Dense: tap after tap, each with the group's input channels rounded
-/// up to a multiple of 4 (the excess weights are zero). Depthwise: one weight a tap. Rows are packed by
-/// `Numerics.WeightPacking`; the panels of one group follow those of the previous one.
+/// A row of weights belongs to one output channel. Dense: tap after tap, each with the group's input channels
+/// rounded up to a multiple of 4 (the excess weights are zero). Depthwise: one weight a tap. Rows are packed
+/// by `Numerics.WeightPacking`; the panels of one group follow those of the previous one.
 package struct ConvolutionGeometry: Hashable, Sendable {
   package var kind: Instruction.Convolution.Kind
   package var inputChannels: Int
@@ -15,7 +15,8 @@ package struct ConvolutionGeometry: Hashable, Sendable {
 
   /// - Requires: positive numbers; `groups` divides both channel counts.
   package init(
-    kind: Instruction.Convolution.Kind, inputChannels: Int, outputChannels: Int, kernelHeight: Int, kernelWidth: Int,
+    kind: Instruction.Convolution.Kind, inputChannels: Int, outputChannels: Int, kernelHeight: Int,
+    kernelWidth: Int,
     groups: Int
   ) {
     self.kind = kind
@@ -31,7 +32,8 @@ package struct ConvolutionGeometry: Hashable, Sendable {
   package var outputsPerGroup: Int { outputChannels / groups }
   /// Weights of one row, rounding included.
   package var rowLength: Int { kind == .depthwise ? taps : taps * roundedUp(inputsPerGroup, to: 4) }
-  /// Blocks of input that a kernel walks through: of 4 channels, or single taps (depthwise), as kernels count them.
+  /// Blocks of input that a kernel walks through: of 4 channels, or single taps (depthwise), as kernels count
+  /// them.
   package var steps: Int {
     switch kind {
     case .dense8: WeightPacking.steps(rowLength)
@@ -48,7 +50,9 @@ package struct ConvolutionGeometry: Hashable, Sendable {
     }
   }
   /// Panels that one kernel call walks through: of one group, or of all channels (depthwise).
-  package var panelsPerCall: Int { WeightPacking.panels(kind == .depthwise ? outputChannels : outputsPerGroup) }
+  package var panelsPerCall: Int {
+    WeightPacking.panels(kind == .depthwise ? outputChannels : outputsPerGroup)
+  }
   /// Kernel calls that make up the convolution.
   package var calls: Int { kind == .depthwise ? 1 : groups }
   package var weightBytes: Int { calls * panelsPerCall * panelBytes }

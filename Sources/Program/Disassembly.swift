@@ -3,7 +3,8 @@
     /// The program as text for people, one instruction a line.
     package var disassembly: String {
       var lines = [
-        "; \(instructions.count) instructions, \(tensors.count) tensors, arena \(arenaBytes) bytes, data \(data.count) bytes"
+        "; \(instructions.count) instructions, \(tensors.count) tensors, arena \(arenaBytes) bytes, "
+          + "data \(data.count) bytes"
       ]
       for index in inputs { lines.append("input  \(reference(index)) : \(type(index))") }
       for index in outputs { lines.append("output \(reference(index)) : \(type(index))") }
@@ -21,7 +22,9 @@
     package func type(_ index: Int) -> String {
       let tensor = tensors[index]
       let shape = tensor.shape.map(String.init).joined(separator: "x")
-      let meaning = tensor.element == .f32 ? "f32[\(shape)]" : "u\(tensor.bits)[\(shape)]<\(tensor.scale):\(tensor.zeroPoint)>"
+      let meaning =
+        tensor.element == .f32
+        ? "f32[\(shape)]" : "u\(tensor.bits)[\(shape)]<\(tensor.scale):\(tensor.zeroPoint)>"
       let layout = tensor.layout == .channelsLast4 ? " nhwc/\(tensor.pixelStride)" : ""
       return switch tensor.storage {
       case .arena(let offset): "\(meaning)\(layout) @\(offset)"
@@ -36,8 +39,8 @@
       case .quantize(let o): o.inputIsChannelsLast ? " {input=hwc}" : ""
       case .dequantize: ""
       case .convolution(let o):
-        " {\(text(o.window)) groups=\(o.groups) \(text(o.clamp)) weights=\(text(o.weights)) bias=\(o.bias.offset)"
-          + " multiplier=\(o.multiplier.offset) shift=\(o.shift.offset)}"
+        " {\(text(o.window)) groups=\(o.groups) \(text(o.clamp)) weights=\(text(o.weights))"
+          + " bias=\(o.bias.offset) multiplier=\(o.multiplier.offset) shift=\(o.shift.offset)}"
       case .floatProduct(let o):
         " {weights=\(text(o.weights)) bias=\(o.bias.offset) scale=\(o.scale.offset)}"
       case .add(let o): " {a*\(o.multiplierA) + b*\(o.multiplierB) >> \(o.shift) \(text(o.clamp))}"
@@ -55,9 +58,13 @@
     }
     private func text(_ w: Instruction.Window) -> String {
       var parts = ["\(w.kernelHeight)x\(w.kernelWidth)"]
-      if w.strideRows != 1 || w.strideColumns != 1 { parts.append("stride \(w.strideRows)x\(w.strideColumns)") }
+      if w.strideRows != 1 || w.strideColumns != 1 {
+        parts.append("stride \(w.strideRows)x\(w.strideColumns)")
+      }
       if w.isPadded { parts.append("pad \(w.padTop),\(w.padLeft),\(w.padBottom),\(w.padRight)") }
-      if w.dilationRows != 1 || w.dilationColumns != 1 { parts.append("dilation \(w.dilationRows)x\(w.dilationColumns)") }
+      if w.dilationRows != 1 || w.dilationColumns != 1 {
+        parts.append("dilation \(w.dilationRows)x\(w.dilationColumns)")
+      }
       return parts.joined(separator: " ")
     }
     private func text(_ clamp: Instruction.Clamp) -> String { "clamp \(clamp.minimum)...\(clamp.maximum)" }

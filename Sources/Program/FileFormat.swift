@@ -2,17 +2,20 @@
 ///
 ///     byte  0  magic "QPK1"        u16 major      u16 minor      u32 flags (0)     u32 section count
 ///     byte 16  u64 file size       u64 header hash               u64 arena bytes   zeros to byte 64
-///     byte 64  section table: {id[4], u32 flags (bit 0: critical), u64 offset, u64 length, u32 alignment, u32 0, u64 hash}
+///     byte 64  section table: {id[4], u32 flags (bit 0: critical), u64 offset, u64 length, u32 alignment,
+///              u32 0, u64 hash}
 ///
-/// Hashes are XXH3-64; the header's is over header and table with its own field zero. A reader skips sections that it
-/// does not know unless they are critical, and refuses another major version. A newer minor version only adds.
+/// Hashes are XXH3-64; the header's is over header and table with its own field zero. A reader skips sections
+/// that it does not know unless they are critical, and refuses another major version. A newer minor version
+/// only adds.
 ///
 ///     META  flat JSON object of strings: producer, target, preprocessing, source hash, seed, options
-///     PROG  u32 instructions, u32 numbers, u32 name bytes, u32 0; records of 64 bytes; i32 numbers (loops of copies);
-///           names, each u16 length and UTF-8
+///     PROG  u32 instructions, u32 numbers, u32 name bytes, u32 0; records of 64 bytes; i32 numbers (loops of
+///           copies); names, each u16 length and UTF-8
 ///     TENS  u32 tensors, u32 0; records of 56 bytes
 ///     DATA  weights (aligned to 64), biases, multipliers, shifts, tables (aligned to 4)
-///     GOLD  u32 vectors, then for each its inputs (u32 count, bytes, zeros to 4) and outputs (u32 count, f32s)
+///     GOLD  u32 vectors, then for each its inputs (u32 count, bytes, zeros to 4) and outputs (u32 count,
+///           f32s)
 ///     REPT  text: what the compiler measured
 package enum FileFormat {
   package static let magic: [UInt8] = [0x51, 0x50, 0x4B, 0x31]

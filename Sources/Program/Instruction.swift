@@ -50,7 +50,9 @@ package struct Instruction: Hashable, Sendable {
 
     /// Kernel, strides and dilations are rows, columns; pads are top, left, bottom, right.
     /// - Requires: 2, 2, 4 and 2 entries.
-    package init(kernel: [Int], strides: [Int] = [1, 1], pads: [Int] = [0, 0, 0, 0], dilations: [Int] = [1, 1]) {
+    package init(
+      kernel: [Int], strides: [Int] = [1, 1], pads: [Int] = [0, 0, 0, 0], dilations: [Int] = [1, 1]
+    ) {
       (kernelHeight, kernelWidth) = (kernel[0], kernel[1])
       (strideRows, strideColumns) = (strides[0], strides[1])
       (padTop, padLeft, padBottom, padRight) = (pads[0], pads[1], pads[2], pads[3])
@@ -64,7 +66,8 @@ package struct Instruction: Hashable, Sendable {
     package var isPadded: Bool { padTop != 0 || padLeft != 0 || padBottom != 0 || padRight != 0 }
   }
 
-  /// Real numbers to stored integers: `clamp(roundHalfEven(x / scale) + zeroPoint)`, both of the output tensor.
+  /// Real numbers to stored integers: `clamp(roundHalfEven(x / scale) + zeroPoint)`, both of the output
+  /// tensor.
   package struct Quantize: Hashable, Sendable {
     /// f32, row-major.
     package var input: Int
@@ -90,7 +93,8 @@ package struct Instruction: Hashable, Sendable {
     }
   }
 
-  /// A convolution, or a matrix product as one over a 1 x 1 image; weights packed as `ConvolutionGeometry` says.
+  /// A convolution, or a matrix product as one over a 1 x 1 image; weights packed as `ConvolutionGeometry`
+  /// says.
   package struct Convolution: Hashable, Sendable {
     package enum Kind: UInt8, Sendable, CaseIterable {
       /// Weights of 8 and of 4 bits; any number of groups.
@@ -131,8 +135,8 @@ package struct Instruction: Hashable, Sendable {
     }
   }
 
-  /// Matrix product of one pixel's channels whose results leave the integers: `y[o] = scale[o] * (bias[o] + Σ x * w)`,
-  /// the sum in 32 bits, one rounding. Weights are packed as those of a 1 x 1 convolution.
+  /// Matrix product of one pixel's channels whose results leave the integers: `y[o] = scale[o] * (bias[o] + Σ
+  /// x * w)`, the sum in 32 bits, one rounding. Weights are packed as those of a 1 x 1 convolution.
   package struct FloatProduct: Hashable, Sendable {
     package var input: Int
     /// f32, one element for every output channel.
@@ -157,7 +161,8 @@ package struct Instruction: Hashable, Sendable {
     }
   }
 
-  /// `clamp(zeroPoint + ((a - za) * multiplierA + (b - zb) * multiplierB + 2^(shift-1)) >> shift)` in 32 bits.
+  /// `clamp(zeroPoint + ((a - za) * multiplierA + (b - zb) * multiplierB + 2^(shift-1)) >> shift)` in 32
+  /// bits.
   package struct Add: Hashable, Sendable {
     package var a: Int
     package var b: Int
@@ -181,7 +186,8 @@ package struct Instruction: Hashable, Sendable {
     }
   }
 
-  /// `clamp(zeroPoint + requantize((a - za) * (b - zb), multiplier, shift))`; b has a's shape or is [C, 1, 1].
+  /// `clamp(zeroPoint + requantize((a - za) * (b - zb), multiplier, shift))`; b has a's shape or is [C, 1,
+  /// 1].
   package struct Multiply: Hashable, Sendable {
     package var a: Int
     package var b: Int
@@ -256,7 +262,9 @@ package struct Instruction: Hashable, Sendable {
 
   /// Elements moved between strided views: concatenation, padding, slicing, transposition, reshaping.
   ///
-  ///     output[outputOffset + Σ i_d * outputStride_d] = input[inputOffset + Σ i_d * inputStride_d],  0 <= i_d < extent_d
+  ///     output[outputOffset + Σ i_d * outputStride_d] = input[inputOffset + Σ i_d * inputStride_d]
+  ///
+  /// for 0 <= i_d < extent_d.
   package struct Copy: Hashable, Sendable {
     package struct Dimension: Hashable, BitwiseCopyable, Sendable {
       package var extent: Int
@@ -271,6 +279,8 @@ package struct Instruction: Hashable, Sendable {
       }
     }
 
+    package static let maximumDimensions = 8
+
     package var input: Int
     package var output: Int
     package var inputOffset: Int
@@ -281,7 +291,8 @@ package struct Instruction: Hashable, Sendable {
     package var fill: UInt8?
 
     package init(
-      input: Int, output: Int, inputOffset: Int, outputOffset: Int, dimensions: [Dimension], fill: UInt8? = nil
+      input: Int, output: Int, inputOffset: Int, outputOffset: Int, dimensions: [Dimension],
+      fill: UInt8? = nil
     ) {
       self.input = input
       self.output = output

@@ -1,6 +1,7 @@
 #if !hasFeature(Embedded)
-  /// What a program says about itself: ordered pairs of text, stored as one flat JSON object. Known keys: `producer`,
-  /// `target-name`, `target` (the YAML), `preprocessing` (YAML), `source-hash`, `seed`, `options`; others are kept.
+  /// What a program says about itself: ordered pairs of text, stored as one flat JSON object. Known keys:
+  /// `producer`, `target-name`, `target` (the YAML), `preprocessing` (YAML), `source-hash`, `seed`,
+  /// `options`; others are kept.
   package struct Metadata: Hashable, Sendable {
     package struct Entry: Hashable, Sendable {
       package var key: String
@@ -38,7 +39,8 @@
         return
       }
       repeat {
-        guard let key = scanner.string(), scanner.take(":"), let value = scanner.string(), self[key] == nil else {
+        guard let key = scanner.string(), scanner.take(":"), let value = scanner.string(), self[key] == nil
+        else {
           return nil
         }
         entries.append(Entry(key: key, value: value))
@@ -121,7 +123,8 @@
         guard let first = codeUnit() else { return nil }
         guard 0xD800..<0xDC00 ~= first else { return Unicode.Scalar(first) }
         // A surrogate pair.
-        guard position + 1 < bytes.count, bytes[position] == UInt8(ascii: "\\"), bytes[position + 1] == UInt8(ascii: "u")
+        guard position + 1 < bytes.count, bytes[position] == UInt8(ascii: "\\"),
+          bytes[position + 1] == UInt8(ascii: "u")
         else { return nil }
         position += 2
         guard let second = codeUnit(), 0xDC00..<0xE000 ~= second else { return nil }

@@ -26,7 +26,8 @@ package struct Program: Sendable {
     self.report = report
   }
 
-  /// Self-test: inputs as the integers that they are quantized to, and the outputs that they must give, bit by bit.
+  /// Self-test: inputs as the integers that they are quantized to, and the outputs that they must give, bit
+  /// by bit.
   package struct GoldenVector: Hashable, Sendable {
     /// For each input, its elements with the scale and zero point of the first tensor quantized from it.
     package var inputs: [[UInt8]]

@@ -3,7 +3,8 @@
   ///
   ///     var builder = ProgramBuilder()
   ///     let x = builder.addTensor(.real("image", shape: [3, 32, 32], storage: .input(0)))
-  ///     let q = builder.addTensor(.activation("image.q", shape: [3, 32, 32], arenaOffset: 0, scale: s, zeroPoint: z))
+  ///     let q = builder.addTensor(
+  ///       .activation("image.q", shape: [3, 32, 32], arenaOffset: 0, scale: s, zeroPoint: z))
   ///     builder.append("quantize", .quantize(.init(input: x, output: q)))
   ///     …
   ///     let program = try builder.finish(arenaBytes: plan.bytes)
@@ -38,10 +39,10 @@
     /// - Requires: all in 0 ... 255.
     package mutating func addShifts(_ shifts: [Int32]) -> DataSlice { addData(shifts.map { UInt8($0) }) }
 
-    /// A convolution with weights of 8 or 4 bits as [O, C / groups, kh, kw]; a matrix product is one with a 1 x 1
-    /// window over features. Chooses the kernel kind and packs the weights.
-    /// - Requires: weights, bias, multiplier and shift fit the tensors and `groups`; input and output are in the
-    ///   kernels' layout.
+    /// A convolution with weights of 8 or 4 bits as [O, C / groups, kh, kw]; a matrix product is one with a 1
+    /// x 1 window over features. Chooses the kernel kind and packs the weights.
+    /// - Requires: weights, bias, multiplier and shift fit the tensors and `groups`; input and output are in
+    ///   the kernels' layout.
     package mutating func appendConvolution(
       _ name: String, input: Int, output: Int, window: Instruction.Window, groups: Int = 1, weightBits: Int,
       weights: [Int8], bias: [Int32], multiplier: [Int32], shift: [Int32], clamp: Instruction.Clamp
@@ -50,7 +51,8 @@
       let isDepthwise = groups > 1 && groups == inputChannels && groups == outputChannels
       let kind: Instruction.Convolution.Kind = isDepthwise ? .depthwise : weightBits <= 4 ? .dense4 : .dense8
       let geometry = ConvolutionGeometry(
-        kind: kind, inputChannels: inputChannels, outputChannels: outputChannels, kernelHeight: window.kernelHeight,
+        kind: kind, inputChannels: inputChannels, outputChannels: outputChannels,
+        kernelHeight: window.kernelHeight,
         kernelWidth: window.kernelWidth, groups: groups)
       let convolution = Instruction.Convolution(
         input: input, output: output, kind: kind, window: window, groups: groups,
@@ -65,7 +67,8 @@
       _ name: String, input: Int, output: Int, weightBits: Int, weights: [Int8], bias: [Int32], scale: [Float]
     ) {
       let kind: Instruction.Convolution.Kind = weightBits <= 4 ? .dense4 : .dense8
-      let geometry = ConvolutionGeometry(kind, productOf: tensors[input], outputs: tensors[output].elementCount)
+      let geometry = ConvolutionGeometry(
+        kind, productOf: tensors[input], outputs: tensors[output].elementCount)
       let product = Instruction.FloatProduct(
         input: input, output: output, kind: kind, weights: addData(geometry.packed(weights), alignment: 64),
         bias: addData(bias), scale: addData(scale.map { Int32(bitPattern: $0.bitPattern) }))
@@ -76,7 +79,8 @@
     /// Where no window leaves the image only the last entry is kept.
     /// - Requires: as many entries as the window has taps.
     package mutating func appendAveragePool(
-      _ name: String, input: Int, output: Int, window: Instruction.Window, countsPads: Bool, multiplier: [Int32],
+      _ name: String, input: Int, output: Int, window: Instruction.Window, countsPads: Bool,
+      multiplier: [Int32],
       shift: [Int32], clamp: Instruction.Clamp
     ) {
       let x = tensors[input], y = tensors[output]

@@ -22,7 +22,8 @@ package struct ProgramError: Error, Sendable {
 
 #if !hasFeature(Embedded)
   extension ProgramError: CustomStringConvertible {
-    /// `instruction 3 'conv1': the weights lie outside the data section`; the file's name is the caller's to add.
+    /// `instruction 3 'conv1': the weights lie outside the data section`; the file's name is the caller's to
+    /// add.
     package var description: String {
       let quoted = name.utf8.isEmpty ? "" : " '\(name)'"
       return switch place {

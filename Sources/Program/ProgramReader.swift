@@ -4,7 +4,9 @@ extension Program {
   /// Reads and validates a `.qpk` file; weights stay where they are when `bytes` is aligned to 64.
   /// - Parameter keepAlive: holds on to what owns `bytes`, which must not change.
   /// - Throws: the first thing wrong with the file. It is hostile until then.
-  package init(reading bytes: UnsafeRawBufferPointer, keepAlive: @escaping @Sendable () -> Void) throws(ProgramError) {
+  package init(
+    reading bytes: UnsafeRawBufferPointer, keepAlive: @escaping @Sendable () -> Void
+  ) throws(ProgramError) {
     let sections = try FileReader(bytes).sections()
     func section(_ id: SectionID) throws(ProgramError) -> ByteReader {
       for section in sections where section.id == id { return section.bytes }
@@ -18,7 +20,8 @@ extension Program {
     let code = try section(.instructions), table = try section(.tensors)
     guard code.count >= 16 else { throw ProgramError("the section is too short", .section(.instructions)) }
     guard table.count >= 8 else { throw ProgramError("the section is too short", .section(.tensors)) }
-    let instructionCount = Int(code.uint32(0)), numberCount = Int(code.uint32(4)), nameBytes = Int(code.uint32(8))
+    let instructionCount = Int(code.uint32(0)), numberCount = Int(code.uint32(4)),
+      nameBytes = Int(code.uint32(8))
     let numbersStart = 16 + instructionCount * FileFormat.instructionBytes
     let namesStart = numbersStart + 4 * numberCount
     guard code.count == namesStart + nameBytes else {
@@ -43,11 +46,14 @@ extension Program {
     }
     // The header is there: `sections` has checked it.
     let arena = ByteReader(bytes, origin: 0).uint64(32)
-    guard arena <= UInt64(Limits.bytes) else { throw ProgramError("the arena must be at most 2 GiB", .file(byte: 32)) }
+    guard arena <= UInt64(Limits.bytes) else {
+      throw ProgramError("the arena must be at most 2 GiB", .file(byte: 32))
+    }
     arenaBytes = Int(arena)
     let dataBytes = try section(.data).bytes
     let isAligned = UInt(bitPattern: dataBytes.baseAddress) % 64 == 0
-    data = isAligned ? DataStorage(borrowing: dataBytes, keepAlive: keepAlive) : DataStorage(copying: dataBytes)
+    data =
+      isAligned ? DataStorage(borrowing: dataBytes, keepAlive: keepAlive) : DataStorage(copying: dataBytes)
     metadata = Array(optionalSection(.metadata).bytes)
     report = Array(optionalSection(.report).bytes)
     let golden = optionalSection(.golden)
@@ -59,7 +65,9 @@ extension Program {
     let inputCount = inputs.count, outputCount = outputs.count
     var position = 0
     func count(_ elementBytes: Int) throws(ProgramError) -> Int {
-      guard bytes.count - position >= 4 else { throw ProgramError("the section is too short", .section(.golden)) }
+      guard bytes.count - position >= 4 else {
+        throw ProgramError("the section is too short", .section(.golden))
+      }
       let count = Int(bytes.uint32(position))
       guard count * elementBytes <= bytes.count - position - 4 else {
         throw ProgramError("a count leads out of the section", .section(.golden))
@@ -113,10 +121,12 @@ private struct FileReader {
       throw ProgramError("not a .qpk file: it does not start with QPK1", .file(byte: 0))
     }
     guard file.uint16(4) == FileFormat.majorVersion else {
-      throw ProgramError("the file has another major version than 1; use the qcc that wrote it", .file(byte: 4))
+      throw ProgramError(
+        "the file has another major version than 1; use the qcc that wrote it", .file(byte: 4))
     }
     guard file.uint64(16) == UInt64(file.count) else {
-      throw ProgramError("the file is truncated or has trailing bytes: its size is not what it says", .file(byte: 16))
+      throw ProgramError(
+        "the file is truncated or has trailing bytes: its size is not what it says", .file(byte: 16))
     }
     let count = Int(file.uint32(12))
     guard count <= FileFormat.maximumSections,
@@ -155,7 +165,8 @@ private struct FileReader {
     let known: [SectionID] = [.metadata, .instructions, .tensors, .data, .golden, .report]
     guard known.contains(id) else {
       if isCritical {
-        throw ProgramError("the section is unknown but needed; a newer version of qcc wrote the file", .section(id))
+        throw ProgramError(
+          "the section is unknown but needed; a newer version of qcc wrote the file", .section(id))
       }
       return nil
     }

@@ -10,7 +10,9 @@
       for instruction in instructions {
         records += RecordEncoder.record(instruction, name: names.add(instruction.name), numbers: &numbers)
       }
-      let tensorRecords = tensors.flatMap { tensor in RecordEncoder.record(tensor, name: names.add(tensor.name)) }
+      let tensorRecords = tensors.flatMap { tensor in
+        RecordEncoder.record(tensor, name: names.add(tensor.name))
+      }
 
       var program = ByteWriter()
       program.append(UInt32(instructions.count))
@@ -34,7 +36,9 @@
       if !goldenVectors.isEmpty {
         sections.append(Section(id: .golden, isCritical: false, bytes: goldenBytes, alignment: 4))
       }
-      if !report.isEmpty { sections.append(Section(id: .report, isCritical: false, bytes: report, alignment: 4)) }
+      if !report.isEmpty {
+        sections.append(Section(id: .report, isCritical: false, bytes: report, alignment: 4))
+      }
       // Pages of a large data section are then mapped whole.
       let alignment = data.count > 65_536 * 16 ? 4096 : FileFormat.alignment
       sections.append(Section(id: .data, isCritical: true, bytes: Array(data.bytes), alignment: alignment))

@@ -1,5 +1,5 @@
-/// Reads the records that `RecordEncoder` writes. What it returns is well-formed but not yet valid; sizes of data are
-/// those that the tensors ask for.
+/// Reads the records that `RecordEncoder` writes. What it returns is well-formed but not yet valid; sizes of
+/// data are those that the tensors ask for.
 struct RecordDecoder {
   let bytes: ByteReader
   let names: ByteReader
@@ -10,9 +10,13 @@ struct RecordDecoder {
       let layout = Program.Tensor.Layout(rawValue: bytes.uint8(offset + 5))
     else { throw ProgramError("a tensor has an unknown element or layout", bytes.place(offset)) }
     let rank = Int(bytes.uint8(offset + 7))
-    guard rank <= Limits.rank else { throw ProgramError("a tensor has more than 6 axes", bytes.place(offset)) }
+    guard rank <= Limits.rank else {
+      throw ProgramError("a tensor has more than 6 axes", bytes.place(offset))
+    }
     let value = bytes.uint64(offset + 16)
-    guard value <= UInt64(Limits.bytes) else { throw ProgramError("a tensor lies behind 2 GiB", bytes.place(offset)) }
+    guard value <= UInt64(Limits.bytes) else {
+      throw ProgramError("a tensor lies behind 2 GiB", bytes.place(offset))
+    }
     let storage: Program.Tensor.Storage
     switch bytes.uint8(offset + 6) {
     case 0: storage = .arena(offset: Int(value))
@@ -23,7 +27,8 @@ struct RecordDecoder {
     var shape: [Int] = []
     for axis in 0..<rank { shape.append(Int(bytes.uint32(offset + 28 + 4 * axis))) }
     return Program.Tensor(
-      name: try name(bytes.uint32(offset), offset), element: element, layout: layout, shape: shape, storage: storage,
+      name: try name(bytes.uint32(offset), offset), element: element, layout: layout, shape: shape,
+      storage: storage,
       pixelStride: Int(bytes.uint32(offset + 24)), scale: Float(bitPattern: bytes.uint32(offset + 12)),
       zeroPoint: bytes.uint8(offset + 9), bits: bytes.uint8(offset + 8))
   }
@@ -43,7 +48,8 @@ struct RecordDecoder {
     let clamp = Instruction.Clamp(small.1, small.2)
     let operation: Instruction.Operation
     switch opcode {
-    case .quantize: operation = .quantize(.init(input: input, output: output, inputIsChannelsLast: small.0 & 1 != 0))
+    case .quantize:
+      operation = .quantize(.init(input: input, output: output, inputIsChannelsLast: small.0 & 1 != 0))
     case .dequantize: operation = .dequantize(.init(input: input, output: output))
     case .convolution:
       guard let kind = Instruction.Convolution.Kind(rawValue: small.0) else {
@@ -52,7 +58,8 @@ struct RecordDecoder {
       let x = tensors[input], y = tensors[output], window = window(offset), groups = word(9)
       // Validation repeats these checks; without them the weights would have no size.
       guard x.shape.count >= 1, y.shape.count >= 1, groups >= 1, window.taps <= Limits.windowTaps,
-        window.taps >= 1, x.shape[0] <= Limits.extent, y.shape[0] <= Limits.extent, x.layout == .channelsLast4,
+        window.taps >= 1, x.shape[0] <= Limits.extent, y.shape[0] <= Limits.extent,
+        x.layout == .channelsLast4,
         y.layout == .channelsLast4, x.channels % groups == 0, y.channels % groups == 0,
         boundedProduct(window.taps, roundedUp(x.channels / groups, to: 4)) != nil
       else { throw ProgramError("a convolution does not fit its tensors", bytes.place(offset)) }
@@ -80,11 +87,13 @@ struct RecordDecoder {
     case .add:
       operation = .add(
         .init(
-          a: input, b: word(4), output: output, multiplierA: signed(5), multiplierB: signed(6), shift: Int32(small.0),
+          a: input, b: word(4), output: output, multiplierA: signed(5), multiplierB: signed(6),
+          shift: Int32(small.0),
           clamp: clamp))
     case .multiply:
       operation = .multiply(
-        .init(a: input, b: word(4), output: output, multiplier: signed(5), shift: Int32(small.0), clamp: clamp))
+        .init(
+          a: input, b: word(4), output: output, multiplier: signed(5), shift: Int32(small.0), clamp: clamp))
     case .averagePool:
       let count = word(9)
       operation = .averagePool(
@@ -111,7 +120,8 @@ struct RecordDecoder {
           input: input, output: output, inputOffset: word(4), outputOffset: word(5), dimensions: dimensions,
           fill: small.1 & 1 != 0 ? small.2 : nil))
     case .softmax:
-      operation = .softmax(.init(input: input, output: output, outer: word(4), extent: word(5), inner: word(6)))
+      operation = .softmax(
+        .init(input: input, output: output, outer: word(4), extent: word(5), inner: word(6)))
     }
     return Instruction(name: try name(bytes.uint32(offset + 4), offset), operation)
   }

@@ -20,7 +20,9 @@
       writer.append(tensor.scale.bitPattern)
       writer.append(UInt64(storage.value))
       writer.append(UInt32(tensor.pixelStride))
-      for axis in 0..<Limits.rank { writer.append(axis < tensor.shape.count ? UInt32(tensor.shape[axis]) : 0) }
+      for axis in 0..<Limits.rank {
+        writer.append(axis < tensor.shape.count ? UInt32(tensor.shape[axis]) : 0)
+      }
       writer.pad(to: FileFormat.tensorBytes)
       return writer.bytes
     }
@@ -63,7 +65,8 @@
       case .copy(let o):
         head(.copy, UInt8(o.dimensions.count), o.fill == nil ? 0 : 1, o.fill ?? 0)
         words += [
-          UInt32(truncatingIfNeeded: o.inputOffset), UInt32(truncatingIfNeeded: o.outputOffset), UInt32(numbers.count),
+          UInt32(truncatingIfNeeded: o.inputOffset), UInt32(truncatingIfNeeded: o.outputOffset),
+          UInt32(numbers.count),
         ]
         for dimension in o.dimensions {
           for number in [dimension.extent, dimension.inputStride, dimension.outputStride] {

@@ -74,7 +74,8 @@ extension Program {
     /// Real numbers: the caller's, or between a dequantization and a softmax.
     package static func real(_ name: Name, shape: [Int], storage: Storage) -> Tensor {
       Tensor(
-        name: name, element: .f32, layout: .rowMajor, shape: shape, storage: storage, pixelStride: 0, scale: 1,
+        name: name, element: .f32, layout: .rowMajor, shape: shape, storage: storage, pixelStride: 0,
+        scale: 1,
         zeroPoint: 0, bits: 32)
     }
 

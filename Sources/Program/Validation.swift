@@ -1,6 +1,7 @@
 extension Program {
-  /// Proves that no instruction reads or writes outside the arena (with `Limits.slackBytes` behind it), the scratch
-  /// image, the data and the caller's tensors, whatever the program's bytes are; the interpreter relies on it.
+  /// Proves that no instruction reads or writes outside the arena (with `Limits.slackBytes` behind it), the
+  /// scratch image, the data and the caller's tensors, whatever the program's bytes are; the interpreter
+  /// relies on it.
   package func validate() throws(ProgramError) {
     guard arenaBytes >= 0, arenaBytes <= Limits.bytes else {
       throw ProgramError("the arena must be at most 2 GiB", .file(byte: nil))
@@ -45,7 +46,8 @@ extension Program {
       try require(
         tensor.bits >= 1 && tensor.bits <= 8 && Int(tensor.zeroPoint) < 1 << Int(tensor.bits),
         "a u8 tensor has 1 to 8 bits and a zero point within them")
-    case .f32: try require(tensor.bits == 32 && tensor.zeroPoint == 0, "an f32 tensor has 32 bits and no zero point")
+    case .f32:
+      try require(tensor.bits == 32 && tensor.zeroPoint == 0, "an f32 tensor has 32 bits and no zero point")
     }
     switch tensor.storage {
     case .arena(let offset):
@@ -66,12 +68,14 @@ extension Program {
       case .arena: continue
       case .input(let number):
         guard number >= 0, number < tensors.count, !seenInputs[number] else {
-          throw ProgramError("an input's number repeats or is out of range", .tensor(index), name: tensor.name)
+          throw ProgramError(
+            "an input's number repeats or is out of range", .tensor(index), name: tensor.name)
         }
         seenInputs[number] = true
       case .output(let number):
         guard number >= 0, number < tensors.count, !seenOutputs[number] else {
-          throw ProgramError("an output's number repeats or is out of range", .tensor(index), name: tensor.name)
+          throw ProgramError(
+            "an output's number repeats or is out of range", .tensor(index), name: tensor.name)
         }
         seenOutputs[number] = true
       }
@@ -90,7 +94,8 @@ extension Program {
   private func validateGolden(_ index: Int) throws(ProgramError) {
     let vector = goldenVectors[index], inputs = self.inputs, outputs = self.outputs
     guard vector.inputs.count == inputs.count, vector.outputs.count == outputs.count else {
-      throw ProgramError("the vector has another number of inputs or outputs than the program", .golden(index))
+      throw ProgramError(
+        "the vector has another number of inputs or outputs than the program", .golden(index))
     }
     for (values, tensor) in zip(vector.inputs, inputs) {
       guard values.count == tensors[tensor].elementCount, quantizedInput(tensor) != nil else {
@@ -105,7 +110,9 @@ extension Program {
   /// The first tensor quantized from an input: its scale and zero point give meaning to self-test vectors.
   package func quantizedInput(_ input: Int) -> Int? {
     for instruction in instructions {
-      if case .quantize(let quantize) = instruction.operation, quantize.input == input { return quantize.output }
+      if case .quantize(let quantize) = instruction.operation, quantize.input == input {
+        return quantize.output
+      }
     }
     return nil
   }
@@ -138,7 +145,8 @@ extension Program {
     let x = tensors[quantize.input], y = tensors[quantize.output]
     guard x.element == .f32, y.element == .u8 else { return "it must take f32 to u8" }
     if quantize.inputIsChannelsLast {
-      guard x.shape.count == 3, y.layout == .channelsLast4, y.shape == [x.shape[2], x.shape[0], x.shape[1]] else {
+      guard x.shape.count == 3, y.layout == .channelsLast4, y.shape == [x.shape[2], x.shape[0], x.shape[1]]
+      else {
         return "the input must be [H, W, C] and the output [C, H, W]"
       }
     } else if x.shape != y.shape {
@@ -155,12 +163,15 @@ extension Program {
 
   private func fault(of convolution: Instruction.Convolution) -> StaticString? {
     let x = tensors[convolution.input], y = tensors[convolution.output], window = convolution.window
-    guard x.layout == .channelsLast4, y.layout == .channelsLast4 else { return "its tensors must be channels-last" }
+    guard x.layout == .channelsLast4, y.layout == .channelsLast4 else {
+      return "its tensors must be channels-last"
+    }
     if let reason = fault(of: window) { return reason }
     guard let height = window.rows(of: x.height), let width = window.columns(of: x.width), height == y.height,
       width == y.width
     else { return "the window does not take the input's rows and columns to the output's" }
-    guard boundedProduct(window.paddedHeight(x), window.paddedWidth(x), roundedUp(x.channels, to: 4)) != nil else {
+    guard boundedProduct(window.paddedHeight(x), window.paddedWidth(x), roundedUp(x.channels, to: 4)) != nil
+    else {
       return "the padded image is larger than 2 GiB"
     }
     let groups = convolution.groups
@@ -168,7 +179,9 @@ extension Program {
       return "the groups do not divide the channels"
     }
     if convolution.kind == .depthwise {
-      guard groups == x.channels, groups == y.channels else { return "a depthwise convolution has one channel a group" }
+      guard groups == x.channels, groups == y.channels else {
+        return "a depthwise convolution has one channel a group"
+      }
     }
     // At most 2^24 taps, 2^24 + 2 channels a group, and so 2^48 weights in a row of at most 2^24 channels.
     guard boundedProduct(window.taps, roundedUp(x.channels / groups, to: 4)) != nil else {
@@ -199,9 +212,12 @@ extension Program {
 
   private func fault(of add: Instruction.Add) -> StaticString? {
     let a = tensors[add.a], b = tensors[add.b], y = tensors[add.output]
-    guard haveSamePlanes(a, y), haveSamePlanes(b, y) else { return "its tensors must agree in shape and layout" }
+    guard haveSamePlanes(a, y), haveSamePlanes(b, y) else {
+      return "its tensors must agree in shape and layout"
+    }
     let bound: Int32 = 1 << 21
-    guard add.multiplierA >= -bound, add.multiplierA <= bound, add.multiplierB >= -bound, add.multiplierB <= bound,
+    guard add.multiplierA >= -bound, add.multiplierA <= bound, add.multiplierB >= -bound,
+      add.multiplierB <= bound,
       add.shift >= 1, add.shift <= 30
     else { return "multipliers must be at most 2^21 and the shift 1 to 30" }
     return fault(of: add.clamp)
@@ -223,7 +239,9 @@ extension Program {
   private func fault(of pool: Instruction.AveragePool) -> StaticString? {
     let x = tensors[pool.input], y = tensors[pool.output], window = pool.window
     if let reason = poolFault(x, y, window) { return reason }
-    guard window.dilationRows == 1, window.dilationColumns == 1 else { return "an average pool cannot be dilated" }
+    guard window.dilationRows == 1, window.dilationColumns == 1 else {
+      return "an average pool cannot be dilated"
+    }
     let staysInside =
       !window.isPadded && (y.height - 1) * window.strideRows + window.spanRows <= x.height
       && (y.width - 1) * window.strideColumns + window.spanColumns <= x.width
@@ -282,7 +300,9 @@ extension Program {
     for number in [
       window.kernelHeight, window.kernelWidth, window.strideRows, window.strideColumns, window.dilationRows,
       window.dilationColumns,
-    ] where number < 1 || number > Limits.windowNumber { return "kernel, strides and dilations must be 1 to 65535" }
+    ] where number < 1 || number > Limits.windowNumber {
+      return "kernel, strides and dilations must be 1 to 65535"
+    }
     for pad in [window.padTop, window.padLeft, window.padBottom, window.padRight]
     where pad < 0 || pad > Limits.windowNumber { return "pads must be 0 to 65535" }
     return window.taps <= Limits.windowTaps ? nil : "the window has more than 2^24 taps"
@@ -293,7 +313,8 @@ extension Program {
     guard x.layout == .channelsLast4, y.layout == .channelsLast4, x.channels == y.channels else {
       return "its tensors must be channels-last and have the same channels"
     }
-    // Windows are cut off at the image's borders, so any position is safe; those behind the padding have no meaning.
+    // Windows are cut off at the image's borders, so any position is safe; those behind the padding have no
+    // meaning.
     guard (y.height - 1) * window.strideRows < window.paddedHeight(x),
       (y.width - 1) * window.strideColumns < window.paddedWidth(x)
     else { return "windows start behind the padded image" }
@@ -303,7 +324,9 @@ extension Program {
   private func fault(
     multiplier: DataSlice, shift: DataSlice, bias: DataSlice?, count: Int, _ clamp: Instruction.Clamp
   ) -> StaticString? {
-    guard contains(multiplier, 4 * count), contains(shift, count), bias.map({ contains($0, 4 * count) }) ?? true else {
+    guard contains(multiplier, 4 * count), contains(shift, count),
+      bias.map({ contains($0, 4 * count) }) ?? true
+    else {
       return "bias, multipliers or shifts lie outside the data"
     }
     for index in 0..<count {
@@ -375,6 +398,7 @@ extension ConvolutionGeometry {
   /// The weights of a matrix product.
   package init(_ kind: Instruction.Convolution.Kind, productOf input: Program.Tensor, outputs: Int) {
     self.init(
-      kind: kind, inputChannels: input.channels, outputChannels: outputs, kernelHeight: 1, kernelWidth: 1, groups: 1)
+      kind: kind, inputChannels: input.channels, outputChannels: outputs, kernelHeight: 1, kernelWidth: 1,
+      groups: 1)
   }
 }

@@ -1,8 +1,8 @@
 import KernelInterface
 import Program
 
-/// Runs a program: one sample with the threads sharing its steps, several with a sample for each thread. Nothing is
-/// allocated while it runs. One caller at a time.
+/// Runs a program: one sample with the threads sharing its steps, several with a sample for each thread.
+/// Nothing is allocated while it runs. One caller at a time.
 package final class Interpreter {
   package var program: Program { prepared.program }
   /// Those that the system gave.
@@ -67,8 +67,9 @@ package final class Interpreter {
     return try run(inputs, samples: samples, observer: &observer)
   }
 
-  /// Runs one sample and shows every tensor of the program when it is complete: its index, and its elements in logical
-  /// row-major order, as bytes (f32 little-endian). A tensor that several instructions write is shown after the last.
+  /// Runs one sample and shows every tensor of the program when it is complete: its index, and its elements
+  /// in logical row-major order, as bytes (f32 little-endian). A tensor that several instructions write is
+  /// shown after the last.
   package func run(
     _ inputs: [[Float]], observe: (_ tensor: Int, _ contents: [UInt8]) -> Void
   ) throws(RunError) -> [[Float]] {
@@ -76,7 +77,9 @@ package final class Interpreter {
     var results: [[Float]] = []
     withoutActuallyEscaping(observe) { observe in
       var observer = ClosureObserver(observe: observe)
-      do throws(RunError) { results = try run(inputs, samples: 1, observer: &observer) } catch { failure = error }
+      do throws(RunError) { results = try run(inputs, samples: 1, observer: &observer) } catch {
+        failure = error
+      }
     }
     if let failure { throw failure }
     return results
@@ -129,7 +132,8 @@ package final class Interpreter {
       observer.willRun(instruction)
       runShared(index)
       observer.didRun(instruction)
-      let isLastStep = index + 1 == prepared.steps.count || prepared.steps[index + 1].instruction != instruction
+      let isLastStep =
+        index + 1 == prepared.steps.count || prepared.steps[index + 1].instruction != instruction
       let tensor = program.instructions[instruction].output
       if Observer.wantsContents && isLastStep && lastWriter[tensor] == instruction {
         observer.show(tensor, contents(of: program.tensors[tensor], memory))
@@ -193,7 +197,9 @@ package final class Interpreter {
       var bytes: [UInt8] = []
       bytes.reserveCapacity(tensor.elementCount)
       for channel in 0..<plane.channels {
-        for pixel in 0..<plane.pixels { bytes.append(memory.arena[plane.offset + pixel * plane.pixelStride + channel]) }
+        for pixel in 0..<plane.pixels {
+          bytes.append(memory.arena[plane.offset + pixel * plane.pixelStride + channel])
+        }
       }
       return bytes
     case .f32:

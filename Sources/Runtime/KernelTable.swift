@@ -43,7 +43,8 @@ package enum KernelTable {
 
   package static var portableElementwise: ElementwiseKernels {
     ElementwiseKernels(
-      "elementwise_portable", needs: [], add: addPortable, quantize: quantizePortable, product: productPortable)
+      "elementwise_portable", needs: [], add: addPortable, quantize: quantizePortable,
+      product: productPortable)
   }
 
   /// The fastest that `features` allow.

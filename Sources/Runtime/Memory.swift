@@ -1,8 +1,8 @@
 import Program
 
-/// The bytes that one sample in flight needs: arena and scratch, aligned to 64 and followed by the slack that kernels
-/// may read.
-package final class WorkingMemory: @unchecked Sendable {  // used by one thread, or on disjoint shares of a step
+/// The bytes that one sample in flight needs: arena and scratch, aligned to 64 and followed by the slack that
+/// kernels may read. Used by one thread, or by several on disjoint shares of a step.
+package final class WorkingMemory: @unchecked Sendable {
   let arena: UnsafeMutablePointer<UInt8>
   let scratch: UnsafeMutablePointer<UInt8>
   /// The caller's tensors, set before every run.
@@ -19,8 +19,8 @@ package final class WorkingMemory: @unchecked Sendable {  // used by one thread,
     self.init(arena: block, scratch: block + arenaSize, owned: block, inputs: inputs, outputs: outputs)
   }
 
-  /// Over memory of the caller's, each block with `Limits.slackBytes` behind what the program needs, unless `owned`
-  /// is there to be freed.
+  /// Over memory of the caller's, each block with `Limits.slackBytes` behind what the program needs, unless
+  /// `owned` is there to be freed.
   package init(
     arena: UnsafeMutableRawPointer, scratch: UnsafeMutableRawPointer, owned: UnsafeMutableRawPointer? = nil,
     inputs inputCount: Int, outputs outputCount: Int

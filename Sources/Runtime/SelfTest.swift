@@ -1,7 +1,8 @@
 import Numerics
 import Program
 
-/// Replays the self-test vectors of a program: it gives the bits on this machine that it gave where it was compiled.
+/// Replays the self-test vectors of a program: it gives the bits on this machine that it gave where it was
+/// compiled.
 extension Interpreter {
   package struct SelfTestFailure: Hashable, Sendable {
     package var vector: Int
@@ -16,9 +17,11 @@ extension Interpreter {
     for (index, vector) in program.goldenVectors.enumerated() {
       let results = replay(vector.inputs)
       for (output, expected) in vector.outputs.enumerated() {
-        for (element, value) in expected.enumerated() where results[output][element].bitPattern != value.bitPattern {
+        for (element, value) in expected.enumerated()
+        where results[output][element].bitPattern != value.bitPattern {
           return SelfTestFailure(
-            vector: index, output: output, element: element, expected: value, actual: results[output][element])
+            vector: index, output: output, element: element, expected: value, actual: results[output][element]
+          )
         }
       }
     }
@@ -31,7 +34,9 @@ extension Interpreter {
     guard inputs.count == tensors.count else { return nil }
     var stored: [[UInt8]] = []
     for (values, tensor) in zip(inputs, tensors) {
-      guard values.count == program.tensors[tensor].elementCount, let quantized = program.quantizedInput(tensor) else {
+      guard values.count == program.tensors[tensor].elementCount,
+        let quantized = program.quantizedInput(tensor)
+      else {
         return nil
       }
       let target = program.tensors[quantized], range = 0...((Int32(1) << Int32(target.bits)) - 1)

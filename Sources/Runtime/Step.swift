@@ -59,8 +59,8 @@ struct Step {
   }
 }
 
-/// A program made ready for one processor: kernels chosen, offsets and tables computed. Immutable and shared by all
-/// threads.
+/// A program made ready for one processor: kernels chosen, offsets and tables computed. Immutable and shared
+/// by all threads.
 package final class PreparedProgram {
   let program: Program
   let inputs: [Int]
@@ -90,7 +90,8 @@ package final class PreparedProgram {
 
   package func makeMemory() -> WorkingMemory {
     WorkingMemory(
-      arenaBytes: program.arenaBytes, scratchBytes: scratchBytes, inputs: inputs.count, outputs: outputs.count)
+      arenaBytes: program.arenaBytes, scratchBytes: scratchBytes, inputs: inputs.count, outputs: outputs.count
+    )
   }
 }
 
@@ -133,7 +134,8 @@ private struct Planner {
       }
       if let step = ConvolutionStep(o, program, pad: pad, features: features, threads: threads, constants) {
         let products = step.geometry.productsPerPixel * output.pixels
-        append(.convolution(step), index, step.units, nanoseconds: products / productsPerNanosecond(step.kernel))
+        append(
+          .convolution(step), index, step.units, nanoseconds: products / productsPerNanosecond(step.kernel))
       }
     case .floatProduct(let o):
       if let step = FloatProductStep(o, program, elementwise, constants) {

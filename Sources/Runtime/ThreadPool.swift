@@ -6,7 +6,8 @@
 
     init(threads _: Int) {}
 
-    func run(_ parts: Int, _ context: UnsafeMutableRawPointer, _ body: (UnsafeMutableRawPointer, Int) -> Void) {
+    func run(_ parts: Int, _ context: UnsafeMutableRawPointer, _ body: (UnsafeMutableRawPointer, Int) -> Void)
+    {
       next = 0
       for part in 0..<parts { body(context, part) }
     }
@@ -21,9 +22,10 @@
   import Glibc
   import Synchronization
 
-  /// A few threads that work on the shares of one step at a time, with the caller as one of them. Shares go to whoever
-  /// asks first, so that a thread that the system has put aside delays nobody. Between steps the threads spin for some
-  /// 50 microseconds, since waking a parked thread takes as long as a small step; then they park.
+  /// A few threads that work on the shares of one step at a time, with the caller as one of them. Shares go
+  /// to whoever asks first, so that a thread that the system has put aside delays nobody. Between steps the
+  /// threads spin for some 50 microseconds, since waking a parked thread takes as long as a small step; then
+  /// they park.
   final class ThreadPool {
     let threads: Int
     private let next = Atomic<Int>(0)
@@ -100,11 +102,13 @@
       _ parts: Int, _ context: UnsafeMutableRawPointer,
       _ body: @escaping @Sendable (UnsafeMutableRawPointer, Int) -> Void
     ) {
-      // No worker reads these fields now: each had taken a part of the last run, and all of those are finished.
+      // No worker reads these fields now: each had taken a part of the last run, and all of those are
+      // finished.
       self.context = context
       self.body = body
       finished.store(0, ordering: .relaxed)
-      // Sequentially consistent on both sides: either a worker that parks sees the ticket, or it is seen parked.
+      // Sequentially consistent on both sides: either a worker that parks sees the ticket, or it is seen
+      // parked.
       ticket.store(UInt64(parts), ordering: .sequentiallyConsistent)
       if parts > 1 && parked.load(ordering: .sequentiallyConsistent) > 0 { wakeAll() }
       while let part = takePart() { call(part) }
@@ -165,7 +169,9 @@
         }
         pthread_mutex_lock(mutex)
         parked.wrappingAdd(1, ordering: .sequentiallyConsistent)
-        while !hasParts && !isStopping.load(ordering: .sequentiallyConsistent) { pthread_cond_wait(wake, mutex) }
+        while !hasParts && !isStopping.load(ordering: .sequentiallyConsistent) {
+          pthread_cond_wait(wake, mutex)
+        }
         parked.wrappingSubtract(1, ordering: .sequentiallyConsistent)
         pthread_mutex_unlock(mutex)
         if isStopping.load(ordering: .sequentiallyConsistent) { return }

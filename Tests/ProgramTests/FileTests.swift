@@ -41,7 +41,9 @@ import Testing
       changed[index] ^= 0x40
       guard let program = try? Program(bytes: changed) else { continue }
       #expect(bytes[index] == 0, "byte \(index) is not checked")
-      #expect(program.instructions == original.instructions && Array(program.data.bytes) == Array(original.data.bytes))
+      #expect(
+        program.instructions == original.instructions
+          && Array(program.data.bytes) == Array(original.data.bytes))
     }
   }
 

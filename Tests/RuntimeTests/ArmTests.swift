@@ -6,7 +6,8 @@ import Runtime
 import TestSupport
 import Testing
 
-/// The interpreter compiled as Embedded Swift for 64-bit Arm gives the bits of every tensor that it gives here.
+/// The interpreter compiled as Embedded Swift for 64-bit Arm gives the bits of every tensor that it gives
+/// here.
 @Suite(.serialized) struct ArmTests {
   static let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .deletingLastPathComponent().appendingPathComponent("scripts/test-arm").path
@@ -61,12 +62,14 @@ import Testing
       #expect(result.status == 0, "\(result.errors)")
       #expect(result.output == expected)
       let bytes = try Data(contentsOf: files[2])
-      #expect(bytes == Data(outputs.flatMap { $0.flatMap { value in withUnsafeBytes(of: value) { Array($0) } } }))
+      #expect(
+        bytes == Data(outputs.flatMap { $0.flatMap { value in withUnsafeBytes(of: value) { Array($0) } } }))
     }
   }
 
   @Test(.enabled(if: ArmTests.isBuilt)) func refusesADamagedProgram() throws {
-    let file = FileManager.default.temporaryDirectory.appendingPathComponent("qcc-arm-\(UUID().uuidString).qpk")
+    let file = FileManager.default.temporaryDirectory.appendingPathComponent(
+      "qcc-arm-\(UUID().uuidString).qpk")
     defer { try? FileManager.default.removeItem(at: file) }
     var bytes = try RandomProgram(seed: 1, operations: 3).program.serialize()
     bytes[bytes.count / 2] ^= 1

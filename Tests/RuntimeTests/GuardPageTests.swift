@@ -4,7 +4,8 @@ import Runtime
 import TestSupport
 import Testing
 
-/// Programs touch nothing outside the arena, the scratch image and their slack, nor outside the caller's tensors.
+/// Programs touch nothing outside the arena, the scratch image and their slack, nor outside the caller's
+/// tensors.
 @Suite struct GuardPageTests {
   @Test(arguments: 0..<4) func staysWithinItsMemory(seed: Int) throws {
     for variant in 0..<10 {

@@ -30,8 +30,11 @@ import Testing
   /// One byte, or one word of a record, of any section but the header.
   private func damage(_ file: inout SectionedFile, _ random: inout SeededGenerator) {
     // Records are where danger lies; weights are only numbers.
-    let records = file.sections.indices.filter { ["PROG", "TENS"].contains(String(decoding: file.sections[$0].id, as: UTF8.self)) }
-    let section = Int.random(in: 0...2, using: &random) == 0
+    let records = file.sections.indices.filter {
+      ["PROG", "TENS"].contains(String(decoding: file.sections[$0].id, as: UTF8.self))
+    }
+    let section =
+      Int.random(in: 0...2, using: &random) == 0
       ? Int.random(in: 0..<file.sections.count, using: &random) : records.randomElement(using: &random) ?? 0
     guard file.sections[section].bytes.count >= 4 else { return }
     let index = Int.random(in: 0..<file.sections[section].bytes.count, using: &random)

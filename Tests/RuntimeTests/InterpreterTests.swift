@@ -6,36 +6,46 @@ import TestSupport
 import Testing
 
 @Suite struct InterpreterTests {
-  /// Every tensor of random programs has the bits of the formulas, for every set of kernels and number of threads.
+  /// Every tensor of random programs has the bits of the formulas, for every set of kernels and number of
+  /// threads.
   @Test(arguments: 0..<12)
   func givesTheBitsOfTheFormulas(seed: Int) throws {
     for variant in 0..<10 {
       var random = try RandomProgram(seed: UInt64(1000 * seed + variant), operations: 1 + variant)
       let inputs = random.inputs(), program = random.program
       let reference = ReferenceMachine(program, inputs: inputs)
-      for (features, threads) in [([], 1), (CPUFeatures.host, 1), (.host.intersection(.avx2), 3)] as [(CPUFeatures, Int)] {
+      for (features, threads) in [([], 1), (CPUFeatures.host, 1), (.host.intersection(.avx2), 3)]
+        as [(CPUFeatures, Int)]
+      {
         let interpreter = Interpreter(program, features: features, threads: threads)
         var shown = 0
         _ = try interpreter.run(inputs) { tensor, contents in
           shown += 1
-          check(program, tensor, contents, reference.bytes(tensor), "seed \(seed).\(variant), \(threads) threads")
+          check(
+            program, tensor, contents, reference.bytes(tensor), "seed \(seed).\(variant), \(threads) threads")
         }
         #expect(shown == Set(program.instructions.map(\.output)).count)
       }
     }
   }
 
-  private func check(_ program: Program, _ tensor: Int, _ actual: [UInt8], _ expected: [UInt8], _ place: String) {
+  private func check(
+    _ program: Program, _ tensor: Int, _ actual: [UInt8], _ expected: [UInt8], _ place: String
+  ) {
     guard actual != expected else { return }
     let writers = program.instructions.filter { $0.output == tensor }
     let isSoftmax = writers.contains { if case .softmax = $0.operation { true } else { false } }
     if isSoftmax {
       // The exponential has no written bits but those of one implementation.
-      for (a, b) in zip(floats(actual), floats(expected)) { #expect(abs(a - b) <= 1e-5 * max(a, b) + 1e-30, "\(place)") }
+      for (a, b) in zip(floats(actual), floats(expected)) {
+        #expect(abs(a - b) <= 1e-5 * max(a, b) + 1e-30, "\(place)")
+      }
       return
     }
     let wrong = zip(actual, expected).enumerated().first { $0.element.0 != $0.element.1 }
-    Issue.record("\(place): tensor \(tensor) of \(writers) differs at \(String(describing: wrong))\n\(program.disassembly)")
+    Issue.record(
+      "\(place): tensor \(tensor) of \(writers) differs at \(String(describing: wrong))\n\(program.disassembly)"
+    )
   }
   private func floats(_ bytes: [UInt8]) -> [Float] {
     stride(from: 0, to: bytes.count, by: 4).map { at in
@@ -74,27 +84,39 @@ import Testing
     program.goldenVectors = [try #require(Interpreter(program).goldenVector(inputs))]
     let copy = try Program(bytes: program.serialize())
     #expect(Interpreter(copy).selfTest() == nil)
-    #expect(try Interpreter(copy).run(inputs).map { $0.map(\.bitPattern) } == program.goldenVectors[0].outputs.map { $0.map(\.bitPattern) })
+    #expect(
+      try Interpreter(copy).run(inputs).map { $0.map(\.bitPattern) }
+        == program.goldenVectors[0].outputs.map { $0.map(\.bitPattern) })
     program.goldenVectors[0].outputs[0][0] += 1
     #expect(Interpreter(program).selfTest()?.element == 0)
   }
 
   @Test func quantizesEveryKindOfNumber() throws {
-    let values: [Float] = [.nan, .infinity, -.infinity, 1e30, -1e30, 0.5, 1.5, 2.5, -0.5, 126.5, 127.49, 1e-37, 700, -700]
+    let values: [Float] = [
+      .nan, .infinity, -.infinity, 1e30, -1e30, 0.5, 1.5, 2.5, -0.5, 126.5, 127.49, 1e-37, 700, -700,
+    ]
     var builder = ProgramBuilder()
     let x = builder.addTensor(.real("x", shape: [values.count], storage: .input(0)))
-    let q = builder.addTensor(.activation("q", shape: [values.count], arenaOffset: 0, scale: 1, zeroPoint: 100, bits: 8))
+    let q = builder.addTensor(
+      .activation("q", shape: [values.count], arenaOffset: 0, scale: 1, zeroPoint: 100, bits: 8))
     let y = builder.addTensor(.real("y", shape: [values.count], storage: .output(0)))
     builder.append("q", .quantize(.init(input: x, output: q)))
     builder.append("y", .dequantize(.init(input: q, output: y)))
     let program = try builder.finish(arenaBytes: 64)
-    #expect(try Interpreter(program).run([values])[0] == [0, 155, -100, 155, -100, 0, 2, 2, 0, 126, 127, 0, 155, -100])
+    #expect(
+      try Interpreter(program).run([values])[0] == [
+        0, 155, -100, 155, -100, 0, 2, 2, 0, 126, 127, 0, 155, -100,
+      ])
   }
 
   @Test func exponentiates() {
     for step in 0...200_000 {
       let x = -Float(step) * 0.000_45, expected = Foundation.exp(Double(x))
-      if x > -87 { #expect(abs(Double(exponential(x)) - expected) <= 2e-7 * expected) } else { #expect(exponential(x) == 0) }
+      if x > -87 {
+        #expect(abs(Double(exponential(x)) - expected) <= 2e-7 * expected)
+      } else {
+        #expect(exponential(x) == 0)
+      }
     }
     #expect(exponential(0) == 1 && exponential(-.infinity) == 0 && exponential(.nan).isNaN)
   }

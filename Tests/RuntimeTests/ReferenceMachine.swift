@@ -31,7 +31,8 @@ struct ReferenceMachine {
       let za = zeroPoint(o.a), zb = zeroPoint(o.b)
       values[o.output] = zip(self[o.a], self[o.b]).map { a, b in
         let sum = (Int(a) - za) * Int(o.multiplierA) + (Int(b) - zb) * Int(o.multiplierB)
-        return clamped(floorDivided(sum + (1 << (Int(o.shift) - 1)), 1 << Int(o.shift)) + zeroPoint(o.output), o.clamp)
+        return clamped(
+          floorDivided(sum + (1 << (Int(o.shift) - 1)), 1 << Int(o.shift)) + zeroPoint(o.output), o.clamp)
       }
     case .multiply(let o):
       let a = self[o.a], b = self[o.b], za = zeroPoint(o.a), zb = zeroPoint(o.b)
@@ -96,7 +97,8 @@ struct ReferenceMachine {
             }
           }
           let shift = Int(program.data.bytes[o.shift.offset + channel])
-          result.append(requantized(sum, Int(program.data.int32(o.multiplier, channel)), shift, o.output, o.clamp))
+          result.append(
+            requantized(sum, Int(program.data.int32(o.multiplier, channel)), shift, o.output, o.clamp))
         }
       }
     }

@@ -10,7 +10,8 @@ package final class GuardedMemory {
     let page = 4096, pages = (count + page - 1) / page
     mappedBytes = (pages + 2) * page
     guard
-      let mapping = mmap(nil, mappedBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0), mapping != MAP_FAILED,
+      let mapping = mmap(nil, mappedBytes, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+      mapping != MAP_FAILED,
       pages == 0 || mprotect(mapping + page, pages * page, PROT_READ | PROT_WRITE) == 0
     else { fatalError("cannot map \(mappedBytes) bytes") }
     self.mapping = mapping

@@ -12,13 +12,16 @@ package func runGuarded(_ program: Program, features: CPUFeatures, inputs: [[Flo
   let scratch = GuardedMemory(prepared.scratchBytes + Limits.slackBytes)
   let sources = program.inputs.map { GuardedMemory(4 * program.tensors[$0].elementCount) }
   let targets = program.outputs.map { GuardedMemory(4 * program.tensors[$0].elementCount) }
-  let memory = WorkingMemory(arena: arena.base, scratch: scratch.base, inputs: sources.count, outputs: targets.count)
+  let memory = WorkingMemory(
+    arena: arena.base, scratch: scratch.base, inputs: sources.count, outputs: targets.count)
   for (number, source) in sources.enumerated() {
     let reals = source.base.assumingMemoryBound(to: Float.self)
     if let inputs { reals.update(from: inputs[number], count: inputs[number].count) }
     memory.inputs[number] = UnsafePointer(reals)
   }
-  for (number, target) in targets.enumerated() { memory.outputs[number] = target.base.assumingMemoryBound(to: Float.self) }
+  for (number, target) in targets.enumerated() {
+    memory.outputs[number] = target.base.assumingMemoryBound(to: Float.self)
+  }
   prepared.run(memory)
   defer { withExtendedLifetime((arena, scratch, sources)) {} }
   return zip(targets, program.outputs).map { target, tensor in

@@ -14,7 +14,8 @@ package struct RandomProgram {
     let image = builder.addTensor(
       .real("image", shape: isChannelsLast ? [shape[1], shape[2], shape[0]] : shape, storage: .input(0)))
     let first = activation(shape)
-    builder.append("quantize", .quantize(.init(input: image, output: first, inputIsChannelsLast: isChannelsLast)))
+    builder.append(
+      "quantize", .quantize(.init(input: image, output: first, inputIsChannelsLast: isChannelsLast)))
     var last = first
     for index in 0..<operations { last = append("operation \(index)", last) }
     finishWith(last)
@@ -23,14 +24,17 @@ package struct RandomProgram {
 
   package mutating func inputs(_ samples: Int = 1) -> [[Float]] {
     program.inputs.map { tensor in
-      (0..<samples * program.tensors[tensor].elementCount).map { _ in Float.random(in: -3...3, using: &random) }
+      (0..<samples * program.tensors[tensor].elementCount).map { _ in Float.random(in: -3...3, using: &random)
+      }
     }
   }
 
   // MARK: Pieces
 
   private mutating func pick(_ range: ClosedRange<Int>) -> Int { Int.random(in: range, using: &random) }
-  private mutating func number(_ range: ClosedRange<Int32>) -> Int32 { Int32.random(in: range, using: &random) }
+  private mutating func number(_ range: ClosedRange<Int32>) -> Int32 {
+    Int32.random(in: range, using: &random)
+  }
 
   private mutating func clamp() -> Instruction.Clamp {
     pick(0...1) == 0 ? .init(0, 255) : .init(UInt8(pick(0...60)), UInt8(pick(190...255)))
@@ -45,7 +49,8 @@ package struct RandomProgram {
     let scale = Float.random(in: 0.01...0.05, using: &random), zeroPoint = UInt8(pick(0...255))
     var tensor =
       rowMajor
-      ? Program.Tensor.rowMajorActivation("", shape: shape, arenaOffset: 0, scale: scale, zeroPoint: zeroPoint)
+      ? Program.Tensor.rowMajorActivation(
+        "", shape: shape, arenaOffset: 0, scale: scale, zeroPoint: zeroPoint)
       : Program.Tensor.activation("", shape: shape, arenaOffset: 0, scale: scale, zeroPoint: zeroPoint)
     if !rowMajor && pick(0...3) == 0 { tensor.pixelStride += 4 * pick(1...3) }
     tensor.storage = .arena(offset: reserve(tensor.byteCount))
@@ -60,7 +65,9 @@ package struct RandomProgram {
     let pads = pick(0...2) == 0 ? [0, 0, 0, 0] : (0..<4).map { _ in pick(0...2) }
     var dilations = [1, 1]
     if dilated {
-      for axis in 0..<2 where (kernel[axis] - 1) * 2 < [x.height, x.width][axis] { dilations[axis] = pick(1...2) }
+      for axis in 0..<2 where (kernel[axis] - 1) * 2 < [x.height, x.width][axis] {
+        dilations[axis] = pick(1...2)
+      }
     }
     let window = Instruction.Window(
       kernel: kernel, strides: [pick(1...3), pick(1...3)], pads: pads, dilations: dilations)
@@ -83,7 +90,9 @@ package struct RandomProgram {
       let (ma, mb) = (number(-(1 << 21)...(1 << 21)), number(-(1 << 20)...(1 << 20)))
       builder.append(
         name,
-        .add(.init(a: x, b: b, output: y, multiplierA: ma, multiplierB: mb, shift: number(19...22), clamp: clamp())))
+        .add(
+          .init(
+            a: x, b: b, output: y, multiplierA: ma, multiplierB: mb, shift: number(19...22), clamp: clamp())))
       return y
     case 5:
       let b = pick(0...1) == 0 ? x : average(name, x, tensor, global: true), y = activation(tensor.shape)
@@ -91,7 +100,8 @@ package struct RandomProgram {
         name,
         .multiply(
           .init(
-            a: x, b: b, output: y, multiplier: number((1 << 30)...Int32.max), shift: number(34...38), clamp: clamp())))
+            a: x, b: b, output: y, multiplier: number((1 << 30)...Int32.max), shift: number(34...38),
+            clamp: clamp())))
       return y
     case 6: return average(name, x, tensor, global: pick(0...3) == 0)
     case 7:
@@ -114,7 +124,9 @@ package struct RandomProgram {
     _ name: String, _ x: Int, _ tensor: Program.Tensor, keepingShape: Bool = false
   ) -> Int {
     var (w, height, width) = window(tensor)
-    if keepingShape { (w, height, width) = (Instruction.Window(kernel: [1, 1]), tensor.height, tensor.width) }
+    if keepingShape {
+      (w, height, width) = (Instruction.Window(kernel: [1, 1]), tensor.height, tensor.width)
+    }
     var outputs = keepingShape ? tensor.channels : pick(1...37), groups = 1
     if pick(0...2) == 0 {
       groups = (1...tensor.channels).filter { tensor.channels % $0 == 0 }.randomElement(using: &random) ?? 1
@@ -140,7 +152,8 @@ package struct RandomProgram {
     let y = activation([tensor.channels, height, width])
     builder.appendAveragePool(
       name, input: x, output: y, window: w, countsPads: pick(0...1) == 0,
-      multiplier: (1...w.taps).map { Int32.max / Int32($0) }, shift: (1...w.taps).map { _ in number(30...31) },
+      multiplier: (1...w.taps).map { Int32.max / Int32($0) },
+      shift: (1...w.taps).map { _ in number(30...31) },
       clamp: clamp())
     return y
   }
@@ -174,7 +187,8 @@ package struct RandomProgram {
     if tensor.shape.count == 3 && pick(0...1) == 0 {
       let permutation = [0, 1, 2].shuffled(using: &random)
       let axis = pick(0...2), count = (tensor.shape[axis] + 1) / 2
-      let source = view.sliced(axis: axis, start: 2 * (count - 1), step: -2, count: count).permuted(permutation)
+      let source = view.sliced(axis: axis, start: 2 * (count - 1), step: -2, count: count).permuted(
+        permutation)
       let y = activation(source.shape, rowMajor: pick(0...1) == 0)
       copy(name, source, x, StridedView(builder.tensors[y]), y)
       return y
@@ -182,7 +196,9 @@ package struct RandomProgram {
     let count = tensor.elementCount
     let divisor = (1...count).filter { count % $0 == 0 }.randomElement(using: &random) ?? 1
     let y = activation(pick(0...1) == 0 ? [count] : [divisor, 1, count / divisor])
-    guard let move = Instruction.Copy(from: view, of: x, to: StridedView(builder.tensors[y]), of: y) else { return x }
+    guard let move = Instruction.Copy(from: view, of: x, to: StridedView(builder.tensors[y]), of: y) else {
+      return x
+    }
     builder.append(name, .copy(move))
     return y
   }
@@ -203,7 +219,8 @@ package struct RandomProgram {
     builder.append("dequantize", .dequantize(.init(input: last, output: reals)))
 
     let outputs = pick(1...40), bits = pick(0...1) == 0 ? 4 : 8, largest: Int8 = bits == 4 ? 7 : 127
-    let scores = builder.addTensor(.real("scores", shape: [outputs], storage: .arena(offset: reserve(4 * outputs))))
+    let scores = builder.addTensor(
+      .real("scores", shape: [outputs], storage: .arena(offset: reserve(4 * outputs))))
     builder.appendFloatProduct(
       "scores", input: flat, output: scores, weightBits: bits,
       weights: (0..<count * outputs).map { _ in Int8.random(in: -largest...largest, using: &random) },
@@ -212,6 +229,7 @@ package struct RandomProgram {
     let probabilities = builder.addTensor(.real("probabilities", shape: [outputs], storage: .output(1)))
     let inner = outputs % 2 == 0 ? 2 : 1
     builder.append(
-      "softmax", .softmax(.init(input: scores, output: probabilities, outer: 1, extent: outputs / inner, inner: inner)))
+      "softmax",
+      .softmax(.init(input: scores, output: probabilities, outer: 1, extent: outputs / inner, inner: inner)))
   }
 }

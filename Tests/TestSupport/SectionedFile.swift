@@ -22,7 +22,9 @@ package struct SectionedFile {
       let entry = 64 + 40 * index
       let offset = number(file, entry + 8), length = number(file, entry + 16)
       sections.append(
-        Section(id: Array(file[entry..<entry + 4]), flags: file[entry + 4], bytes: Array(file[offset..<offset + length])))
+        Section(
+          id: Array(file[entry..<entry + 4]), flags: file[entry + 4],
+          bytes: Array(file[offset..<offset + length])))
     }
   }
 
@@ -31,7 +33,8 @@ package struct SectionedFile {
     let start = 64 + 40 * sections.count
     for section in sections {
       body += [UInt8](repeating: 0, count: (64 - (start + body.count) % 64) % 64)
-      table += section.id + [section.flags, 0, 0, 0] + little(start + body.count) + little(section.bytes.count)
+      table +=
+        section.id + [section.flags, 0, 0, 0] + little(start + body.count) + little(section.bytes.count)
       table += [64, 0, 0, 0, 0, 0, 0, 0] + hash(section.bytes)
       body += section.bytes
     }
@@ -46,7 +49,9 @@ package struct SectionedFile {
   private func hash(_ bytes: [UInt8]) -> [UInt8] {
     little(Int(truncatingIfNeeded: bytes.withUnsafeBytes { qcc_xxh3_64($0.baseAddress, $0.count) }))
   }
-  private func little(_ value: Int) -> [UInt8] { (0..<8).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) } }
+  private func little(_ value: Int) -> [UInt8] {
+    (0..<8).map { UInt8(truncatingIfNeeded: value >> (8 * $0)) }
+  }
 }
 
 private func number(_ file: [UInt8], _ offset: Int) -> Int {

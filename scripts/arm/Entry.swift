@@ -1,8 +1,8 @@
 import Program
 import Runtime
 
-/// What a C program needs of the interpreter, here without the standard library's full runtime (Embedded Swift).
-/// Reads a `.qpk` image and runs one sample; `observe` is shown every tensor when it is complete.
+/// What a C program needs of the interpreter, here without the standard library's full runtime (Embedded
+/// Swift). Reads a `.qpk` image and runs one sample; `observe` is shown every tensor when it is complete.
 /// `outputCount` is the room for numbers before the call, and how many there are after it.
 /// - Returns: nil, or why the image or the counts are refused.
 @_cdecl("qcc_run")
@@ -18,7 +18,9 @@ func runProgram(
     var samples: [[Float]] = [], read = 0
     for number in interpreter.inputNumbers {
       let elements = interpreter.inputCount(number)
-      guard elements <= inputCount - read else { return StaticString("the input file is too short").utf8Start }
+      guard elements <= inputCount - read else {
+        return StaticString("the input file is too short").utf8Start
+      }
       samples.append((0..<elements).map { inputs[read + $0] })
       read += elements
     }
@@ -29,7 +31,8 @@ func runProgram(
 }
 
 private func run(
-  _ interpreter: Interpreter, _ samples: [[Float]], _ outputs: UnsafeMutablePointer<Float>, _ outputCount: UnsafeMutablePointer<Int>,
+  _ interpreter: Interpreter, _ samples: [[Float]], _ outputs: UnsafeMutablePointer<Float>,
+  _ outputCount: UnsafeMutablePointer<Int>,
   _ observe: @convention(c) (Int, UnsafePointer<UInt8>?, Int) -> Void
 ) -> UnsafePointer<UInt8>? {
   do throws(RunError) {
@@ -38,7 +41,9 @@ private func run(
     }
     var written = 0
     for result in results {
-      guard result.count <= outputCount.pointee - written else { return StaticString("too many outputs").utf8Start }
+      guard result.count <= outputCount.pointee - written else {
+        return StaticString("too many outputs").utf8Start
+      }
       for value in result {
         outputs[written] = value
         written += 1

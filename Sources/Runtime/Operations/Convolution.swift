@@ -76,10 +76,12 @@ struct ConvolutionStep {
 
   /// - Returns: nil when the weights have no address, which a validated program rules out.
   init?(
-    _ convolution: Instruction.Convolution, _ program: Program, pad: PadStep?, features: CPUFeatures, threads: Int,
+    _ convolution: Instruction.Convolution, _ program: Program, pad: PadStep?, features: CPUFeatures,
+    threads: Int,
     _ pool: ConstantPool
   ) {
-    let x = program.tensors[convolution.input], y = program.tensors[convolution.output], window = convolution.window
+    let x = program.tensors[convolution.input], y = program.tensors[convolution.output],
+      window = convolution.window
     guard let base = program.data.bytes.baseAddress else { return nil }
     input = Plane(x)
     output = Plane(y)
@@ -113,7 +115,9 @@ struct ConvolutionStep {
     zeroPoint = Int32(y.zeroPoint)
     minimum = Int32(convolution.clamp.minimum)
     maximum = Int32(convolution.clamp.maximum)
-    split = output.pixels < threads * 2 * Self.pixelsPerUnit && geometry.panelsPerCall >= threads ? .panels : .pixels
+    split =
+      output.pixels < threads * 2 * Self.pixelsPerUnit && geometry.panelsPerCall >= threads
+      ? .panels : .pixels
   }
 
   var units: Int {
@@ -126,8 +130,11 @@ struct ConvolutionStep {
   func run(_ memory: WorkingMemory, _ range: Range<Int>) {
     switch split {
     case .pixels:
-      let first = range.lowerBound * Self.pixelsPerUnit, end = min(range.upperBound * Self.pixelsPerUnit, output.pixels)
-      for call in 0..<geometry.calls { run(memory, call, panels: 0..<geometry.panelsPerCall, pixels: first..<end) }
+      let first = range.lowerBound * Self.pixelsPerUnit,
+        end = min(range.upperBound * Self.pixelsPerUnit, output.pixels)
+      for call in 0..<geometry.calls {
+        run(memory, call, panels: 0..<geometry.panelsPerCall, pixels: first..<end)
+      }
     case .panels:
       for call in 0..<geometry.calls { run(memory, call, panels: range, pixels: 0..<output.pixels) }
     }
@@ -151,7 +158,8 @@ struct ConvolutionStep {
       stepOffsets: stepOffsets, steps: geometry.steps, weights: weights + panel * geometry.panelBytes,
       bias: bias + 16 * panel, multiplier: multiplier + 16 * panel, shift: shift + 16 * panel,
       outputChannels: channels, storedChannels: stored,
-      output: memory.arena + (output.offset + call * callChannels + firstChannel), outputPixelStride: output.pixelStride,
+      output: memory.arena + (output.offset + call * callChannels + firstChannel),
+      outputPixelStride: output.pixelStride,
       outputWidth: outputWidth, outputZeroPoint: zeroPoint, clampMinimum: minimum, clampMaximum: maximum)
     kernel.function(arguments, pixels.lowerBound, pixels.count)
   }
@@ -176,7 +184,8 @@ private struct StepOffsets {
   }
 }
 
-/// Bias, multiplier and shift of every channel, in panels: what the file holds, with the padding that it leaves out.
+/// Bias, multiplier and shift of every channel, in panels: what the file holds, with the padding that it
+/// leaves out.
 private struct ChannelParameters {
   var bias: [Int32]
   var multiplier: [Int32]

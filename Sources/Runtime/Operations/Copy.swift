@@ -58,7 +58,8 @@ struct CopyStep {
     } else {
       for i in range {
         copy(
-          outermost + 1, source, inputOffset + i * loop.inputStride, target, outputOffset + i * loop.outputStride)
+          outermost + 1, source, inputOffset + i * loop.inputStride, target,
+          outputOffset + i * loop.outputStride)
       }
     }
   }
@@ -90,12 +91,15 @@ struct CopyStep {
   ) {
     let loop = loops[Instruction.Copy.maximumDimensions - 1]
     if loop.inputStride == 1 && loop.outputStride == 1 {
-      (target + to &* elementSize).copyMemory(from: source + from &* elementSize, byteCount: count &* elementSize)
+      (target + to &* elementSize).copyMemory(
+        from: source + from &* elementSize, byteCount: count &* elementSize)
     } else if elementSize == 1 {
-      let x = source.assumingMemoryBound(to: UInt8.self) + from, y = target.assumingMemoryBound(to: UInt8.self) + to
+      let x = source.assumingMemoryBound(to: UInt8.self) + from,
+        y = target.assumingMemoryBound(to: UInt8.self) + to
       for i in 0..<count { y[i &* loop.outputStride] = x[i &* loop.inputStride] }
     } else {
-      let x = source.assumingMemoryBound(to: Float.self) + from, y = target.assumingMemoryBound(to: Float.self) + to
+      let x = source.assumingMemoryBound(to: Float.self) + from,
+        y = target.assumingMemoryBound(to: Float.self) + to
       for i in 0..<count { y[i &* loop.outputStride] = x[i &* loop.inputStride] }
     }
   }

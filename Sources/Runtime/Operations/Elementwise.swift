@@ -2,7 +2,8 @@ import KernelInterface
 import Numerics
 import Program
 
-/// Bytes of planes that agree in shape, walked in runs: the whole plane where all are contiguous, else pixel by pixel.
+/// Bytes of planes that agree in shape, walked in runs: the whole plane where all are contiguous, else pixel
+/// by pixel.
 struct ElementRuns {
   /// Bytes of a unit of work, where the planes are contiguous.
   static let blockBytes = 4096
@@ -58,7 +59,8 @@ struct AddStep {
     shift = add.shift
     // Wrapping sums are the same in any order.
     constant =
-      (1 &<< (add.shift &- 1)) &- Int32(a.zeroPoint) &* add.multiplierA &- Int32(b.zeroPoint) &* add.multiplierB
+      (1 &<< (add.shift &- 1)) &- Int32(a.zeroPoint) &* add.multiplierA &- Int32(b.zeroPoint)
+      &* add.multiplierB
     zeroPoint = Int32(y.zeroPoint)
     minimum = Int32(add.clamp.minimum)
     maximum = Int32(add.clamp.maximum)
@@ -72,7 +74,8 @@ struct AddStep {
         a: memory.arena + (a.offset &+ pixel &* a.pixelStride &+ byte),
         b: memory.arena + (b.offset &+ pixel &* b.pixelStride &+ byte),
         output: memory.arena + (output.offset &+ pixel &* output.pixelStride &+ byte),
-        multiplierA: multiplierA, multiplierB: multiplierB, constant: constant, shift: shift, zeroPoint: zeroPoint,
+        multiplierA: multiplierA, multiplierB: multiplierB, constant: constant, shift: shift,
+        zeroPoint: zeroPoint,
         minimum: minimum, maximum: maximum)
       kernel(arguments, count)
     }
@@ -121,7 +124,8 @@ struct MultiplyStep {
       let z = memory.arena + (output.offset &+ pixel &* output.pixelStride &+ byte)
       for i in 0..<count {
         let product = (Int32(x[i]) &- zeroPointA) &* (Int32(y[i]) &- zeroPointB)
-        z[i] = requantizeToByte(product, multiplier, shift, zeroPoint: zeroPoint, minimum: minimum, maximum: maximum)
+        z[i] = requantizeToByte(
+          product, multiplier, shift, zeroPoint: zeroPoint, minimum: minimum, maximum: maximum)
       }
     }
   }

@@ -12,7 +12,10 @@ struct FloatProductStep {
   private let scale: UnsafePointer<Float>
 
   /// - Returns: nil when the weights have no address, which a validated program rules out.
-  init?(_ product: Instruction.FloatProduct, _ program: Program, _ kernels: ElementwiseKernels, _ pool: ConstantPool) {
+  init?(
+    _ product: Instruction.FloatProduct, _ program: Program, _ kernels: ElementwiseKernels,
+    _ pool: ConstantPool
+  ) {
     let x = program.tensors[product.input], y = program.tensors[product.output]
     guard let base = program.data.bytes.baseAddress else { return nil }
     kernel = kernels.product

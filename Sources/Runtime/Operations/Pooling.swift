@@ -8,7 +8,8 @@ private struct Cover {
 
   @inline(__always)
   init(_ window: Instruction.Window, _ input: Plane, row: Int, column: Int) {
-    let top = row &* window.strideRows &- window.padTop, left = column &* window.strideColumns &- window.padLeft
+    let top = row &* window.strideRows &- window.padTop,
+      left = column &* window.strideColumns &- window.padLeft
     let firstRow = max(top, 0), firstColumn = max(left, 0)
     rows = firstRow..<max(firstRow, min(top &+ window.kernelHeight, input.height))
     columns = firstColumn..<max(firstColumn, min(left &+ window.kernelWidth, input.width))
@@ -88,7 +89,8 @@ struct AveragePoolStep {
     let offset = inputZeroPoint &* Int32(truncatingIfNeeded: positions)
     for c in 0..<count {
       target[c] = requantizeToByte(
-        sums[c] &- offset, multiplier[entry], shift[entry], zeroPoint: zeroPoint, minimum: minimum, maximum: maximum)
+        sums[c] &- offset, multiplier[entry], shift[entry], zeroPoint: zeroPoint, minimum: minimum,
+        maximum: maximum)
     }
   }
 }

@@ -34,16 +34,20 @@ struct QuantizeStep {
     guard let source = memory.reals(input) else { return }
     let target = memory.arena + output.offset
     if output.pixels == 1 {
-      let first = range.lowerBound * Self.blockElements, end = min(range.upperBound * Self.blockElements, output.channels)
+      let first = range.lowerBound * Self.blockElements,
+        end = min(range.upperBound * Self.blockElements, output.channels)
       quantize(source + first, target + first, end - first)
     } else if isSameOrder {
-      for pixel in range { quantize(source + pixel * output.channels, target + pixel * output.pixelStride, output.channels) }
+      for pixel in range {
+        quantize(source + pixel * output.channels, target + pixel * output.pixelStride, output.channels)
+      }
     } else {
       for row in range { quantizeRow(source + row * output.width, target + row * output.rowStride) }
     }
   }
 
-  /// One row of an image whose channels lie one after another: quantized channel by channel, then interleaved.
+  /// One row of an image whose channels lie one after another: quantized channel by channel, then
+  /// interleaved.
   private func quantizeRow(_ source: UnsafeMutablePointer<Float>, _ target: UnsafeMutablePointer<UInt8>) {
     withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 4 * Self.blockElements) { buffer in
       guard let bytes = buffer.baseAddress else { return }
@@ -59,7 +63,8 @@ struct QuantizeStep {
           for i in 0..<count {
             let word =
               UInt32(bytes[i]) | UInt32(bytes[Self.blockElements &+ i]) &<< 8
-              | UInt32(bytes[2 &* Self.blockElements &+ i]) &<< 16 | UInt32(bytes[3 &* Self.blockElements &+ i]) &<< 24
+              | UInt32(bytes[2 &* Self.blockElements &+ i]) &<< 16 | UInt32(
+                bytes[3 &* Self.blockElements &+ i]) &<< 24
             pixels.storeBytes(of: word.littleEndian, toByteOffset: i &* output.pixelStride, as: UInt32.self)
           }
         }
@@ -70,7 +75,8 @@ struct QuantizeStep {
   @inline(__always)
   private func quantize(_ source: UnsafePointer<Float>, _ target: UnsafeMutablePointer<UInt8>, _ count: Int) {
     let arguments = QuantizeArguments(
-      input: source, output: target, scale: parameters.scale, zeroPoint: parameters.zeroPoint, maximum: maximum)
+      input: source, output: target, scale: parameters.scale, zeroPoint: parameters.zeroPoint,
+      maximum: maximum)
     kernel(arguments, count)
   }
 }

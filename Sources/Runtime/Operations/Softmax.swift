@@ -1,7 +1,7 @@
 import Program
 
-/// `exp(x - max) / Σ exp(x - max)` along one axis. The exponential is qcc's own, so that every platform gives the same
-/// bits.
+/// `exp(x - max) / Σ exp(x - max)` along one axis. The exponential is qcc's own, so that every platform gives
+/// the same bits.
 struct SoftmaxStep {
   let input: RealPlace
   let output: RealPlace
