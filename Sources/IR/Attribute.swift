@@ -15,7 +15,9 @@ package struct Attribute<Owner>: Sendable {
   package let print: @Sendable (Owner) -> String
   package let parse: @Sendable (inout Owner, String) throws(AttributeError) -> Void
 
-  package init<T: TextCodable>(_ name: String, _ path: any WritableKeyPath<Owner, T> & Sendable, help: String = "") {
+  package init<T: TextCodable>(
+    _ name: String, _ path: any WritableKeyPath<Owner, T> & Sendable, help: String = ""
+  ) {
     self.name = name
     self.expectation = T.expectation
     self.help = help
@@ -183,7 +185,13 @@ extension Shape: TextCodable {
     guard text.hasPrefix("["), text.hasSuffix("]") else { return nil }
     extents = []
     for part in splitOutsideBrackets(String(text.dropFirst().dropLast())) {
-      if part == "N" { extents.append(.batch) } else if let n = Int(part) { extents.append(.known(n)) } else { return nil }
+      if part == "N" {
+        extents.append(.batch)
+      } else if let n = Int(part) {
+        extents.append(.known(n))
+      } else {
+        return nil
+      }
     }
   }
 }

@@ -56,7 +56,8 @@ package struct Constant: Sendable {
   /// Quantized weights, one byte each.
   package init(_ name: String, _ shape: [Int], _ values: [Int8], bits: Int) {
     self.init(
-      name: name, type: TensorType(shape, .quantized(.weight(bits: bits))), storage: TensorStorage(copying: values))
+      name: name, type: TensorType(shape, .quantized(.weight(bits: bits))),
+      storage: TensorStorage(copying: values))
   }
 
   package var elementCount: Int { storage.bytes.count / type.element.sizeInBytes }
@@ -72,7 +73,8 @@ package struct Constant: Sendable {
   package var floats: [Float] {
     let count = storage.bytes.count / 4
     return [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
-      UnsafeMutableRawBufferPointer(buffer).copyMemory(from: UnsafeRawBufferPointer(rebasing: storage.bytes[..<(count * 4)]))
+      UnsafeMutableRawBufferPointer(buffer).copyMemory(
+        from: UnsafeRawBufferPointer(rebasing: storage.bytes[..<(count * 4)]))
       initialized = count
     }
   }
@@ -83,7 +85,8 @@ package struct Constant: Sendable {
     case .i32: elements(as: Int32.self).map { Int($0) }
     case .u8, .bool: elements(as: UInt8.self).map { Int($0) }
     case .i8: elements(as: Int8.self).map { Int($0) }
-    case .quantized(let q): q.isSigned ? elements(as: Int8.self).map { Int($0) } : elements(as: UInt8.self).map { Int($0) }
+    case .quantized(let q):
+      q.isSigned ? elements(as: Int8.self).map { Int($0) } : elements(as: UInt8.self).map { Int($0) }
     case .f32: nil
     }
   }

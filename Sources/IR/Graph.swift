@@ -76,10 +76,16 @@ package struct Graph: Sendable {
   // MARK: Building and changing: for the importer, the parser and the rewriter
 
   package mutating func setMetadata(_ key: String, _ value: String) {
-    if let index = metadata.firstIndex(where: { $0.key == key }) { metadata[index].value = value } else { metadata.append((key, value)) }
+    if let index = metadata.firstIndex(where: { $0.key == key }) {
+      metadata[index].value = value
+    } else {
+      metadata.append((key, value))
+    }
   }
   package mutating func removeMetadata(_ key: String) { metadata.removeAll { $0.key == key } }
-  private mutating func makeValue(_ type: TensorType, _ definition: Definition, _ name: String, fact: [Extent]?) -> ValueID {
+  private mutating func makeValue(
+    _ type: TensorType, _ definition: Definition, _ name: String, fact: [Extent]?
+  ) -> ValueID {
     let unique = freshName(name.isEmpty ? "value" : name)
     takenNames.insert(unique)
     values.append(Value(type: type, definition: definition, name: unique, fact: fact))
@@ -93,14 +99,18 @@ package struct Graph: Sendable {
   }
   package mutating func addConstant(_ constant: Constant) -> ValueID {
     let isShapeLike = constant.type.shape.rank <= 1 && constant.elementCount <= Graph.maximumFactCount
-    var fact = isShapeLike && constant.type.quantized == nil ? constant.integers?.map { Extent.known($0) } : nil
+    var fact =
+      isShapeLike && constant.type.quantized == nil ? constant.integers?.map { Extent.known($0) } : nil
     if isShapeLike, constant.type.element == .f32, constant.elementCount <= 8 {
       // Resize scales and casts of shapes: whole floats count as integers.
       let floats = constant.floats
-      if floats.allSatisfy({ $0 == $0.rounded(.towardZero) && abs($0) < 16_777_216 }) { fact = floats.map { .known(Int($0)) } }
+      if floats.allSatisfy({ $0 == $0.rounded(.towardZero) && abs($0) < 16_777_216 }) {
+        fact = floats.map { .known(Int($0)) }
+      }
     }
     constants.append(constant)
-    let value = makeValue(constant.type, .constant(ConstantID(index: constants.count - 1)), constant.name, fact: fact)
+    let value = makeValue(
+      constant.type, .constant(ConstantID(index: constants.count - 1)), constant.name, fact: fact)
     constants[constants.count - 1].name = self[value].name
     return value
   }
@@ -124,10 +134,13 @@ package struct Graph: Sendable {
     let facts = op.operation.resultFacts(of: seen)
     let id = OpID(index: nodes.count)
     nodes.append(Node(op: op, operands: operands, results: [], name: name))
-    for (index, value) in operands.enumerated() { useLists[value.index].append(Use(user: id, operand: index)) }
+    for (index, value) in operands.enumerated() {
+      useLists[value.index].append(Use(user: id, operand: index))
+    }
     var results: [ValueID] = []
     for (index, type) in types.enumerated() {
-      let resultName = index < resultNames.count ? resultNames[index] : types.count == 1 ? name : "\(name).\(index)"
+      let resultName =
+        index < resultNames.count ? resultNames[index] : types.count == 1 ? name : "\(name).\(index)"
       results.append(makeValue(type, .result(id, index), resultName, fact: Graph.kept(facts, index)))
     }
     nodes[id.index]?.results = results
@@ -135,10 +148,12 @@ package struct Graph: Sendable {
     return id
   }
   /// What the operation infers, when sizes stay far from overflow.
-  private static func resultTypes(of op: Op, _ operands: [Operand]) throws(VerificationError) -> [TensorType] {
+  private static func resultTypes(of op: Op, _ operands: [Operand]) throws(VerificationError) -> [TensorType]
+  {
     let types = try op.operation.resultTypes(of: operands)
     for type in types where !type.isRepresentable {
-      throw VerificationError("\(op.mnemonic): the result \(type) is too large, has a negative extent or too many axes")
+      throw VerificationError(
+        "\(op.mnemonic): the result \(type) is too large, has a negative extent or too many axes")
     }
     return types
   }
@@ -164,8 +179,12 @@ package struct Graph: Sendable {
   /// - Requires: no result is used.
   package mutating func erase(_ op: OpID) {
     let node = self[op]
-    precondition(node.results.allSatisfy { uses(of: $0).isEmpty && !isOutput($0) }, "erasing \(node.name), which is still used")
-    for (index, value) in node.operands.enumerated() { useLists[value.index].removeAll { $0 == Use(user: op, operand: index) } }
+    precondition(
+      node.results.allSatisfy { uses(of: $0).isEmpty && !isOutput($0) },
+      "erasing \(node.name), which is still used")
+    for (index, value) in node.operands.enumerated() {
+      useLists[value.index].removeAll { $0 == Use(user: op, operand: index) }
+    }
     for result in node.results { takenNames.remove(self[result].name) }
     order.removeAll { $0 == op }
     nodes[op.index] = nil
@@ -178,11 +197,15 @@ package struct Graph: Sendable {
     values[value.index].name = unique
     if case .constant(let id) = values[value.index].definition { constants[id.index].name = unique }
   }
-  package mutating func setLayout(_ value: ValueID, _ layout: Layout) { values[value.index].type.layout = layout }
+  package mutating func setLayout(_ value: ValueID, _ layout: Layout) {
+    values[value.index].type.layout = layout
+  }
   package mutating func setStatistics(_ value: ValueID, _ statistics: ChannelStatistics?) {
     values[value.index].statistics = statistics
   }
-  package mutating func setPlacement(_ value: ValueID, _ offset: Int?) { values[value.index].placement = offset }
+  package mutating func setPlacement(_ value: ValueID, _ offset: Int?) {
+    values[value.index].placement = offset
+  }
   /// Replaces the input's shape; results are stale until `inferTypes`.
   package mutating func setInputType(_ value: ValueID, _ type: TensorType) { values[value.index].type = type }
 
@@ -213,7 +236,8 @@ extension Graph {
   /// Whether nothing was touched between the two: a quick comparison of ids, names and storage, not of contents. An
   /// undone change still counts as one.
   package func isIdentical(to other: Graph) -> Bool {
-    name == other.name && stage == other.stage && order == other.order && inputs == other.inputs && outputs == other.outputs
+    name == other.name && stage == other.stage && order == other.order && inputs == other.inputs
+      && outputs == other.outputs
       && metadata.elementsEqual(other.metadata, by: ==)
       && order.allSatisfy { nodes[$0.index] == other.nodes[$0.index] }
       && values.count == other.values.count && zip(values, other.values).allSatisfy { $0 == $1 }

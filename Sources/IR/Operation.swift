@@ -42,13 +42,18 @@ extension Operation {
     attributes.map { "\($0.name) = \($0.print(self))" }.joined(separator: ", ")
   }
   /// An operation of this family from its text form.
-  package static func parsed(_ mnemonic: String, _ pairs: [(name: String, text: String)]) throws(AttributeError) -> Self {
-    guard var operation = Self(mnemonic: mnemonic) else { throw AttributeError("unknown operation '\(mnemonic)'") }
+  package static func parsed(
+    _ mnemonic: String, _ pairs: [(name: String, text: String)]
+  ) throws(AttributeError) -> Self {
+    guard var operation = Self(mnemonic: mnemonic) else {
+      throw AttributeError("unknown operation '\(mnemonic)'")
+    }
     let attributes = operation.attributes
     for (name, text) in pairs {
       guard let attribute = attributes.first(where: { $0.name == name }) else {
         let known = attributes.map(\.name).joined(separator: ", ")
-        throw AttributeError("\(mnemonic) has no attribute '\(name)'; it has \(known.isEmpty ? "none" : known)")
+        throw AttributeError(
+          "\(mnemonic) has no attribute '\(name)'; it has \(known.isEmpty ? "none" : known)")
       }
       try attribute.parse(&operation, text)
     }
@@ -169,7 +174,9 @@ package enum Op: Hashable, Sendable {
     uniqueKeysWithValues: families.flatMap { family in family.mnemonics.map { ($0, family) } })
 
   /// The operation `mnemonic{attributes}`, or an error that names the attribute at fault.
-  package static func parsed(_ mnemonic: String, _ pairs: [(name: String, text: String)]) throws(AttributeError) -> Op {
+  package static func parsed(
+    _ mnemonic: String, _ pairs: [(name: String, text: String)]
+  ) throws(AttributeError) -> Op {
     guard let family = familyOf[mnemonic] else { throw AttributeError("unknown operation '\(mnemonic)'") }
     return try family.parse(mnemonic, pairs)
   }

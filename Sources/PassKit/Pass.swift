@@ -27,11 +27,13 @@ package struct Pass: Sendable {
   package let produces: Stage?
   package let options: [Option]
   private let check: @Sendable ([(name: String, text: String)]) throws(CompilerError) -> Void
-  private let body: @Sendable (inout Rewriter, inout PassContext, [(name: String, text: String)]) throws -> Void
+  private let body:
+    @Sendable (inout Rewriter, inout PassContext, [(name: String, text: String)]) throws -> Void
 
   package init<Options: PassOptions>(
     _ name: String, _ summary: String, accepts: ClosedRange<Stage>, produces: Stage? = nil,
-    options: Options.Type, run: @escaping @Sendable (inout Rewriter, inout PassContext, Options) throws -> Void
+    options: Options.Type,
+    run: @escaping @Sendable (inout Rewriter, inout PassContext, Options) throws -> Void
   ) {
     self.name = name
     self.summary = summary
@@ -62,16 +64,21 @@ package struct Pass: Sendable {
     _ name: String, _ summary: String, accepts: ClosedRange<Stage>, produces: Stage? = nil,
     run: @escaping @Sendable (inout Rewriter, inout PassContext) throws -> Void
   ) {
-    self.init(name, summary, accepts: accepts, produces: produces, options: NoOptions.self) { rewriter, context, _ in
+    self.init(name, summary, accepts: accepts, produces: produces, options: NoOptions.self) {
+      rewriter, context, _ in
       try run(&rewriter, &context)
     }
   }
 
   /// Fails on options that the pass does not have or cannot read.
-  package func checkOptions(_ options: [(name: String, text: String)]) throws(CompilerError) { try check(options) }
+  package func checkOptions(_ options: [(name: String, text: String)]) throws(CompilerError) {
+    try check(options)
+  }
 
   /// Runs the pass; the manager checks stages and verifies the result.
-  package func run(_ rewriter: inout Rewriter, _ context: inout PassContext, _ options: [(name: String, text: String)]) throws {
+  package func run(
+    _ rewriter: inout Rewriter, _ context: inout PassContext, _ options: [(name: String, text: String)]
+  ) throws {
     try body(&rewriter, &context, options)
   }
 }

@@ -9,7 +9,9 @@ package struct PassManager: Sendable {
   /// `repeat` gives up after this many rounds.
   package static let maximumRounds = 16
 
-  package init(_ instrumentation: Instrumentation = Instrumentation()) { self.instrumentation = instrumentation }
+  package init(_ instrumentation: Instrumentation = Instrumentation()) {
+    self.instrumentation = instrumentation
+  }
 
   /// Runs `pipeline` on `graph`, which stays as it was when a pass fails.
   package func run(
@@ -17,7 +19,8 @@ package struct PassManager: Sendable {
   ) throws(CompilerError) -> PipelineReport {
     let unknown = instrumentation.unknownNames(in: pipeline)
     guard unknown.isEmpty else {
-      throw CompilerError("the pipeline has no pass '\(unknown[0])' to print at; it has \(pipeline.text)", status: .usage)
+      throw CompilerError(
+        "the pipeline has no pass '\(unknown[0])' to print at; it has \(pipeline.text)", status: .usage)
     }
     var run = PipelineRun(graph, instrumentation, pipeline, context)
     defer { context = run.context }
@@ -30,7 +33,9 @@ package struct PassManager: Sendable {
 
   /// What a reproducer recorded, and its graph without the record; nil for other graphs.
   package static func reproduction(_ graph: Graph) -> (graph: Graph, pipeline: String, seed: UInt64)? {
-    guard let pipeline = graph.metadata(pipelineKey), let seed = graph.metadata(seedKey).flatMap({ UInt64($0) }) else { return nil }
+    guard let pipeline = graph.metadata(pipelineKey),
+      let seed = graph.metadata(seedKey).flatMap({ UInt64($0) })
+    else { return nil }
     var graph = graph
     graph.removeMetadata(pipelineKey)
     graph.removeMetadata(seedKey)
@@ -62,7 +67,8 @@ private struct PipelineRun {
     if instrumentation.verifiesEach { try graph.verify(status: .malformedInput) }
     if let directory = instrumentation.irDirectory {
       guard mkdir(directory, 0o777) == 0 || errno == EEXIST else {
-        throw CompilerError("cannot create the directory: \(systemMessage())", at: directory, status: .cannotCreate)
+        throw CompilerError(
+          "cannot create the directory: \(systemMessage())", at: directory, status: .cannotCreate)
       }
     }
     try writeNumbered("input")
@@ -72,7 +78,9 @@ private struct PipelineRun {
   }
 
   /// - Parameter rest: what runs after `elements`, for the reproducer.
-  mutating func run(_ elements: [Pipeline.Element], rest: [Pipeline.Element], iterations: [Int]) throws(CompilerError) {
+  mutating func run(
+    _ elements: [Pipeline.Element], rest: [Pipeline.Element], iterations: [Int]
+  ) throws(CompilerError) {
     for (index, element) in elements.enumerated() {
       let rest = elements[(index + 1)...] + rest
       switch element {
@@ -91,14 +99,17 @@ private struct PipelineRun {
     _ pass: Pass, _ options: [(name: String, text: String)], rest: [Pipeline.Element], _ iterations: [Int]
   ) throws(CompilerError) {
     guard pass.accepts.contains(graph.stage) else {
-      let accepted = pass.accepts.lowerBound == pass.accepts.upperBound
+      let accepted =
+        pass.accepts.lowerBound == pass.accepts.upperBound
         ? pass.accepts.lowerBound.text : "\(pass.accepts.lowerBound.text) to \(pass.accepts.upperBound.text)"
       throw CompilerError(
         "pass '\(pass.name)' works on \(accepted) graphs, this one is \(graph.stage.text)",
         notes: ["'qcc passes' shows which passes lead there"], status: .usage)
     }
     runCount += 1
-    if instrumentation.printBeforeAll || instrumentation.printBefore.contains(pass.name) { show("before", pass, graph) }
+    if instrumentation.printBeforeAll || instrumentation.printBefore.contains(pass.name) {
+      show("before", pass, graph)
+    }
     if case .always(let path) = instrumentation.reproducer { try writeReproducer(path, rest) }
 
     let clock = ContinuousClock(), start = clock.now
@@ -115,12 +126,14 @@ private struct PipelineRun {
     let isChanged = !after.isIdentical(to: graph)
     report.entries.append(
       PipelineReport.Entry(
-        pass: pass.name, iterations: iterations, seconds: (passEnd - start).seconds, verificationSeconds: (end - passEnd).seconds,
+        pass: pass.name, iterations: iterations, seconds: (passEnd - start).seconds,
+        verificationSeconds: (end - passEnd).seconds,
         isChanged: isChanged, steps: stepsLeft - rewriter.stepsLeft, statistics: rewriter.statistics,
         operationsBefore: graph.order.count, operationsAfter: after.order.count))
     if instrumentation.printDiff {
       if isChanged {
-        let difference = lineDifference(graph.text(instrumentation.weights), after.text(instrumentation.weights))
+        let difference = lineDifference(
+          graph.text(instrumentation.weights), after.text(instrumentation.weights))
         instrumentation.print("\(heading("Changes by", pass))\(difference)\n")
       }
     } else if instrumentation.printAfterAll || instrumentation.printAfter.contains(pass.name)
@@ -147,7 +160,9 @@ private struct PipelineRun {
   }
 
   /// The error to throw, after showing and writing what helps to find its cause.
-  private func failure(of pass: Pass, _ error: CompilerError, after: Graph?, _ rest: [Pipeline.Element]) -> CompilerError {
+  private func failure(
+    of pass: Pass, _ error: CompilerError, after: Graph?, _ rest: [Pipeline.Element]
+  ) -> CompilerError {
     var error = error
     if let after, let first = error.diagnostics.indices.first {
       let rules = after.stage == graph.stage ? "" : ", which declares stage \(after.stage.text)"
@@ -162,7 +177,10 @@ private struct PipelineRun {
       do throws(CompilerError) {
         try writeReproducer(path, rest)
         error.diagnostics.append(
-          Diagnostic(.note, "the graph before pass '\(pass.name)' and the rest of the pipeline are in \(path); run it with --run-reproducer"))
+          Diagnostic(
+            .note,
+            "the graph before pass '\(pass.name)' and the rest of the pipeline are in \(path); run it with --run-reproducer"
+          ))
       } catch let writeError {
         error.diagnostics += writeError.diagnostics
       }

@@ -25,15 +25,21 @@ package struct PipelineReport: Sendable {
   package func timing(_ format: TimingFormat) -> String {
     switch format {
     case .list:
-      let sorted = entries.enumerated().sorted { ($1.element.seconds, $0.offset) < ($0.element.seconds, $1.offset) }
+      let sorted = entries.enumerated().sorted {
+        ($1.element.seconds, $0.offset) < ($0.element.seconds, $1.offset)
+      }
       let verification = entries.reduce(0) { $0 + $1.verificationSeconds }
-      return (sorted.map { line($0.element.seconds, $0.element.label) } + [line(verification, "verification"), line(seconds, "total")])
+      return
+        (sorted.map { line($0.element.seconds, $0.element.label) } + [
+          line(verification, "verification"), line(seconds, "total"),
+        ])
         .joined(separator: "\n") + "\n"
     case .tree:
       let lines = entries.flatMap { entry in
         let indent = String(repeating: "  ", count: entry.iterations.count)
         return [
-          line(entry.seconds + entry.verificationSeconds, indent + entry.label), line(entry.seconds, indent + "  pass"),
+          line(entry.seconds + entry.verificationSeconds, indent + entry.label),
+          line(entry.seconds, indent + "  pass"),
           line(entry.verificationSeconds, indent + "  verification"),
         ]
       }
@@ -64,5 +70,7 @@ package struct PipelineReport: Sendable {
 }
 
 extension PipelineReport.Entry {
-  fileprivate var label: String { iterations.isEmpty ? pass : "\(pass) #\(iterations.map { "\($0 + 1)" }.joined(separator: "."))" }
+  fileprivate var label: String {
+    iterations.isEmpty ? pass : "\(pass) #\(iterations.map { "\($0 + 1)" }.joined(separator: "."))"
+  }
 }

@@ -23,7 +23,8 @@ package struct Pipeline: Sendable {
   ///   - variables: texts for `$name`; an option whose variable is empty keeps its default.
   /// - Throws: `usage` with every unknown name and malformed option.
   package init(
-    text: String, passes: [Pass], named: [(name: String, text: String)] = [], variables: [(name: String, text: String)] = []
+    text: String, passes: [Pass], named: [(name: String, text: String)] = [],
+    variables: [(name: String, text: String)] = []
   ) throws(CompilerError) {
     var reader = PipelineReader(passes: passes, named: named, variables: variables)
     elements = reader.elements(text, depth: 0)
@@ -42,7 +43,9 @@ extension Pipeline.Element {
   package var text: String {
     switch self {
     case .pass(let pass, let options):
-      options.isEmpty ? pass.name : pass.name + "{" + options.map { "\($0.name) = \($0.text)" }.joined(separator: ", ") + "}"
+      options.isEmpty
+        ? pass.name
+        : pass.name + "{" + options.map { "\($0.name) = \($0.text)" }.joined(separator: ", ") + "}"
     case .repeated(let elements): "repeat(" + elements.map(\.text).joined(separator: ", ") + ")"
     }
   }
@@ -75,7 +78,9 @@ private struct PipelineReader {
       report("pipelines nest deeper than \(PipelineReader.maximumDepth)")
       return []
     }
-    return splitOutsideBrackets(expanded(withoutComments(text))).filter { !$0.isEmpty }.flatMap { element($0, depth: depth) }
+    return splitOutsideBrackets(expanded(withoutComments(text))).filter { !$0.isEmpty }.flatMap {
+      element($0, depth: depth)
+    }
   }
 
   private mutating func element(_ text: String, depth: Int) -> [Pipeline.Element] {
@@ -94,8 +99,12 @@ private struct PipelineReader {
       return [.pass(pass, options: options)]
     }
     guard let pipeline = named.first(where: { $0.name == name }) else {
-      let nearest = (passes.map(\.name) + named.map(\.name)).min { editDistance($0, name) < editDistance($1, name) }
-      report("there is no pass '\(name)'\(nearest.map { "; did you mean '\($0)'?" } ?? ";") 'qcc passes' lists them")
+      let nearest = (passes.map(\.name) + named.map(\.name)).min {
+        editDistance($0, name) < editDistance($1, name)
+      }
+      report(
+        "there is no pass '\(name)'\(nearest.map { "; did you mean '\($0)'?" } ?? ";") 'qcc passes' lists them"
+      )
       return []
     }
     if !rest.isEmpty { report("pipeline '\(name)' has no options") }
@@ -121,7 +130,9 @@ private struct PipelineReader {
     while let dollar = rest.firstIndex(of: "$") {
       result += rest[..<dollar]
       let name = rest[rest.index(after: dollar)...].prefix { $0.isLetter || $0 == "-" }
-      if let variable = variables.first(where: { $0.name == name }) { result += variable.text } else {
+      if let variable = variables.first(where: { $0.name == name }) {
+        result += variable.text
+      } else {
         report("'$\(name)' is not set")
       }
       rest = rest[name.endIndex...]

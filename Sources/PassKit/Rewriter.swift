@@ -70,11 +70,14 @@ package struct Rewriter: Sendable {
       if let statistics = graph[result].statistics, graph[value].statistics == nil {
         graph.setStatistics(value, statistics)
       }
-      if graph[result].type.shape == graph[value].type.shape { graph.setLayout(value, graph[result].type.layout) }
+      if graph[result].type.shape == graph[value].type.shape {
+        graph.setLayout(value, graph[result].type.layout)
+      }
     }
     let names = node.results.map { graph[$0].name }
     eraseWithDeadProducers(old)
-    for (name, value) in zip(names, values) where graph.definingOp(of: value) != nil && !node.operands.contains(value) {
+    for (name, value) in zip(names, values)
+    where graph.definingOp(of: value) != nil && !node.operands.contains(value) {
       graph.rename(value, name)
     }
   }
@@ -89,7 +92,9 @@ package struct Rewriter: Sendable {
       pending += node.operands.compactMap { graph.definingOp(of: $0) }
     }
   }
-  package mutating func setOperand(_ op: OpID, _ index: Int, to value: ValueID) { graph.setOperand(op, index, to: value) }
+  package mutating func setOperand(_ op: OpID, _ index: Int, to value: ValueID) {
+    graph.setOperand(op, index, to: value)
+  }
   /// All uses of `old` except those by `user` become uses of `new`.
   package mutating func replaceUses(of old: ValueID, with new: ValueID, except user: OpID? = nil) {
     graph.replaceUses(of: old, with: new, except: user)

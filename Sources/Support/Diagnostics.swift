@@ -17,7 +17,8 @@ package struct Diagnostic: Hashable, Sendable {
   package static func error(_ message: String, at location: String = "", notes: [String] = []) -> Diagnostic {
     Diagnostic(.error, message, at: location, notes: notes)
   }
-  package static func warning(_ message: String, at location: String = "", notes: [String] = []) -> Diagnostic {
+  package static func warning(_ message: String, at location: String = "", notes: [String] = []) -> Diagnostic
+  {
     Diagnostic(.warning, message, at: location, notes: notes)
   }
 }
@@ -25,7 +26,8 @@ package struct Diagnostic: Hashable, Sendable {
 extension Diagnostic: CustomStringConvertible {
   package var description: String {
     let place = location.isEmpty ? "" : "\(location): "
-    return ([place + "\(severity.rawValue): \(message)"] + notes.map { "  note: \($0)" }).joined(separator: "\n")
+    return ([place + "\(severity.rawValue): \(message)"] + notes.map { "  note: \($0)" }).joined(
+      separator: "\n")
   }
 }
 
@@ -59,10 +61,13 @@ package struct CompilerError: Error, CustomStringConvertible {
     self.diagnostics = diagnostics
     self.status = status
   }
-  package init(_ message: String, at location: String = "", notes: [String] = [], status: ExitStatus = .rejected) {
+  package init(
+    _ message: String, at location: String = "", notes: [String] = [], status: ExitStatus = .rejected
+  ) {
     self.init([.error(message, at: location, notes: notes)], status: status)
   }
-  package static func malformed(_ message: String, at location: String, notes: [String] = []) -> CompilerError {
+  package static func malformed(_ message: String, at location: String, notes: [String] = []) -> CompilerError
+  {
     CompilerError(message, at: location, notes: notes, status: .malformedInput)
   }
   package var description: String { diagnostics.map(\.description).joined(separator: "\n") }

@@ -44,7 +44,8 @@ package func writeFile(_ path: String, _ bytes: UnsafeRawBufferPointer) throws(C
   }
   var offset = 0
   while offset < bytes.count {
-    let written = write(descriptor, bytes.baseAddress! + offset, bytes.count - offset)  // count > 0: base exists
+    // The count is positive, so the base exists.
+    let written = write(descriptor, bytes.baseAddress! + offset, bytes.count - offset)
     if written < 0, errno == EINTR { continue }
     guard written > 0 else {
       let message = systemMessage()
@@ -70,4 +71,6 @@ package func writeFile(_ path: String, _ content: [UInt8]) throws(CompilerError)
   if let failure { throw failure }
 }
 
-package func writeFile(_ path: String, _ text: String) throws(CompilerError) { try writeFile(path, Array(text.utf8)) }
+package func writeFile(_ path: String, _ text: String) throws(CompilerError) {
+  try writeFile(path, Array(text.utf8))
+}

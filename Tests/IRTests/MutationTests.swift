@@ -7,21 +7,27 @@ import Testing
 @Suite struct MutationTests {
   /// Numbers and words that tend to break readers.
   private static let odd = [
-    "0", "-1", "1", "255", "16777217", "2147483647", "-2147483648", "9223372036854775807", "-9223372036854775808",
-    "1099511627776", "18446744073709551616", "nan", "inf", "-inf", "1e39", "N", "x", "f32", "u8<1:0>", "s1", "u1<1e-45:9>",
-    "tensor<f32>", "tensor<0xf32>", "tensor<1099511627776xi64>", "[]", "[0]", "[-1, -1]", "[9223372036854775807]",
-    "[0, 0, 0, 0, 0, 0, 0, 0, 0, 0]", "{", "}", "(", ")", ",", "\"", "\\", "%", "@", "=", ":", "//", "\n", "\u{301}", "true",
+    "0", "-1", "1", "255", "16777217", "2147483647", "-2147483648", "9223372036854775807",
+    "-9223372036854775808",
+    "1099511627776", "18446744073709551616", "nan", "inf", "-inf", "1e39", "N", "x", "f32", "u8<1:0>", "s1",
+    "u1<1e-45:9>",
+    "tensor<f32>", "tensor<0xf32>", "tensor<1099511627776xi64>", "[]", "[0]", "[-1, -1]",
+    "[9223372036854775807]",
+    "[0, 0, 0, 0, 0, 0, 0, 0, 0, 0]", "{", "}", "(", ")", ",", "\"", "\\", "%", "@", "=", ":", "//", "\n",
+    "\u{301}", "true",
   ]
 
   private static let integers = [
-    "0", "-1", "-2", "2", "3", "65536", "16777217", "2147483647", "-2147483648", "4294967296", "9223372036854775807",
+    "0", "-1", "-2", "2", "3", "65536", "16777217", "2147483647", "-2147483648", "4294967296",
+    "9223372036854775807",
     "-9223372036854775808", "9223372036854775806", "4611686018427387904",
   ]
   private static func isDigit(_ byte: UInt8) -> Bool { (48...57).contains(byte) }
 
   static func mutated(seed: UInt64) -> [UInt8] {
     var random = SeededGenerator(seed)
-    var text = Array(RandomGraph.make(seed: random.next(), operations: random.int(1...12)).text(.embedded).utf8)
+    var text = Array(
+      RandomGraph.make(seed: random.next(), operations: random.int(1...12)).text(.embedded).utf8)
     for _ in 0..<random.int(1...4) {
       let at = random.int(0...(text.count - 1))
       switch random.int(0...9) {

@@ -36,7 +36,8 @@ struct RandomGraph {
 
   private init(_ seed: UInt64) {
     random = SeededGenerator(seed)
-    graph = Graph(name: random.pick(["main", "//main", "a b", "näme", "x::y:"]), stage: random.pick(Stage.allCases))
+    graph = Graph(
+      name: random.pick(["main", "//main", "a b", "näme", "x::y:"]), stage: random.pick(Stage.allCases))
     graph.setMetadata("source", "a \"b\"\\\n.onnx")
     graph.setMetadata("opset", "13")
     graph.setMetadata("odd key, = }", "")
@@ -54,7 +55,9 @@ struct RandomGraph {
       if let channels = graph[value].type.shape.size(1), channels > 0, random.bool() {
         graph.setStatistics(
           value,
-          ChannelStatistics(means: (0..<channels).map { _ in random.float() }, deviations: (0..<channels).map { _ in abs(random.float()) }))
+          ChannelStatistics(
+            means: (0..<channels).map { _ in random.float() },
+            deviations: (0..<channels).map { _ in abs(random.float()) }))
       }
     }
     return graph
@@ -62,11 +65,17 @@ struct RandomGraph {
 
   private mutating func name() -> String {
     count += 1
-    return random.pick(["v\(count)", "/layer\(count)/Conv", "//layer\(count)", "onnx::Conv_\(count)", "\(count) space", "q\"\(count)\\", "é\u{301}\(count)", "\(count):"])
+    return random.pick([
+      "v\(count)", "/layer\(count)/Conv", "//layer\(count)", "onnx::Conv_\(count)", "\(count) space",
+      "q\"\(count)\\", "é\u{301}\(count)", "\(count):",
+    ])
   }
   private mutating func add(_ op: Op, _ operands: [ValueID]) {
     let name = name()
-    guard let id = try? graph.append(op, operands, name: random.bool() ? name : "node of \(name)", resultNames: [name]) else {
+    guard
+      let id = try? graph.append(
+        op, operands, name: random.bool() ? name : "node of \(name)", resultNames: [name])
+    else {
       return
     }
     for result in graph[id].results {
@@ -74,7 +83,8 @@ struct RandomGraph {
       let type = graph[result].type
       if let channels = type.shape.size(1), random.int(0...9) == 0 {
         let means = (0..<channels).map { _ in random.float() }
-        graph.setStatistics(result, ChannelStatistics(means: means, deviations: means.map { abs($0) * 1e-20 }))
+        graph.setStatistics(
+          result, ChannelStatistics(means: means, deviations: means.map { abs($0) * 1e-20 }))
       }
       switch (type.element, type.shape.rank) {
       case (.f32, 4): images.append(result)
@@ -302,7 +312,9 @@ struct RandomGraph {
 
 extension Graph {
   fileprivate mutating func append(_ name: String, _ op: Op, _ operands: [ValueID]) -> ValueID {
-    guard let id = try? append(op, operands, name: name) else { preconditionFailure("the first operations are valid") }
+    guard let id = try? append(op, operands, name: name) else {
+      preconditionFailure("the first operations are valid")
+    }
     return self[id].results[0]
   }
 }

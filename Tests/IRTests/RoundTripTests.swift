@@ -29,7 +29,10 @@ import Testing
     let loaded = try Graph.load(path)
     #expect(loaded.text(.embedded) == graph.text(.embedded))
     let constants = loaded.outOfLineConstants
-    #expect(constants.allSatisfy { Int(bitPattern: $0.storage.bytes.baseAddress) % $0.type.element.sizeInBytes == 0 })
+    #expect(
+      constants.allSatisfy {
+        Int(bitPattern: $0.storage.bytes.baseAddress) % $0.type.element.sizeInBytes == 0
+      })
   }
 
   @Test func typesAndFactsAreInferredAgain() throws {

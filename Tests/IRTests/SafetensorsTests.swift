@@ -3,7 +3,9 @@ import Support
 import Testing
 
 @Suite struct SafetensorsTests {
-  private func file(_ header: String, data: Int, length: UInt64? = nil, _ name: String = #function) throws -> String {
+  private func file(
+    _ header: String, data: Int, length: UInt64? = nil, _ name: String = #function
+  ) throws -> String {
     let path = temporaryPath("\(name.prefix { $0 != "(" }).safetensors")
     var bytes: [UInt8] = []
     withUnsafeBytes(of: (length ?? UInt64(header.utf8.count)).littleEndian) { bytes += $0 }
@@ -17,11 +19,20 @@ import Testing
     (#"{"w":{"dtype":"U8","shape":[2],"data_offsets":[3,2]}}"#, "outside the 4 bytes of data"),
     (#"{"w":{"dtype":"U8","shape":[2],"data_offsets":[0]}}"#, "lacks dtype, shape or two data_offsets"),
     (#"{"w":{"dtype":"U8","shape":[2],"data_offsets":[0,-2]}}"#, "expected a whole number that fits"),
-    (#"{"w":{"dtype":"U8","shape":[99999999999999999999],"data_offsets":[0,2]}}"#, "expected a whole number that fits"),
-    (#"{"w":{"dtype":"U8","shape":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,2],"data_offsets":[0,2]}}"#, "expected a whole number that fits"),
+    (
+      #"{"w":{"dtype":"U8","shape":[99999999999999999999],"data_offsets":[0,2]}}"#,
+      "expected a whole number that fits"
+    ),
+    (
+      #"{"w":{"dtype":"U8","shape":[1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,1,2],"data_offsets":[0,2]}}"#,
+      "expected a whole number that fits"
+    ),
     (#"{"w":{"dtype":"U8","sparse":true}}"#, "unknown key 'sparse'"),
     (#"{"w":[[[[[[[[[[[[["#, "expected '{'"),
-    (#"{"w":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"w":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}"#, "occurs twice"),
+    (
+      #"{"w":{"dtype":"U8","shape":[2],"data_offsets":[0,2]},"w":{"dtype":"U8","shape":[2],"data_offsets":[0,2]}}"#,
+      "occurs twice"
+    ),
     (#"{"w"#, "a text does not end"),
     (#"{"\ud800x":{}}"#, "unknown escape"),
     (#"{} x"#, "text behind its object"),
@@ -41,7 +52,8 @@ import Testing
   }
 
   @Test func aTensorOfAnotherTypeIsRefused() throws {
-    let path = try file(#"{"w": {"dtype": "F64", "shape": [1], "data_offsets": [0, 8]}, "__metadata__": {"a": "b"}}"#, data: 8)
+    let path = try file(
+      #"{"w": {"dtype": "F64", "shape": [1], "data_offsets": [0, 8]}, "__metadata__": {"a": "b"}}"#, data: 8)
     let file = try SafetensorsFile(path: path)
     #expect(throws: CompilerError.self) { try file.storage("w", TensorType([1], .f32)) }
     #expect(throws: CompilerError.self) { try file.storage("w", TensorType([2], .i32)) }
@@ -51,8 +63,10 @@ import Testing
   @Test func oddNamesAndEveryElementTypeReadBack() throws {
     let path = temporaryPath("odd.safetensors")
     let constants = [
-      Constant("a \"b\"\\\n\u{1}é", [3], [UInt8](1...3)), Constant("f", [1, 2], [Float(1.5), -2]), Constant("i", [1], [Int64.min]),
-      Constant("j", [2], [Int32.max, -1]), Constant("s4", [2], [Int8(-7), 7], bits: 4), Constant("empty", [0], [Float]()),
+      Constant("a \"b\"\\\n\u{1}é", [3], [UInt8](1...3)), Constant("f", [1, 2], [Float(1.5), -2]),
+      Constant("i", [1], [Int64.min]),
+      Constant("j", [2], [Int32.max, -1]), Constant("s4", [2], [Int8(-7), 7], bits: 4),
+      Constant("empty", [0], [Float]()),
     ]
     try SafetensorsFile.write(constants, to: path)
     let file = try SafetensorsFile(path: path)
@@ -65,7 +79,9 @@ import Testing
   @Test func aMissingFileIsReportedOnce() throws {
     let path = temporaryPath("lonely.qir")
     var graph = Graph()
-    for name in ["a", "b", "c"] { graph.addOutput(graph.addConstant(Constant(name, [20], [Float](repeating: 1, count: 20)))) }
+    for name in ["a", "b", "c"] {
+      graph.addOutput(graph.addConstant(Constant(name, [20], [Float](repeating: 1, count: 20))))
+    }
     try writeFile(path, graph.text())
     let error = #expect(throws: CompilerError.self) { try Graph.load(path) }
     #expect(error?.diagnostics.count == 1)
@@ -77,7 +93,8 @@ import Testing
     var graph = Graph()
     graph.addOutput(graph.addConstant(Constant("w", [20], [Float](repeating: 1, count: 20))))
     try graph.save(path)
-    try SafetensorsFile.write([Constant("w", [20], [Float](repeating: 2, count: 20))], to: Graph.weightsPath(path))
+    try SafetensorsFile.write(
+      [Constant("w", [20], [Float](repeating: 2, count: 20))], to: Graph.weightsPath(path))
     let error = #expect(throws: CompilerError.self) { try Graph.load(path) }
     #expect(error?.description.contains("are not those that the text was written with") == true)
   }

@@ -65,9 +65,14 @@ import Testing
         %e = exp(%d) : tensor<Nx3x4x4xf32>
         %y = quantize-linear(%e) : tensor<Nx3x4x4xu8<1:0>>
         """),
-    Case(rule: "channel-parameters", stage: .lowered, body: convolution(bias: 0, weight: 1, bits: 8, shift: 63)),
-    Case(rule: "accumulator", stage: .lowered, body: convolution(bias: 2_147_483_647, weight: 1, bits: 8, shift: 40)),
-    Case(rule: "accumulator", stage: .lowered, body: convolution(bias: -134_217_000, weight: 7, bits: 4, shift: 40)),
+    Case(
+      rule: "channel-parameters", stage: .lowered, body: convolution(bias: 0, weight: 1, bits: 8, shift: 63)),
+    Case(
+      rule: "accumulator", stage: .lowered,
+      body: convolution(bias: 2_147_483_647, weight: 1, bits: 8, shift: 40)),
+    Case(
+      rule: "accumulator", stage: .lowered,
+      body: convolution(bias: -134_217_000, weight: 7, bits: 4, shift: 40)),
     Case(
       rule: "constants", stage: .imported,
       body: "%y = constant dense [8] : tensor<1xs4>"),
@@ -84,7 +89,8 @@ import Testing
   }
   private static func graph(_ stage: Stage, _ body: String) throws -> Graph {
     try Graph(
-      text: "qir 1\ngraph @g stage \(stage) (%x: tensor<Nx3x4x4xf32>) {\n\(body)\n  return %y\n}\n", weights: .seeded)
+      text: "qir 1\ngraph @g stage \(stage) (%x: tensor<Nx3x4x4xf32>) {\n\(body)\n  return %y\n}\n",
+      weights: .seeded)
   }
 
   @Test(arguments: broken)
@@ -104,7 +110,8 @@ import Testing
       %y = conv2d(%p, %wq) : tensor<Nx2x4x4xf32>
       """
     for (stage, body) in [
-      (Stage.imported, "%y = identity(%x) : tensor<Nx3x4x4xf32>"), (.canonical, "%y = relu(%x) : tensor<Nx3x4x4xf32>"),
+      (Stage.imported, "%y = identity(%x) : tensor<Nx3x4x4xf32>"),
+      (.canonical, "%y = relu(%x) : tensor<Nx3x4x4xf32>"),
       (.elastic, quantized), (.assigned, quantized),
       (.lowered, VerifierTests.convolution(bias: -9, weight: -7, bits: 4, shift: 40)),
     ] {

@@ -32,7 +32,8 @@ import Testing
     instrumentation.reproducer = .never
     change(&instrumentation)
     var context = PassContext(seed: 5)
-    let report = try PassManager(instrumentation).run(Pipeline(text: text, passes: examplePasses), on: &graph, &context)
+    let report = try PassManager(instrumentation).run(
+      Pipeline(text: text, passes: examplePasses), on: &graph, &context)
     return (report, printed.text.withLock { $0 })
   }
   private final class Printed: Sendable { let text = Mutex("") }
@@ -44,9 +45,12 @@ import Testing
     #expect(report.entries.map(\.isChanged) == [true, false, true])
     #expect(report.entries.map(\.steps) == [3, 0, 0])
     #expect(report.steps == 3)
-    #expect(report.statistics.hasPrefix("relu-to-abs: 3 to 3 operations\n  3 replaced\nrelu-to-abs: unchanged\n"))
+    #expect(
+      report.statistics.hasPrefix("relu-to-abs: 3 to 3 operations\n  3 replaced\nrelu-to-abs: unchanged\n"))
     #expect(graph.stage == .canonical)
-    for format in PipelineReport.TimingFormat.allCases { #expect(report.timing(format).contains("relu-to-abs")) }
+    for format in PipelineReport.TimingFormat.allCases {
+      #expect(report.timing(format).contains("relu-to-abs"))
+    }
   }
 
   @Test(arguments: 0...4)
@@ -65,7 +69,9 @@ import Testing
   @Test func aPassOfAnotherStageIsRefused() throws {
     var graph = try PassManagerTests.graph()
     let error = #expect(throws: CompilerError.self) { try run("to-canonical, to-canonical", &graph) }
-    #expect(error?.description.contains("pass 'to-canonical' works on imported graphs, this one is canonical") == true)
+    #expect(
+      error?.description.contains("pass 'to-canonical' works on imported graphs, this one is canonical")
+        == true)
     #expect(graph.stage == .imported)
   }
 
@@ -111,10 +117,15 @@ import Testing
     #expect(try printed { $0.printAfterAll = true }.count(of: "// ----- Graph after ") == 3)
     #expect(try printed { $0.printBeforeAll = true }.count(of: "// ----- Graph before ") == 3)
     #expect(try printed { $0.printAfterChange = true }.count(of: "// ----- Graph after ") == 2)
-    #expect(try printed { $0.printAfter = ["to-canonical"] }.count(of: "// ----- Graph after to-canonical (3 of 3)") == 1)
-    #expect(try printed { $0.printBefore = ["relu-to-abs"] }.count(of: "// ----- Graph before relu-to-abs") == 2)
+    #expect(
+      try printed { $0.printAfter = ["to-canonical"] }.count(of: "// ----- Graph after to-canonical (3 of 3)")
+        == 1)
+    #expect(
+      try printed { $0.printBefore = ["relu-to-abs"] }.count(of: "// ----- Graph before relu-to-abs") == 2)
     let difference = try printed { $0.printDiff = true }
-    #expect(difference.contains("-   %a = relu(%x) : tensor<4xf32>\n") && difference.contains("+   %a = abs(%x) : tensor<4xf32>\n"))
+    #expect(
+      difference.contains("-   %a = relu(%x) : tensor<4xf32>\n")
+        && difference.contains("+   %a = abs(%x) : tensor<4xf32>\n"))
     #expect(throws: CompilerError.self) { try printed { $0.printAfter = ["absent"] } }
   }
 

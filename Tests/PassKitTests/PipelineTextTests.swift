@@ -14,9 +14,12 @@ struct ExampleOptions: PassOptions {
 }
 
 /// Replaces one relu by an abs, one step each.
-let reluToAbs = Pass("relu-to-abs", "", accepts: .imported ... .canonical, options: ExampleOptions.self) { rewriter, _, _ in
+let reluToAbs = Pass("relu-to-abs", "", accepts: .imported ... .canonical, options: ExampleOptions.self) {
+  rewriter, _, _ in
   for op in rewriter.ops {
-    guard case .unary(let unary) = rewriter.graph[op].op, unary.function == .relu, rewriter.takeStep() else { continue }
+    guard case .unary(let unary) = rewriter.graph[op].op, unary.function == .relu, rewriter.takeStep() else {
+      continue
+    }
     try rewriter.replace(op, with: .unary(Unary(.abs)), rewriter.graph[op].operands)
     rewriter.count("replaced")
   }
@@ -25,8 +28,12 @@ let toCanonical = Pass("to-canonical", "", accepts: .imported ... .imported, pro
 let breaksTypes = Pass("breaks-types", "", accepts: .imported ... .lowered) { rewriter, _ in
   rewriter.setInputType(rewriter.graph.inputs[0], TensorType([7], .f32))
 }
-let rejects = Pass("rejects", "", accepts: .imported ... .lowered) { _, _ in throw CompilerError("no such thing") }
-let failsInside = Pass("fails-inside", "", accepts: .imported ... .lowered) { _, _ in throw VerificationError("odd operand") }
+let rejects = Pass("rejects", "", accepts: .imported ... .lowered) { _, _ in
+  throw CompilerError("no such thing")
+}
+let failsInside = Pass("fails-inside", "", accepts: .imported ... .lowered) { _, _ in
+  throw VerificationError("odd operand")
+}
 let examplePasses = [reluToAbs, toCanonical, breaksTypes, rejects, failsInside]
 
 @Suite struct PipelineTextTests {
@@ -52,8 +59,12 @@ let examplePasses = [reluToAbs, toCanonical, breaksTypes, rejects, failsInside]
   }
 
   @Test func variablesAreReplaced() throws {
-    let variables = [(name: "bits", text: "[4]"), (name: "rest", text: "factor = 2.0"), (name: "none", text: "")]
-    #expect(try read("relu-to-abs{bits = $bits, $rest, name = $none}", variables) == "relu-to-abs{bits = [4], factor = 2.0}")
+    let variables = [
+      (name: "bits", text: "[4]"), (name: "rest", text: "factor = 2.0"), (name: "none", text: ""),
+    ]
+    #expect(
+      try read("relu-to-abs{bits = $bits, $rest, name = $none}", variables)
+        == "relu-to-abs{bits = [4], factor = 2.0}")
     #expect(throws: CompilerError.self) { try read("relu-to-abs{bits = $missing}") }
   }
 

@@ -29,7 +29,8 @@ struct Golden: CustomTestStringConvertible, Sendable {
     sortedNames("\(root)/\(folder)").filter { $0.hasSuffix(".qir") }.map { Golden(folder: folder, file: $0) }
   }
   private static func sortedNames(_ folder: String) -> [String] {
-    ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []).filter { !$0.hasPrefix(".") }.sorted()
+    ((try? FileManager.default.contentsOfDirectory(atPath: folder)) ?? []).filter { !$0.hasPrefix(".") }
+      .sorted()
   }
 
   static let separator = "// ----"
@@ -46,17 +47,23 @@ struct Golden: CustomTestStringConvertible, Sendable {
   }
   func read() throws -> Parts {
     let text = try String(contentsOfFile: path, encoding: .utf8)
-    guard let separator = text.firstRange(of: "\n\(Golden.separator)\n") ?? text.firstRange(of: "\n\(Golden.separator)") else {
+    guard
+      let separator = text.firstRange(of: "\n\(Golden.separator)\n")
+        ?? text.firstRange(of: "\n\(Golden.separator)")
+    else {
       throw CompilerError("the golden has no line '\(Golden.separator)'", at: path)
     }
     let head = text[..<separator.lowerBound]
     func header(_ key: String) -> Substring? {
       head.split(separator: "\n").first { $0.hasPrefix("// \(key):") }?.dropFirst(key.count + 4)
     }
-    guard let pipeline = header("pass") else { throw CompilerError("the golden has no line '// pass: name'", at: path) }
+    guard let pipeline = header("pass") else {
+      throw CompilerError("the golden has no line '// pass: name'", at: path)
+    }
     return Parts(
       head: head + "\n\(Golden.separator)\n", pipeline: String(pipeline),
-      sampleCount: header("samples").flatMap { Int($0.trimmingCharacters(in: .whitespaces)) } ?? 0, input: String(head),
+      sampleCount: header("samples").flatMap { Int($0.trimmingCharacters(in: .whitespaces)) } ?? 0,
+      input: String(head),
       expected: String(text[separator.upperBound...]))
   }
 
@@ -87,8 +94,12 @@ struct Golden: CustomTestStringConvertible, Sendable {
   /// Whether `actual` is what the golden expects. An expected error may be any part of the actual one.
   func matches(_ expected: String, _ actual: String) -> Bool {
     let lines = expected.split(separator: "\n")
-    guard lines.first?.hasPrefix("error:") == true, actual.hasPrefix("error:") else { return expected == actual }
-    return lines.allSatisfy { actual.contains($0.dropFirst("error:".count).trimmingCharacters(in: .whitespaces)) }
+    guard lines.first?.hasPrefix("error:") == true, actual.hasPrefix("error:") else {
+      return expected == actual
+    }
+    return lines.allSatisfy {
+      actual.contains($0.dropFirst("error:".count).trimmingCharacters(in: .whitespaces))
+    }
   }
 }
 
@@ -98,6 +109,7 @@ private struct SeededSamples: CalibrationData {
   let elementCount: Int
   func sample(_ index: Int) throws -> [Float] {
     let type = TensorType([elementCount], .f32)
-    return seededContents("sample \(index)", type).map { Constant(name: "", type: type, storage: $0).floats } ?? []
+    return seededContents("sample \(index)", type).map { Constant(name: "", type: type, storage: $0).floats }
+      ?? []
   }
 }

@@ -11,10 +11,13 @@ import Testing
 struct StageTextTests {
   private static func pipeline(_ target: String) throws -> Pipeline {
     let text = compilePipeline(
-      from: .imported, isCalibrated: false, target: target, assignment: "weight-bits = 0", calibration: "activations = mse")
+      from: .imported, isCalibrated: false, target: target, assignment: "weight-bits = 0",
+      calibration: "activations = mse")
     return try Pipeline(text: text, passes: allPasses)
   }
-  private static func compiled(_ graph: Graph, _ pipeline: Pipeline, maximumSteps: Int = .max) throws -> (graph: Graph, steps: Int) {
+  private static func compiled(
+    _ graph: Graph, _ pipeline: Pipeline, maximumSteps: Int = .max
+  ) throws -> (graph: Graph, steps: Int) {
     var graph = graph, context = PassContext(), instrumentation = Instrumentation()
     instrumentation.reproducer = .never
     instrumentation.maximumSteps = maximumSteps
@@ -31,13 +34,16 @@ struct StageTextTests {
     }
   }
 
-  @Test(arguments: ["mnist-resnet/model.onnx", "tiny/grouped.onnx", "tiny/pools.onnx", "tiny/relu6-opset7.onnx"], ["arm-int4", "x86-int8"])
+  @Test(
+    arguments: ["mnist-resnet/model.onnx", "tiny/grouped.onnx", "tiny/pools.onnx", "tiny/relu6-opset7.onnx"],
+    ["arm-int4", "x86-int8"])
   func goesOnFromTheText(sample: String, target: String) throws {
     let imported = try importModel(path: "\(Golden.packageRoot)/samples/\(sample)").graph
     let pipeline = try StageTextTests.pipeline(target)
     let direct = try StageTextTests.compiled(imported, pipeline).graph
     #expect(direct.stage == .lowered)
-    #expect(try StageTextTests.compiledThroughText(imported, pipeline).text(.embedded) == direct.text(.embedded))
+    #expect(
+      try StageTextTests.compiledThroughText(imported, pipeline).text(.embedded) == direct.text(.embedded))
   }
 
   @Test func goesOnFromTheTextOfRandomNetworks() throws {
@@ -48,7 +54,9 @@ struct StageTextTests {
       // A network with a float island is rejected, which other tests look at.
       guard let direct = try? StageTextTests.compiled(network, pipeline).graph else { continue }
       compiledCount += 1
-      #expect(try StageTextTests.compiledThroughText(network, pipeline).text(.embedded) == direct.text(.embedded), "seed \(seed)")
+      #expect(
+        try StageTextTests.compiledThroughText(network, pipeline).text(.embedded) == direct.text(.embedded),
+        "seed \(seed)")
     }
     #expect(compiledCount > 3)
   }
@@ -56,7 +64,8 @@ struct StageTextTests {
   /// Bisecting with `--stop-after` needs a valid graph for every budget.
   @Test func everyBudgetOfRewritesGivesAValidGraph() throws {
     let imported = try importModel(path: "\(Golden.packageRoot)/samples/mnist-resnet/model.onnx").graph
-    let pipeline = Pipeline(Array(try StageTextTests.pipeline("arm-int4").elements.prefix { !$0.text.hasPrefix("insert") }))
+    let pipeline = Pipeline(
+      Array(try StageTextTests.pipeline("arm-int4").elements.prefix { !$0.text.hasPrefix("insert") }))
     let (full, steps) = try StageTextTests.compiled(imported, pipeline)
     #expect(steps > 0)
     for limit in 0...steps {

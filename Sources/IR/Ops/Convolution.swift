@@ -22,7 +22,8 @@ package struct Conv2D: SimpleOperation {
     guard let w = w.sizes, let channels = x.size(1) else {
       throw VerificationError("conv2d: the weights and the input channels must have fixed sizes")
     }
-    try require((1...(1 << 24)).contains(groups) && channels == w[1] * groups && w[0] % groups == 0,
+    try require(
+      (1...(1 << 24)).contains(groups) && channels == w[1] * groups && w[0] % groups == 0,
       "\(channels) input channels and \(groups) groups do not fit weights \(operands[1].shape)")
     if operands.count == 3 {
       try require(operands[2].shape == [w[0]], "the bias must have shape [\(w[0])], has \(operands[2].shape)")
@@ -39,7 +40,8 @@ package struct ConvTranspose2D: SimpleOperation {
   package var attributes: [Attribute<Self>] {
     [
       Attribute("strides", \.strides), Attribute("pads", \.pads), Attribute("output-pads", \.outputPads),
-      Attribute("dilations", \.dilations), Attribute("groups", \.groups), Attribute("activation", \.activation),
+      Attribute("dilations", \.dilations), Attribute("groups", \.groups),
+      Attribute("activation", \.activation),
     ]
   }
   package var strides = [1, 1]
@@ -56,16 +58,20 @@ package struct ConvTranspose2D: SimpleOperation {
     guard x.rank == 4, let w = operands[1].shape.sizes, w.count == 4, let channels = x.size(1),
       let height = x.size(2), let width = x.size(3)
     else { throw VerificationError("conv-transpose2d: operands must have rank 4 and fixed sizes") }
-    try require((1...(1 << 24)).contains(groups) && channels == w[0], "\(channels) input channels do not fit weights \(operands[1].shape)")
+    try require(
+      (1...(1 << 24)).contains(groups) && channels == w[0],
+      "\(channels) input channels do not fit weights \(operands[1].shape)")
     try require(
       strides.count == 2 && pads.count == 4 && dilations.count == 2 && outputPads.count == 2,
       "strides, dilations and output-pads need 2 entries, pads 4")
     let limit = 1 << 20
     try require(
-      (strides + dilations).allSatisfy { (1...limit).contains($0) } && (pads + outputPads).allSatisfy { (0...limit).contains($0) },
+      (strides + dilations).allSatisfy { (1...limit).contains($0) }
+        && (pads + outputPads).allSatisfy { (0...limit).contains($0) },
       "strides and dilations must be positive, pads not negative")
     let size = [height, width].enumerated().map { axis, extent in
-      (extent - 1) * strides[axis] + outputPads[axis] + (w[2 + axis] - 1) * dilations[axis] + 1 - pads[axis] - pads[axis + 2]
+      (extent - 1) * strides[axis] + outputPads[axis] + (w[2 + axis] - 1) * dilations[axis] + 1 - pads[axis]
+        - pads[axis + 2]
     }
     try require(size.allSatisfy { $0 > 0 }, "the output would be empty")
     let spatial = size.map { Extent.known($0) }
@@ -82,7 +88,8 @@ package struct Window: Hashable, Sendable {
   package var dilations: [Int]
   package var ceilMode: Bool
 
-  package init(kernel: [Int], strides: [Int], pads: [Int], dilations: [Int] = [1, 1], ceilMode: Bool = false) {
+  package init(kernel: [Int], strides: [Int], pads: [Int], dilations: [Int] = [1, 1], ceilMode: Bool = false)
+  {
     self.kernel = kernel
     self.strides = strides
     self.pads = pads
@@ -107,7 +114,10 @@ package struct Window: Hashable, Sendable {
     let limit = 1 << 24
     guard kernel.allSatisfy({ (1...limit).contains($0) }), strides.allSatisfy({ (1...limit).contains($0) }),
       dilations.allSatisfy({ (1...limit).contains($0) }), pads.allSatisfy({ (0...limit).contains($0) })
-    else { throw VerificationError("\(mnemonic): kernel, strides and dilations must be positive, pads not negative") }
+    else {
+      throw VerificationError(
+        "\(mnemonic): kernel, strides and dilations must be positive, pads not negative")
+    }
     guard input.rank == 4, let height = input.size(2), let width = input.size(3) else {
       throw VerificationError("\(mnemonic): the input \(input) must have rank 4 and fixed height and width")
     }
@@ -127,9 +137,9 @@ package enum Activation: Hashable, Sendable {
   /// The real interval results lie in.
   package var bounds: ClosedRange<Float> {
     switch self {
-    case .none: -Float.infinity ... Float.infinity
-    case .relu: 0 ... Float.infinity
-    case .clip(let minimum, let maximum): minimum ... max(minimum, maximum)
+    case .none: -Float.infinity...Float.infinity
+    case .relu: 0...Float.infinity
+    case .clip(let minimum, let maximum): minimum...max(minimum, maximum)
     }
   }
   package func callAsFunction(_ x: Float) -> Float { min(max(x, bounds.lowerBound), bounds.upperBound) }
@@ -151,7 +161,8 @@ extension Activation: TextCodable {
     default:
       guard text.hasPrefix("clip("), text.hasSuffix(")") else { return nil }
       let parts = splitOutsideBrackets(String(text.dropFirst(5).dropLast()))
-      guard parts.count == 2, let minimum = Float(parts[0]), let maximum = Float(parts[1]), minimum <= maximum else {
+      guard parts.count == 2, let minimum = Float(parts[0]), let maximum = Float(parts[1]), minimum <= maximum
+      else {
         return nil
       }
       self = .clip(minimum: minimum, maximum: maximum)

@@ -17,7 +17,8 @@ package struct Unary: Operation {
     case .clip: [Attribute("minimum", \.alpha), Attribute("maximum", \.beta)]
     case .leakyRelu, .elu: [Attribute("alpha", \.alpha)]
     case .hardSigmoid: [Attribute("alpha", \.alpha), Attribute("beta", \.beta)]
-    case .relu, .sigmoid, .hardSwish, .silu, .gelu, .tanh, .erf, .exp, .log, .sqrt, .reciprocal, .negate, .abs,
+    case .relu, .sigmoid, .hardSwish, .silu, .gelu, .tanh, .erf, .exp, .log, .sqrt, .reciprocal, .negate,
+      .abs,
       .floor, .ceil, .sign, .softplus, .not:
       []
     }
@@ -34,7 +35,8 @@ package struct Unary: Operation {
       case .leakyRelu: (0.01, 0)
       case .elu: (1, 0)
       case .hardSigmoid: (0.2, 0.5)
-      case .relu, .sigmoid, .hardSwish, .silu, .gelu, .tanh, .erf, .exp, .log, .sqrt, .reciprocal, .negate, .abs,
+      case .relu, .sigmoid, .hardSwish, .silu, .gelu, .tanh, .erf, .exp, .log, .sqrt, .reciprocal, .negate,
+        .abs,
         .floor, .ceil, .sign, .softplus, .not:
         (0, 0)
       }
@@ -77,7 +79,9 @@ package struct Binary: Operation {
   }
   package static var mnemonics: [String] { Function.allCases.map(\.rawValue) }
   package var mnemonic: String { function.rawValue }
-  package var attributes: [Attribute<Self>] { function == .add ? [Attribute("activation", \.activation)] : [] }
+  package var attributes: [Attribute<Self>] {
+    function == .add ? [Attribute("activation", \.activation)] : []
+  }
   package var function: Function
   package var activation = Activation.none
 
@@ -90,7 +94,8 @@ package struct Binary: Operation {
   package func resultTypes(of operands: [Operand]) throws(VerificationError) -> [TensorType] {
     try requireOperands(operands, 2...2)
     guard let shape = broadcast(operands[0].shape, operands[1].shape) else {
-      throw VerificationError("\(mnemonic): shapes \(operands[0].shape) and \(operands[1].shape) do not broadcast")
+      throw VerificationError(
+        "\(mnemonic): shapes \(operands[0].shape) and \(operands[1].shape) do not broadcast")
     }
     switch function {
     case .equal, .less, .greater, .and, .or: return [TensorType(shape, .bool)]
@@ -100,7 +105,8 @@ package struct Binary: Operation {
   }
 
   package func resultFacts(of operands: [Operand]) -> [[Extent]?] {
-    guard let a = operands[0].fact, let b = operands[1].fact, a.count == b.count || a.count == 1 || b.count == 1,
+    guard let a = operands[0].fact, let b = operands[1].fact,
+      a.count == b.count || a.count == 1 || b.count == 1,
       let shape = broadcast(operands[0].shape, operands[1].shape), shape.elementCount == max(a.count, b.count)
     else { return [nil] }
     let isReal = operands[0].type.element == .f32
@@ -148,7 +154,10 @@ package struct Select: SimpleOperation {
 
   package func resultTypes(of operands: [Operand]) throws(VerificationError) -> [TensorType] {
     try requireOperands(operands, 3...3)
-    guard let shape = broadcast(operands[1].shape, operands[2].shape).flatMap({ broadcast($0, operands[0].shape) }) else {
+    guard
+      let shape = broadcast(operands[1].shape, operands[2].shape).flatMap({ broadcast($0, operands[0].shape) }
+      )
+    else {
       throw VerificationError("where: the operand shapes do not broadcast")
     }
     return [TensorType(shape, operands[1].type.element)]
@@ -157,7 +166,9 @@ package struct Select: SimpleOperation {
     guard let c = operands[0].fact, let a = operands[1].fact, let b = operands[2].fact, a.count == b.count,
       c.count == a.count
     else { return [nil] }
-    return [zip(c, zip(a, b)).map { $0.value.map { $0 != 0 } == true ? $1.0 : $0.value == 0 ? $1.1 : .unknown }]
+    return [
+      zip(c, zip(a, b)).map { $0.value.map { $0 != 0 } == true ? $1.0 : $0.value == 0 ? $1.1 : .unknown }
+    ]
   }
 }
 
@@ -168,7 +179,13 @@ package func broadcast(_ a: Shape, _ b: Shape) -> Shape? {
   for axis in 0..<rank {
     let i = axis - (rank - a.rank), j = axis - (rank - b.rank)
     let x = i < 0 ? .known(1) : a[i], y = j < 0 ? .known(1) : b[j]
-    if x == y || y == .known(1) { extents.append(x) } else if x == .known(1) { extents.append(y) } else { return nil }
+    if x == y || y == .known(1) {
+      extents.append(x)
+    } else if x == .known(1) {
+      extents.append(y)
+    } else {
+      return nil
+    }
   }
   return Shape(extents)
 }

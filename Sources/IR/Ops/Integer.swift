@@ -49,7 +49,8 @@ package struct IntegerConv2D: SimpleOperation {
   package var attributes: [Attribute<Self>] {
     [
       Attribute("kernel", \.kernel), Attribute("strides", \.strides), Attribute("pads", \.pads),
-      Attribute("dilations", \.dilations), Attribute("groups", \.groups), Attribute("weight-bits", \.weightBits),
+      Attribute("dilations", \.dilations), Attribute("groups", \.groups),
+      Attribute("weight-bits", \.weightBits),
       Attribute("packing", \.packing), Attribute("minimum", \.minimum), Attribute("maximum", \.maximum),
       Attribute("output", \.output),
     ]
@@ -74,7 +75,8 @@ package struct IntegerConv2D: SimpleOperation {
     let spatial = try window.outputExtents(of: x, mnemonic)
     let channels = try requireChannelParameters(operands, mnemonic)
     guard let inputs = x.size(1), groups >= 1, inputs % groups == 0, channels % groups == 0 else {
-      throw VerificationError("integer-conv2d: \(groups) groups do not divide the channels of \(x) or \(channels)")
+      throw VerificationError(
+        "integer-conv2d: \(groups) groups do not divide the channels of \(x) or \(channels)")
     }
     if packing == .none {
       try require(
@@ -91,7 +93,8 @@ package struct IntegerGemm: SimpleOperation {
   package static let name = "integer-gemm"
   package var attributes: [Attribute<Self>] {
     [
-      Attribute("weight-bits", \.weightBits), Attribute("packing", \.packing), Attribute("minimum", \.minimum),
+      Attribute("weight-bits", \.weightBits), Attribute("packing", \.packing),
+      Attribute("minimum", \.minimum),
       Attribute("maximum", \.maximum), Attribute("output", \.output),
     ]
   }
@@ -107,9 +110,13 @@ package struct IntegerGemm: SimpleOperation {
     _ = try requireActivation(operands[0], mnemonic)
     let x = operands[0].shape
     let channels = try requireChannelParameters(operands, mnemonic)
-    guard x.rank == 2, let depth = x.size(1) else { throw VerificationError("integer-gemm: the input \(x) must be [N, K]") }
+    guard x.rank == 2, let depth = x.size(1) else {
+      throw VerificationError("integer-gemm: the input \(x) must be [N, K]")
+    }
     if packing == .none {
-      try require(operands[1].shape == [channels, depth], "weights \(operands[1].shape) do not fit [\(channels), \(depth)]")
+      try require(
+        operands[1].shape == [channels, depth],
+        "weights \(operands[1].shape) do not fit [\(channels), \(depth)]")
     }
     try requireClamp(minimum, maximum, output, mnemonic)
     return [TensorType(Shape([x[0], .known(channels)]), .quantized(output))]
@@ -120,7 +127,9 @@ package struct IntegerGemm: SimpleOperation {
 /// one rounding. Operands: x [N, K], weights [O, K], bias i32[O] (zero point folded in), scale f32[O].
 package struct IntegerGemmFloat: SimpleOperation {
   package static let name = "integer-gemm-float"
-  package var attributes: [Attribute<Self>] { [Attribute("weight-bits", \.weightBits), Attribute("packing", \.packing)] }
+  package var attributes: [Attribute<Self>] {
+    [Attribute("weight-bits", \.weightBits), Attribute("packing", \.packing)]
+  }
   package var weightBits = 8
   package var packing = WeightLayout.none
   package init() {}
@@ -134,9 +143,12 @@ package struct IntegerGemmFloat: SimpleOperation {
     }
     try require(
       operands[2].type.element == .i32 && operands[2].shape == [channels] && operands[3].type.element == .f32
-        && operands[3].shape == [channels], "the bias must be i32[\(channels)] and the scale f32[\(channels)]")
+        && operands[3].shape == [channels], "the bias must be i32[\(channels)] and the scale f32[\(channels)]"
+    )
     if packing == .none {
-      try require(operands[1].shape == [channels, depth], "weights \(operands[1].shape) do not fit [\(channels), \(depth)]")
+      try require(
+        operands[1].shape == [channels, depth],
+        "weights \(operands[1].shape) do not fit [\(channels), \(depth)]")
     }
     return [TensorType(Shape([x[0], .known(channels)]), .f32)]
   }
@@ -151,7 +163,8 @@ package struct IntegerAdd: SimpleOperation {
   package static let name = "integer-add"
   package var attributes: [Attribute<Self>] {
     [
-      Attribute("multiplier-a", \.multiplierA), Attribute("multiplier-b", \.multiplierB), Attribute("shift", \.shift),
+      Attribute("multiplier-a", \.multiplierA), Attribute("multiplier-b", \.multiplierB),
+      Attribute("shift", \.shift),
       Attribute("minimum", \.minimum), Attribute("maximum", \.maximum), Attribute("output", \.output),
     ]
   }
@@ -166,7 +179,8 @@ package struct IntegerAdd: SimpleOperation {
   package func resultTypes(of operands: [Operand]) throws(VerificationError) -> [TensorType] {
     try requireOperands(operands, 2...2)
     for operand in operands { _ = try requireActivation(operand, mnemonic) }
-    try require(operands[0].shape == operands[1].shape, "shapes \(operands[0].shape) and \(operands[1].shape) differ")
+    try require(
+      operands[0].shape == operands[1].shape, "shapes \(operands[0].shape) and \(operands[1].shape) differ")
     try require(
       (1...30).contains(shift) && multiplierA.magnitude <= 1 << 21 && multiplierB.magnitude <= 1 << 21,
       "shift must be 1 to 30 and multipliers at most 2^21")
@@ -198,9 +212,11 @@ package struct IntegerMultiply: SimpleOperation {
     for operand in operands { _ = try requireActivation(operand, mnemonic) }
     let a = operands[0].shape, b = operands[1].shape
     try require(
-      a == b || (a.rank == 4 && b == Shape([a[0], a[1], .known(1), .known(1)])), "\(b) does not broadcast over \(a)")
+      a == b || (a.rank == 4 && b == Shape([a[0], a[1], .known(1), .known(1)])),
+      "\(b) does not broadcast over \(a)")
     try require(
-      (1...62).contains(shift) && (0...Int(Int32.max)).contains(multiplier), "shift must be 1 to 62, the multiplier positive")
+      (1...62).contains(shift) && (0...Int(Int32.max)).contains(multiplier),
+      "shift must be 1 to 62, the multiplier positive")
     try requireClamp(minimum, maximum, output, mnemonic)
     return [TensorType(a, .quantized(output))]
   }
@@ -214,7 +230,8 @@ package struct IntegerAveragePool: SimpleOperation {
   package var attributes: [Attribute<Self>] {
     [
       Attribute("kernel", \.kernel), Attribute("strides", \.strides), Attribute("pads", \.pads),
-      Attribute("count-pads", \.countPads), Attribute("ceil-mode", \.ceilMode), Attribute("minimum", \.minimum),
+      Attribute("count-pads", \.countPads), Attribute("ceil-mode", \.ceilMode),
+      Attribute("minimum", \.minimum),
       Attribute("maximum", \.maximum), Attribute("output", \.output),
     ]
   }
@@ -247,7 +264,9 @@ package struct IntegerAveragePool: SimpleOperation {
 /// Any function of one activation: `y = table[x]`. Operands: x and a table byte[256]. Also how scales change.
 package struct Lookup: SimpleOperation {
   package static let name = "lookup"
-  package var attributes: [Attribute<Self>] { [Attribute("function", \.function), Attribute("output", \.output)] }
+  package var attributes: [Attribute<Self>] {
+    [Attribute("function", \.function), Attribute("output", \.output)]
+  }
   /// What the table computes, for readers.
   package var function = "requantize"
   package var output = QuantizedType.activation(bits: 8, scale: 1, zeroPoint: 0)
@@ -262,28 +281,40 @@ package struct Lookup: SimpleOperation {
 }
 
 /// The quantization of an activation operand.
-private func requireActivation(_ operand: Operand, _ mnemonic: String) throws(VerificationError) -> QuantizedType {
-  guard let q = operand.type.quantized, !q.isSigned, let scale = q.scale, scale > 0, (1...8).contains(q.bits) else {
+private func requireActivation(
+  _ operand: Operand, _ mnemonic: String
+) throws(VerificationError) -> QuantizedType {
+  guard let q = operand.type.quantized, !q.isSigned, let scale = q.scale, scale > 0, (1...8).contains(q.bits)
+  else {
     throw VerificationError("\(mnemonic): operands must be quantized activations, one is \(operand.type)")
   }
   return q
 }
 
 /// The number of output channels of an operation whose operands are x, weights, bias, multiplier, shift.
-private func requireChannelParameters(_ operands: [Operand], _ mnemonic: String) throws(VerificationError) -> Int {
+private func requireChannelParameters(
+  _ operands: [Operand], _ mnemonic: String
+) throws(VerificationError) -> Int {
   guard let channels = operands[2].shape.size(0), channels > 0 else {
     throw VerificationError("\(mnemonic): the bias must be i32[O]")
   }
   for operand in operands[2...4] where operand.type.element != .i32 || operand.shape != [channels] {
-    throw VerificationError("\(mnemonic): bias, multiplier and shift must be i32[\(channels)], one is \(operand.type)")
+    throw VerificationError(
+      "\(mnemonic): bias, multiplier and shift must be i32[\(channels)], one is \(operand.type)")
   }
   return channels
 }
 
-private func requireClamp(_ minimum: Int, _ maximum: Int, _ output: QuantizedType, _ mnemonic: String) throws(VerificationError) {
+private func requireClamp(
+  _ minimum: Int, _ maximum: Int, _ output: QuantizedType, _ mnemonic: String
+) throws(VerificationError) {
   guard (1...8).contains(output.bits), !output.isSigned, let scale = output.scale, scale > 0, scale.isFinite,
-    0 <= minimum, minimum <= maximum, maximum < 1 << output.bits, (0..<(1 << output.bits)).contains(Int(output.zeroPoint))
-  else { throw VerificationError("\(mnemonic): the clamp [\(minimum), \(maximum)] does not fit the output \(output)") }
+    0 <= minimum, minimum <= maximum, maximum < 1 << output.bits,
+    (0..<(1 << output.bits)).contains(Int(output.zeroPoint))
+  else {
+    throw VerificationError(
+      "\(mnemonic): the clamp [\(minimum), \(maximum)] does not fit the output \(output)")
+  }
 }
 
 extension QuantizedType: TextCodable {
@@ -295,8 +326,11 @@ extension QuantizedType: TextCodable {
     var scale: Float?, zeroPoint: Int32 = 0
     if let open = body.firstIndex(of: "<") {
       guard body.last == ">" else { return nil }
-      let parts = body[body.index(after: open)...].dropLast().split(separator: ":", omittingEmptySubsequences: false)
-      guard parts.count == 2, let s = Float(String(parts[0])), s > 0, s.isFinite, let z = Int32(String(parts[1])) else { return nil }
+      let parts = body[body.index(after: open)...].dropLast().split(
+        separator: ":", omittingEmptySubsequences: false)
+      guard parts.count == 2, let s = Float(String(parts[0])), s > 0, s.isFinite,
+        let z = Int32(String(parts[1]))
+      else { return nil }
       scale = s
       zeroPoint = z
       body = body[..<open]

@@ -27,7 +27,8 @@ package struct Gemm: SimpleOperation {
     if operands.count == 3 {
       let result = Shape([rows, columns])
       try require(
-        broadcast(operands[2].shape, result) == result, "the third operand \(operands[2].shape) does not broadcast to \(result)")
+        broadcast(operands[2].shape, result) == result,
+        "the third operand \(operands[2].shape) does not broadcast to \(result)")
     }
     return [TensorType(Shape([rows, columns]), operands[0].type.element)]
   }
@@ -44,7 +45,8 @@ package struct MatMul: SimpleOperation {
     let a = operands[0].shape, b = operands[1].shape
     try require(a.rank >= 2 && b.rank >= 2, "operands \(a) and \(b) must have rank 2 or more")
     try require(a[a.rank - 1] == b[b.rank - 2], "the inner sizes of \(a) and \(b) differ")
-    guard let outer = broadcast(Shape(Array(a.extents.dropLast(2))), Shape(Array(b.extents.dropLast(2)))) else {
+    guard let outer = broadcast(Shape(Array(a.extents.dropLast(2))), Shape(Array(b.extents.dropLast(2))))
+    else {
       throw VerificationError("matmul: the outer sizes of \(a) and \(b) do not broadcast")
     }
     return [TensorType(Shape(outer.extents + [a[a.rank - 2], b[b.rank - 1]]), operands[0].type.element)]

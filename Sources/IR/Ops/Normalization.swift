@@ -11,7 +11,8 @@ package struct BatchNorm: SimpleOperation {
     let x = operands[0].shape
     try require(x.rank >= 2, "the input \(x) must have rank 2 or more")
     for parameter in operands.dropFirst() {
-      try require(parameter.shape == Shape([x[1]]), "parameters must have shape [\(x[1])], one has \(parameter.shape)")
+      try require(
+        parameter.shape == Shape([x[1]]), "parameters must have shape [\(x[1])], one has \(parameter.shape)")
     }
     return [operands[0].type]
   }

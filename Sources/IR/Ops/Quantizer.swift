@@ -10,7 +10,8 @@ package struct Quantize: SimpleOperation {
   package static let name = "quantize"
   package var attributes: [Attribute<Self>] {
     [
-      Attribute("site", \.site), Attribute("role", \.role), Attribute("axis", \.axis), Attribute("forms", \.forms),
+      Attribute("site", \.site), Attribute("role", \.role), Attribute("axis", \.axis),
+      Attribute("forms", \.forms),
     ]
   }
   /// A stable name for reports, pins and searches.
@@ -32,7 +33,8 @@ package struct Quantize: SimpleOperation {
   package func resultTypes(of operands: [Operand]) throws(VerificationError) -> [TensorType] {
     try require(
       operands.count == 1 || isCalibrated(operandCount: operands.count),
-      "takes x alone or x with a scale and a zero point for each of \(forms.all.count) forms, has \(operands.count) operands")
+      "takes x alone or x with a scale and a zero point for each of \(forms.all.count) forms, has \(operands.count) operands"
+    )
     let x = operands[0].type
     try require(x.element == .f32, "x must be f32, is \(x.element)")
     for (index, form) in forms.all.enumerated() where operands.count > 1 {
@@ -40,15 +42,19 @@ package struct Quantize: SimpleOperation {
       switch form.granularity {
       case .tensor: expected = 1
       case .channel:
-        guard let channels = x.shape.size(axis) else { throw VerificationError("quantize: axis \(axis) is out of range") }
+        guard let channels = x.shape.size(axis) else {
+          throw VerificationError("quantize: axis \(axis) is out of range")
+        }
         expected = channels
       case .group(let size):
-        guard let channels = x.shape.size(axis), let count = x.shape.elementCount, size > 0, channels > 0 else {
+        guard let channels = x.shape.size(axis), let count = x.shape.elementCount, size > 0, channels > 0
+        else {
           throw VerificationError("quantize: groups need a static shape and a positive size")
         }
         expected = channels * ((count / channels + size - 1) / size)
       }
-      for (operand, element) in [(operands[1 + 2 * index], ElementType.f32), (operands[2 + 2 * index], .i32)] {
+      for (operand, element) in [(operands[1 + 2 * index], ElementType.f32), (operands[2 + 2 * index], .i32)]
+      {
         try require(
           operand.type.element == element && operand.shape == [expected],
           "parameters of form \(form.text) must be \(element)[\(expected)], are \(operand.type)")
@@ -70,7 +76,9 @@ package struct FormSet: Hashable, Sendable, TextCodable {
     currentIndex = current
   }
 
-  package static var expectation: String { "forms such as [8:channel:symmetric*, 4:channel:symmetric], one starred" }
+  package static var expectation: String {
+    "forms such as [8:channel:symmetric*, 4:channel:symmetric], one starred"
+  }
   package var text: String {
     "[" + all.enumerated().map { $1.text + ($0 == currentIndex ? "*" : "") }.joined(separator: ", ") + "]"
   }
@@ -82,7 +90,9 @@ package struct FormSet: Hashable, Sendable, TextCodable {
         guard current == nil else { return nil }
         current = forms.count
       }
-      guard let form = QuantizationForm(text: part.hasSuffix("*") ? String(part.dropLast()) : part) else { return nil }
+      guard let form = QuantizationForm(text: part.hasSuffix("*") ? String(part.dropLast()) : part) else {
+        return nil
+      }
       forms.append(form)
     }
     guard let current, Set(forms).count == forms.count else { return nil }
@@ -91,29 +101,40 @@ package struct FormSet: Hashable, Sendable, TextCodable {
 }
 
 extension QuantizationForm: TextCodable {
-  package static var expectation: String { "bits:granularity:symmetry, such as 4:channel:symmetric or ternary:group32:symmetric" }
+  package static var expectation: String {
+    "bits:granularity:symmetry, such as 4:channel:symmetric or ternary:group32:symmetric"
+  }
   package var text: String {
-    let width = switch width {
-    case .bits(let bits): "\(bits)"
-    case .ternary: "ternary"
-    }
-    let granularity = switch granularity {
-    case .tensor: "tensor"
-    case .channel: "channel"
-    case .group(let size): "group\(size)"
-    }
+    let width =
+      switch width {
+      case .bits(let bits): "\(bits)"
+      case .ternary: "ternary"
+      }
+    let granularity =
+      switch granularity {
+      case .tensor: "tensor"
+      case .channel: "channel"
+      case .group(let size): "group\(size)"
+      }
     return "\(width):\(granularity):\(symmetry == .symmetric ? "symmetric" : "asymmetric")"
   }
   package init?(text: String) {
     let parts = text.split(separator: ":", omittingEmptySubsequences: false).map(String.init)
     guard parts.count == 3 else { return nil }
     let width: BitWidth, granularity: Granularity, symmetry: Symmetry
-    if parts[0] == "ternary" { width = .ternary } else if let bits = Int(parts[0]), (1...8).contains(bits) { width = .bits(bits) } else { return nil }
+    if parts[0] == "ternary" {
+      width = .ternary
+    } else if let bits = Int(parts[0]), (1...8).contains(bits) {
+      width = .bits(bits)
+    } else {
+      return nil
+    }
     switch parts[1] {
     case "tensor": granularity = .tensor
     case "channel": granularity = .channel
     default:
-      guard parts[1].hasPrefix("group"), let size = Int(parts[1].dropFirst(5)), (1...65_536).contains(size) else { return nil }
+      guard parts[1].hasPrefix("group"), let size = Int(parts[1].dropFirst(5)), (1...65_536).contains(size)
+      else { return nil }
       granularity = .group(size: size)
     }
     switch parts[2] {

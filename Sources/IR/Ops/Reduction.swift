@@ -10,7 +10,9 @@ package struct Reduce: Operation {
   }
   package static var mnemonics: [String] { Function.allCases.map(\.rawValue) }
   package var mnemonic: String { function.rawValue }
-  package var attributes: [Attribute<Self>] { [Attribute("axes", \.axes), Attribute("keep", \.keepDimensions)] }
+  package var attributes: [Attribute<Self>] {
+    [Attribute("axes", \.axes), Attribute("keep", \.keepDimensions)]
+  }
   package var function: Function
   package var axes: [Int] = []
   package var keepDimensions = true
@@ -42,7 +44,9 @@ package struct Reduce: Operation {
 
   /// Element counts and ranks: a known vector reduced to one number.
   package func resultFacts(of operands: [Operand]) -> [[Extent]?] {
-    guard operands[0].shape.rank == 1, let values = operands[0].integers, !values.isEmpty else { return [nil] }
+    guard operands[0].shape.rank == 1, let values = operands[0].integers, !values.isEmpty else {
+      return [nil]
+    }
     var result = values[0]
     for value in values.dropFirst() {
       let step: (partialValue: Int, overflow: Bool)

@@ -68,7 +68,8 @@ package struct ConstantOfShape: SimpleOperation {
     return [TensorType(Shape(fact), type.element)]
   }
   package func resultFacts(of operands: [Operand]) -> [[Extent]?] {
-    guard type != .bool, value == value.rounded(.towardZero), abs(value) < 16_777_216, let shape = operands[0].integers,
+    guard type != .bool, value == value.rounded(.towardZero), abs(value) < 16_777_216,
+      let shape = operands[0].integers,
       let count = checkedProduct(shape), count <= Graph.maximumFactCount
     else { return [nil] }
     return [Array(repeating: .known(Int(value)), count: count)]

@@ -15,7 +15,9 @@ package struct Identity: SimpleOperation {
 /// second operand whose contents must be known; there 0 copies an extent (unless `allow-zero`) and -1 is inferred.
 package struct Reshape: SimpleOperation {
   package static let name = "reshape"
-  package var attributes: [Attribute<Self>] { [Attribute("shape", \.shape), Attribute("allow-zero", \.allowZero)] }
+  package var attributes: [Attribute<Self>] {
+    [Attribute("shape", \.shape), Attribute("allow-zero", \.allowZero)]
+  }
   package var shape: Shape = []
   package var allowZero = false
   package init() {}
@@ -84,7 +86,9 @@ package struct Flatten: SimpleOperation {
     let split = axis < 0 ? axis + x.rank : axis
     try require((0...x.rank).contains(split), "axis \(axis) is out of range for \(x)")
     func joined(_ extents: ArraySlice<Extent>) throws(VerificationError) -> Extent {
-      guard let fixed = checkedProduct(extents.compactMap(\.value)) else { throw VerificationError("flatten: the sizes overflow") }
+      guard let fixed = checkedProduct(extents.compactMap(\.value)) else {
+        throw VerificationError("flatten: the sizes overflow")
+      }
       guard extents.contains(.batch) else { return .known(fixed) }
       try require(fixed == 1, "the batch cannot be joined with other axes of \(x)")
       return .batch
@@ -104,15 +108,20 @@ package struct Transpose: SimpleOperation {
   package func resultTypes(of operands: [Operand]) throws(VerificationError) -> [TensorType] {
     try requireOperands(operands, 1...1)
     let x = operands[0].shape
-    try require(permutation.sorted() == Array(0..<x.rank), "\(permutation) is no permutation of the axes of \(x)")
+    try require(
+      permutation.sorted() == Array(0..<x.rank), "\(permutation) is no permutation of the axes of \(x)")
     return [TensorType(Shape(permutation.map { x[$0] }), operands[0].type.element)]
   }
   package func resultFacts(of operands: [Operand]) -> [[Extent]?] {
-    guard let fact = operands[0].fact, let sizes = operands[0].shape.sizes, fact.count == checkedProduct(sizes) else {
+    guard let fact = operands[0].fact, let sizes = operands[0].shape.sizes,
+      fact.count == checkedProduct(sizes)
+    else {
       return [nil]
     }
     let strides = rowMajorStrides(sizes)
-    return [gathered(fact, counts: permutation.map { sizes[$0] }, strides: permutation.map { strides[$0] }, from: 0)]
+    return [
+      gathered(fact, counts: permutation.map { sizes[$0] }, strides: permutation.map { strides[$0] }, from: 0)
+    ]
   }
 }
 
@@ -142,11 +151,16 @@ package struct Squeeze: SimpleOperation {
   package func resultTypes(of operands: [Operand]) throws(VerificationError) -> [TensorType] {
     try requireOperands(operands, 1...1)
     let x = operands[0].shape
-    let removed = axes.isEmpty ? (0..<x.rank).filter { x[$0] == .known(1) } : axes.compactMap { resolvedAxis($0, rank: x.rank) }
+    let removed =
+      axes.isEmpty
+      ? (0..<x.rank).filter { x[$0] == .known(1) } : axes.compactMap { resolvedAxis($0, rank: x.rank) }
     try require(
       (axes.isEmpty || removed.count == axes.count) && removed.allSatisfy { x[$0] == .known(1) },
       "axes \(axes) of \(x) are not all of extent 1")
-    return [operands[0].type.with(shape: Shape(x.extents.enumerated().filter { !removed.contains($0.offset) }.map(\.element)))]
+    return [
+      operands[0].type.with(
+        shape: Shape(x.extents.enumerated().filter { !removed.contains($0.offset) }.map(\.element)))
+    ]
   }
   package func resultFacts(of operands: [Operand]) -> [[Extent]?] { [operands[0].fact] }
 }
@@ -162,7 +176,9 @@ package struct Unsqueeze: SimpleOperation {
     try requireOperands(operands, 1...1)
     let x = operands[0].shape, rank = x.rank + axes.count
     let inserted = axes.compactMap { resolvedAxis($0, rank: rank) }
-    try require(inserted.count == axes.count && Set(inserted).count == axes.count, "axes \(axes) are out of range or repeat")
+    try require(
+      inserted.count == axes.count && Set(inserted).count == axes.count,
+      "axes \(axes) are out of range or repeat")
     var rest = x.extents.makeIterator()
     let extents = (0..<rank).compactMap { inserted.contains($0) ? .known(1) : rest.next() }
     return [operands[0].type.with(shape: Shape(extents))]
@@ -189,7 +205,9 @@ package struct Concat: SimpleOperation {
       guard s.rank == first.shape.rank, let size = s.size(axis),
         (0..<s.rank).allSatisfy({ $0 == axis || s[$0] == first.shape[$0] })
       else { throw VerificationError("concat: \(s) does not fit \(first.shape) along axis \(axis)") }
-      try require(operand.type.element == first.element, "element types \(operand.type.element) and \(first.element) differ")
+      try require(
+        operand.type.element == first.element,
+        "element types \(operand.type.element) and \(first.element) differ")
       extent += size
     }
     var extents = first.shape.extents
@@ -231,7 +249,10 @@ package struct Split: SimpleOperation {
 package struct Slice: SimpleOperation {
   package static let name = "slice"
   package var attributes: [Attribute<Self>] {
-    [Attribute("starts", \.starts), Attribute("ends", \.ends), Attribute("axes", \.axes), Attribute("steps", \.steps)]
+    [
+      Attribute("starts", \.starts), Attribute("ends", \.ends), Attribute("axes", \.axes),
+      Attribute("steps", \.steps),
+    ]
   }
   package var starts: [Int] = []
   package var ends: [Int] = []
@@ -259,7 +280,9 @@ package struct Slice: SimpleOperation {
     var result = self
     if operands.count > 1 {
       let lists = operands.dropFirst().map(\.integers)
-      guard lists.allSatisfy({ $0 != nil }), let starts = lists.first ?? nil, let ends = lists.dropFirst().first ?? nil else {
+      guard lists.allSatisfy({ $0 != nil }), let starts = lists.first ?? nil,
+        let ends = lists.dropFirst().first ?? nil
+      else {
         throw VerificationError("slice: starts, ends, axes and steps must be known at compile time")
       }
       result.starts = starts
@@ -284,14 +307,17 @@ package struct Slice: SimpleOperation {
       }
       guard let size = x.size(axis) else {
         // A slice that keeps the whole batch is none.
-        try require(starts[i] == 0 && steps[i] == 1 && ends[i] >= Int(Int32.max), "the batch axis cannot be sliced")
+        try require(
+          starts[i] == 0 && steps[i] == 1 && ends[i] >= Int(Int32.max), "the batch axis cannot be sliced")
         continue
       }
       let step = steps[i]
       try require(step != 0 && step != .min, "a step is 0")
       func clamped(_ index: Int, _ range: ClosedRange<Int>) -> Int {
         let positive = index < 0 ? index.addingReportingOverflow(size).partialValue : index
-        return min(max(index < 0 && positive > 0 && index < -size ? range.lowerBound : positive, range.lowerBound), range.upperBound)
+        return min(
+          max(index < 0 && positive > 0 && index < -size ? range.lowerBound : positive, range.lowerBound),
+          range.upperBound)
       }
       let start: Int, count: Int
       if step > 0 {
@@ -312,11 +338,14 @@ package struct Slice: SimpleOperation {
   package func resultTypes(of operands: [Operand]) throws(VerificationError) -> [TensorType] {
     try requireOperands(operands, 1...5)
     var extents = operands[0].shape.extents
-    for range in try resolved(operands).ranges(of: operands[0].shape) { extents[range.axis] = .known(range.count) }
+    for range in try resolved(operands).ranges(of: operands[0].shape) {
+      extents[range.axis] = .known(range.count)
+    }
     return [TensorType(Shape(extents), operands[0].type.element)]
   }
   package func resultFacts(of operands: [Operand]) -> [[Extent]?] {
-    guard let fact = operands[0].fact, let sizes = operands[0].shape.sizes, fact.count == checkedProduct(sizes),
+    guard let fact = operands[0].fact, let sizes = operands[0].shape.sizes,
+      fact.count == checkedProduct(sizes),
       let slice = try? resolved(operands), let ranges = try? slice.ranges(of: operands[0].shape),
       Set(ranges.map(\.axis)).count == ranges.count
     else { return [nil] }
@@ -363,7 +392,9 @@ package struct Pad: SimpleOperation {
       if extra == 0 && pads[axis] == 0 {
         extents.append(x[axis])
       } else {
-        guard let size = x.size(axis), size + extra >= 0 else { throw VerificationError("pad: axis \(axis) of \(x) cannot be padded") }
+        guard let size = x.size(axis), size + extra >= 0 else {
+          throw VerificationError("pad: axis \(axis) of \(x) cannot be padded")
+        }
         extents.append(.known(size + extra))
       }
     }
@@ -388,7 +419,9 @@ package struct Gather: SimpleOperation {
     return [TensorType(Shape(extents), operands[0].type.element)]
   }
   package func resultFacts(of operands: [Operand]) -> [[Extent]?] {
-    guard let fact = operands[0].fact, operands[0].shape.rank == 1, let indices = operands[1].integers else { return [nil] }
+    guard let fact = operands[0].fact, operands[0].shape.rank == 1, let indices = operands[1].integers else {
+      return [nil]
+    }
     let picked = indices.map { index -> Extent? in
       let i = index < 0 ? index + fact.count : index
       return fact.indices.contains(i) ? fact[i] : nil
@@ -451,7 +484,9 @@ package struct Resize: SimpleOperation {
   package func resultTypes(of operands: [Operand]) throws(VerificationError) -> [TensorType] {
     try requireOperands(operands, 1...1)
     let x = operands[0].shape
-    try require(x.rank == 4 && size.count == 2 && size.allSatisfy { (1...(1 << 24)).contains($0) }, "needs rank 4 and two positive sizes")
+    try require(
+      x.rank == 4 && size.count == 2 && size.allSatisfy { (1...(1 << 24)).contains($0) },
+      "needs rank 4 and two positive sizes")
     return [TensorType(Shape([x[0], x[1], .known(size[0]), .known(size[1])]), operands[0].type.element)]
   }
 }

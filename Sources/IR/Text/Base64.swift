@@ -16,7 +16,8 @@ enum Base64 {
       if count > 1 { group |= UInt32(bytes[start + 1]) << 8 }
       if count > 2 { group |= UInt32(bytes[start + 2]) }
       for digit in 0..<4 {
-        result.append(digit <= count ? alphabet[Int(group >> (18 - 6 * UInt32(digit)) & 63)] : UInt8(ascii: "="))
+        result.append(
+          digit <= count ? alphabet[Int(group >> (18 - 6 * UInt32(digit)) & 63)] : UInt8(ascii: "="))
       }
     }
     return String(decoding: result, as: UTF8.self)

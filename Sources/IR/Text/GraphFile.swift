@@ -7,12 +7,15 @@ extension Graph {
   /// Reads a `.qir` file with the weights beside it, or standard input for `-`.
   package static func load(_ path: String) throws(CompilerError) -> Graph {
     guard path != "-" else {
-      let reason = "standard input has no file beside it; write the graph to '-' so that its weights travel in the text"
+      let reason =
+        "standard input has no file beside it; write the graph to '-' so that its weights travel in the text"
       let text = try readStandardInput(limit: maximumTextSize)
       return try Graph(text: text, file: "<stdin>", weights: .unavailable(reason))
     }
     let file = try MappedFile(path: path)
-    guard file.bytes.count <= maximumTextSize else { throw .malformed("the text is larger than 2 GiB", at: path) }
+    guard file.bytes.count <= maximumTextSize else {
+      throw .malformed("the text is larger than 2 GiB", at: path)
+    }
     return try Graph(text: Array(file.bytes), file: path, weights: .file(weightsPath(path)))
   }
 

@@ -77,7 +77,8 @@ private struct Parser {
     }
     let version = try scanner.count("the version of the format")
     guard version == Graph.textVersion else {
-      throw scanner.failure("the text has version \(version) of the format; this qcc reads version \(Graph.textVersion)")
+      throw scanner.failure(
+        "the text has version \(version) of the format; this qcc reads version \(Graph.textVersion)")
     }
     guard scanner.takeKeyword("graph") else { throw scanner.expected("'graph'") }
     graph.name = try scanner.name("@", "the graph's name")
@@ -88,7 +89,9 @@ private struct Parser {
     }
     graph.stage = stage
     for (key, value) in try pairs("a metadata key", limit: Parser.maximumMetadata) {
-      guard let plain = String(text: value) else { throw scanner.failure("metadata '\(key)' has a malformed text") }
+      guard let plain = String(text: value) else {
+        throw scanner.failure("metadata '\(key)' has a malformed text")
+      }
       graph.setMetadata(key, plain)
     }
     try scanner.expect("(")
@@ -111,7 +114,9 @@ private struct Parser {
   private mutating func body() throws(ParseFailure) {
     while true {
       scanner.skipSpace()
-      guard !scanner.isAtEnd else { throw scanner.failure("the graph does not end: expected 'return' and '}'") }
+      guard !scanner.isAtEnd else {
+        throw scanner.failure("the graph does not end: expected 'return' and '}'")
+      }
       if scanner.takeKeyword("return") { break }
       let couldReadWeights = !lacksWeights
       do throws(ParseFailure) { try statement() } catch {
@@ -124,7 +129,9 @@ private struct Parser {
     if scanner.peek == UInt8(ascii: "%") {
       repeat {
         if let value = try operand() { graph.addOutput(value) }
-        guard graph.outputs.count <= Parser.maximumListLength else { throw scanner.failure("too many outputs") }
+        guard graph.outputs.count <= Parser.maximumListLength else {
+          throw scanner.failure("too many outputs")
+        }
       } while scanner.take(",")
     }
     try scanner.expect("}")
@@ -195,7 +202,8 @@ private struct Parser {
     let results = graph[id].results
     guard results.count == names.count, types.count == names.count else {
       throw scanner.failure(
-        "\(mnemonic) has \(results.count) results here; the line names \(names.count) and gives \(types.count) types", at: place)
+        "\(mnemonic) has \(results.count) results here; the line names \(names.count) and gives \(types.count) types",
+        at: place)
     }
     for (result, written) in zip(results, types) {
       let inferred = graph[result].type
@@ -258,7 +266,9 @@ private struct Parser {
     return result
   }
   /// `{name = value, …}`, or nothing.
-  private mutating func pairs(_ what: String, limit: Int) throws(ParseFailure) -> [(name: String, text: String)] {
+  private mutating func pairs(
+    _ what: String, limit: Int
+  ) throws(ParseFailure) -> [(name: String, text: String)] {
     guard scanner.take("{") else { return [] }
     var result: [(name: String, text: String)] = [], seen: Set<String> = []
     if scanner.take("}") { return result }
@@ -284,7 +294,9 @@ private struct Parser {
     let place = scanner.offset, contents = try contents()
     try scanner.expect(":")
     let annotated = try annotatedType(), type = annotated.type
-    guard let size = type.sizeInBytes else { throw scanner.failure("a constant needs a static shape", at: place) }
+    guard let size = type.sizeInBytes else {
+      throw scanner.failure("a constant needs a static shape", at: place)
+    }
     let storage: TensorStorage
     switch contents {
     case .dense(let elements): storage = try dense(elements, type, at: place)
@@ -333,7 +345,9 @@ private struct Parser {
     return .dense(elements)
   }
 
-  private func dense(_ elements: [String], _ type: TensorType, at place: Int) throws(ParseFailure) -> TensorStorage {
+  private func dense(
+    _ elements: [String], _ type: TensorType, at place: Int
+  ) throws(ParseFailure) -> TensorStorage {
     guard elements.count == type.shape.elementCount else {
       throw scanner.failure("\(elements.count) elements do not fill \(type)", at: place)
     }
@@ -352,7 +366,9 @@ private struct Parser {
   ) throws(ParseFailure) -> TensorStorage {
     var values: [T] = []
     for element in elements {
-      guard let value = read(element) else { throw scanner.failure("'\(element)' is no \(type.element)", at: place) }
+      guard let value = read(element) else {
+        throw scanner.failure("'\(element)' is no \(type.element)", at: place)
+      }
       values.append(value)
     }
     return TensorStorage(copying: values)
@@ -365,7 +381,8 @@ private struct Parser {
     switch weights {
     case .unavailable(let reason):
       lacksWeights = true
-      throw ParseFailure(message: "the contents of '@\(key)' are missing: \(reason)", offset: place, isAboutWeights: true)
+      throw ParseFailure(
+        message: "the contents of '@\(key)' are missing: \(reason)", offset: place, isAboutWeights: true)
     case .seeded:
       source = "the seeded contents"
       found = seededContents(key, type)
@@ -379,14 +396,16 @@ private struct Parser {
           lacksWeights = true
           if diagnostics.isEmpty { status = error.status }
           throw ParseFailure(
-            message: "the weights beside the text cannot be read: \(error.diagnostics[0])", offset: place, isAboutWeights: true)
+            message: "the weights beside the text cannot be read: \(error.diagnostics[0])", offset: place,
+            isAboutWeights: true)
         }
         throw scanner.failure("the contents of '@\(key)' cannot be read: \(error.diagnostics[0])", at: place)
       }
     }
     guard let found else { throw scanner.failure("'@\(key)' is not in \(source)", at: place) }
     guard hash == nil || found.hash == hash else {
-      throw scanner.failure("the contents of '@\(key)' in \(source) are not those that the text was written with", at: place)
+      throw scanner.failure(
+        "the contents of '@\(key)' in \(source) are not those that the text was written with", at: place)
     }
     return found
   }

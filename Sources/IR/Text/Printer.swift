@@ -55,13 +55,16 @@ private struct Printer {
       printOperation(node)
     }
     printConstants(graph.outputs)
-    text += "  return" + (graph.outputs.isEmpty ? "" : " ") + graph.outputs.map(name).joined(separator: ", ") + "\n}\n"
+    text +=
+      "  return" + (graph.outputs.isEmpty ? "" : " ") + graph.outputs.map(name).joined(separator: ", ")
+      + "\n}\n"
   }
 
   private func name(_ value: ValueID) -> String { "%" + nameText(graph[value].name) }
   private func type(_ value: ValueID) -> String {
     "\(graph[value].type)" + (graph[value].placement.map { " at \($0)" } ?? "")
-      + (graph[value].statistics.map { " stats(mean = \($0.means.text), deviation = \($0.deviations.text))" } ?? "")
+      + (graph[value].statistics.map { " stats(mean = \($0.means.text), deviation = \($0.deviations.text))" }
+        ?? "")
   }
   private mutating func printOperation(_ node: Graph.Node) {
     text += "  " + node.results.map(name).joined(separator: ", ") + " = \(node.op.mnemonic)("

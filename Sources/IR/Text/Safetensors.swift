@@ -27,14 +27,17 @@ package struct SafetensorsFile: Sendable {
     }
     let dataStart = 8 + Int(headerLength), dataLength = bytes.count - dataStart
     let entries: [SafetensorsHeader.Entry]
-    do { entries = try SafetensorsHeader.parse(UnsafeRawBufferPointer(rebasing: bytes[8..<dataStart])) } catch {
+    do { entries = try SafetensorsHeader.parse(UnsafeRawBufferPointer(rebasing: bytes[8..<dataStart])) } catch
+    {
       throw .malformed(error.message, at: "\(path): byte \(8 + error.offset)")
     }
     var tensors: [String: Tensor] = [:]
     for entry in entries {
       let begin = entry.offsets[0], end = entry.offsets[1]
       guard begin <= end, end <= dataLength else {
-        throw .malformed("tensor '\(entry.name)' lies at \(begin)..<\(end), outside the \(dataLength) bytes of data", at: path)
+        throw .malformed(
+          "tensor '\(entry.name)' lies at \(begin)..<\(end), outside the \(dataLength) bytes of data",
+          at: path)
       }
       let tensor = Tensor(dtype: entry.dtype, shape: entry.shape, range: dataStart + begin..<dataStart + end)
       guard tensors.updateValue(tensor, forKey: entry.name) == nil else {
@@ -53,7 +56,8 @@ package struct SafetensorsFile: Sendable {
     else {
       let shape = "[" + tensor.shape.map(String.init).joined(separator: ", ") + "]"
       throw .malformed(
-        "tensor '\(name)' is \(tensor.dtype) \(shape) of \(tensor.range.count) bytes, expected \(type)", at: path)
+        "tensor '\(name)' is \(tensor.dtype) \(shape) of \(tensor.range.count) bytes, expected \(type)",
+        at: path)
     }
     return TensorStorage(file: file, range: tensor.range)
   }
@@ -68,7 +72,8 @@ package struct SafetensorsFile: Sendable {
       let shape = (constant.type.shape.sizes ?? []).map(String.init).joined(separator: ",")
       header.append(
         SafetensorsHeader.quoted(constant.name)
-          + ":{\"dtype\":\"\(constant.type.element.safetensorsName)\",\"shape\":[\(shape)],\"data_offsets\":[\(begin),\(end)]}")
+          + ":{\"dtype\":\"\(constant.type.element.safetensorsName)\",\"shape\":[\(shape)],\"data_offsets\":[\(begin),\(end)]}"
+      )
     }
     var text = Array(("{" + header.joined(separator: ",") + "}").utf8)
     while (8 + text.count) % 64 != 0 { text.append(UInt8(ascii: " ")) }

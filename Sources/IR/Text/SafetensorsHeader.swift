@@ -98,7 +98,9 @@ struct SafetensorsHeader {
     while let next = peek, next >= 32, result.count <= Scanner.maximumNameLength {
       offset += 1
       if next == UInt8(ascii: "\"") {
-        guard let text = String(validating: result, as: UTF8.self) else { throw failure("a text is not UTF-8") }
+        guard let text = String(validating: result, as: UTF8.self) else {
+          throw failure("a text is not UTF-8")
+        }
         return text
       }
       guard next == UInt8(ascii: "\\") else {
@@ -123,13 +125,16 @@ struct SafetensorsHeader {
     case UInt8(ascii: "u"):
       guard let unit = hexadecimal() else { return nil }
       guard (0xD800..<0xDC00).contains(unit) else { return Unicode.Scalar(unit) }
-      guard take("\\"), take("u"), let low = hexadecimal(), (0xDC00..<0xE000).contains(low) else { return nil }
+      guard take("\\"), take("u"), let low = hexadecimal(), (0xDC00..<0xE000).contains(low) else {
+        return nil
+      }
       return Unicode.Scalar(0x10000 + (unit - 0xD800) << 10 + (low - 0xDC00))
     default: return nil
     }
   }
   private mutating func hexadecimal() -> UInt32? {
-    guard offset + 4 <= bytes.count, bytes[offset..<offset + 4].allSatisfy({ $0 != UInt8(ascii: "+") && $0 != UInt8(ascii: "-") })
+    guard offset + 4 <= bytes.count,
+      bytes[offset..<offset + 4].allSatisfy({ $0 != UInt8(ascii: "+") && $0 != UInt8(ascii: "-") })
     else { return nil }
     defer { offset += 4 }
     return UInt32(String(decoding: bytes[offset..<offset + 4], as: UTF8.self), radix: 16)

@@ -100,7 +100,9 @@ struct Scanner {
   mutating func element() throws(ParseFailure) -> String {
     skipSpace()
     let start = offset
-    while let next = peek, next > 32, next != UInt8(ascii: ","), next != UInt8(ascii: "]"), offset - start < 64 { offset += 1 }
+    while let next = peek, next > 32, next != UInt8(ascii: ","), next != UInt8(ascii: "]"),
+      offset - start < 64
+    { offset += 1 }
     guard offset > start else { throw expected("an element") }
     return String(decoding: bytes[start..<offset], as: UTF8.self)
   }
@@ -143,11 +145,13 @@ struct Scanner {
       default: result.append(next)
       }
     }
-    throw failure("the quoted text does not end, or is longer than \(Scanner.maximumNameLength) bytes", at: start)
+    throw failure(
+      "the quoted text does not end, or is longer than \(Scanner.maximumNameLength) bytes", at: start)
   }
   private static let escapes: [UInt8: UInt8] = [
     UInt8(ascii: "\""): UInt8(ascii: "\""), UInt8(ascii: "\\"): UInt8(ascii: "\\"),
-    UInt8(ascii: "n"): UInt8(ascii: "\n"), UInt8(ascii: "t"): UInt8(ascii: "\t"), UInt8(ascii: "r"): UInt8(ascii: "\r"),
+    UInt8(ascii: "n"): UInt8(ascii: "\n"), UInt8(ascii: "t"): UInt8(ascii: "\t"),
+    UInt8(ascii: "r"): UInt8(ascii: "\r"),
   ]
   /// A number that is not negative.
   mutating func count(_ what: String) throws(ParseFailure) -> Int {
@@ -211,7 +215,8 @@ struct Scanner {
     let type = TensorType(Shape(extents), try elementType(), layout: take(",") ? try layout() : .rowMajor)
     try expect(">")
     guard type.isRepresentable else {
-      throw failure("the type is too large: at most \(TensorType.maximumRank) axes and 2^40 elements", at: start)
+      throw failure(
+        "the type is too large: at most \(TensorType.maximumRank) axes and 2^40 elements", at: start)
     }
     return type
   }

@@ -17,7 +17,8 @@ package func seededContents(_ name: String, _ type: TensorType) -> TensorStorage
     return TensorStorage(copying: (0..<count).map { _ in Float(generator.next(range)) / 64 })
   case .i64: return TensorStorage(copying: (0..<count).map { _ in Int64(generator.next(0...7)) })
   case .i32:
-    let range = name.contains("multiplier") ? 1 << 30...1 << 31 - 1 : name.contains("shift") ? 32...40 : -1000...1000
+    let range =
+      name.contains("multiplier") ? 1 << 30...1 << 31 - 1 : name.contains("shift") ? 32...40 : -1000...1000
     return TensorStorage(copying: (0..<count).map { _ in Int32(generator.next(range)) })
   case .u8: return TensorStorage(copying: (0..<count).map { _ in UInt8(generator.next(0...255)) })
   case .i8: return TensorStorage(copying: (0..<count).map { _ in Int8(generator.next(-127...127)) })

@@ -1,16 +1,20 @@
 /// Rules of lowered graphs.
 let loweredRules: [VerificationRule] = [
-  VerificationRule("no-fake-quantizers", "no fake-quantizer remains", .lowered ... .lowered) { graph, findings in
+  VerificationRule("no-fake-quantizers", "no fake-quantizer remains", .lowered ... .lowered) {
+    graph, findings in
     for id in graph.order {
       if case .quantize = graph[id].op { findings.report("a fake-quantizer remains", at: graph[id]) }
     }
   },
   // Float values are inputs on their way to quantize-linear, or the tail behind the last integer operation.
-  VerificationRule("float-tail", "only the operations behind the integers compute in float", .lowered ... .lowered) {
+  VerificationRule(
+    "float-tail", "only the operations behind the integers compute in float", .lowered ... .lowered
+  ) {
     graph, findings in
     var tail = Set<ValueID>()
     for id in graph.order {
-      let node = graph[id], floats = node.operands.filter { graph[$0].type.element == .f32 && graph.constant($0) == nil }
+      let node = graph[id],
+        floats = node.operands.filter { graph[$0].type.element == .f32 && graph.constant($0) == nil }
       let isFromTail = floats.contains { tail.contains($0) }
       if case .quantizeLinear = node.op {
         if isFromTail { findings.report("quantizes a result of the float tail again", at: node) }
@@ -21,15 +25,21 @@ let loweredRules: [VerificationRule] = [
       }
     }
   },
-  VerificationRule("channel-parameters", "multipliers are not negative, shifts are 1 to 62", .lowered ... .lowered) {
+  VerificationRule(
+    "channel-parameters", "multipliers are not negative, shifts are 1 to 62", .lowered ... .lowered
+  ) {
     graph, findings in
     for id in graph.order {
       let node = graph[id]
       guard let first = node.op.multiplierOperand else { continue }
-      if let multipliers = graph.constant(node.operands[first])?.integers, multipliers.contains(where: { $0 < 0 }) {
+      if let multipliers = graph.constant(node.operands[first])?.integers,
+        multipliers.contains(where: { $0 < 0 })
+      {
         findings.report("a multiplier is negative", at: node)
       }
-      if let shifts = graph.constant(node.operands[first + 1])?.integers, !shifts.allSatisfy({ (1...62).contains($0) }) {
+      if let shifts = graph.constant(node.operands[first + 1])?.integers,
+        !shifts.allSatisfy({ (1...62).contains($0) })
+      {
         findings.report("a shift is not within 1 to 62", at: node)
       }
     }
@@ -39,17 +49,21 @@ let loweredRules: [VerificationRule] = [
   VerificationRule("accumulator", "no accumulator can overflow", .lowered ... .lowered) { graph, findings in
     for id in graph.order {
       let node = graph[id]
-      guard let bits = node.op.unpackedWeightBits, let weights = graph.constant(node.operands[1])?.storage.bytes,
+      guard let bits = node.op.unpackedWeightBits,
+        let weights = graph.constant(node.operands[1])?.storage.bytes,
         let biases = graph.constant(node.operands[2])?.integers, !biases.isEmpty
       else { continue }
       let largest = 1 << (graph[node.operands[0]].type.quantized?.bits ?? 8) - 1
       let limit = bits <= 4 ? 1 << 27 : 1 << 31, rowLength = weights.count / biases.count
       for (channel, bias) in biases.enumerated() {
         var sum = 0
-        for index in channel * rowLength..<(channel + 1) * rowLength { sum += Int(Int8(bitPattern: weights[index]).magnitude) }
+        for index in channel * rowLength..<(channel + 1) * rowLength {
+          sum += Int(Int8(bitPattern: weights[index]).magnitude)
+        }
         let bound = abs(bias) + sum * largest
         if bound >= limit {
-          findings.report("output channel \(channel) can reach \(bound), which is not below \(limit)", at: node)
+          findings.report(
+            "output channel \(channel) can reach \(bound), which is not below \(limit)", at: node)
           break
         }
       }

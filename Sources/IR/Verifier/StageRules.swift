@@ -2,25 +2,32 @@ import Numerics
 
 /// Rules that hold from the canonical stage on.
 let canonicalRules: [VerificationRule] = [
-  VerificationRule("no-identity", "no operation merely passes its operand on", .canonical ... .lowered) { graph, findings in
+  VerificationRule("no-identity", "no operation merely passes its operand on", .canonical ... .lowered) {
+    graph, findings in
     for id in graph.order {
       if case .identity = graph[id].op { findings.report("identity remains", at: graph[id]) }
     }
   },
   // Shapes were computed at compile time: no operation reads or makes one, and none takes its geometry as an operand.
-  VerificationRule("no-shape-computation", "no shape is computed at run time", .canonical ... .lowered) { graph, findings in
+  VerificationRule("no-shape-computation", "no shape is computed at run time", .canonical ... .lowered) {
+    graph, findings in
     for id in graph.order {
       let node = graph[id]
       switch node.op.shapeOperands {
       case .reads: findings.report("\(node.op.mnemonic) remains", at: node)
       case .geometry:
-        if node.operands.count > 1 { findings.report("\(node.op.mnemonic) takes its geometry as operands", at: node) }
+        if node.operands.count > 1 {
+          findings.report("\(node.op.mnemonic) takes its geometry as operands", at: node)
+        }
       case .none: break
       }
     }
   },
   // A normalization that only one convolution feeds is part of that convolution.
-  VerificationRule("folded-batch-norm", "no batch normalization stands behind a convolution of its own", .canonical ... .lowered) {
+  VerificationRule(
+    "folded-batch-norm", "no batch normalization stands behind a convolution of its own",
+    .canonical ... .lowered
+  ) {
     graph, findings in
     for id in graph.order {
       let node = graph[id]
@@ -28,7 +35,9 @@ let canonicalRules: [VerificationRule] = [
         case .conv2d(let conv) = graph[producer].op, conv.activation == .none,
         graph.uses(of: node.operands[0]).count == 1, !graph.isOutput(node.operands[0]),
         graph.constant(graph[producer].operands[1]) != nil,
-        node.operands.dropFirst().allSatisfy({ graph.constant($0).map { $0.floats.allSatisfy(\.isFinite) } ?? false })
+        node.operands.dropFirst().allSatisfy({
+          graph.constant($0).map { $0.floats.allSatisfy(\.isFinite) } ?? false
+        })
       else { continue }
       findings.report("batch normalization stands behind convolution '\(graph[producer].name)'", at: node)
     }
@@ -37,32 +46,47 @@ let canonicalRules: [VerificationRule] = [
 
 /// Rules of the fake-quantized stages.
 let quantizationRules: [VerificationRule] = [
-  VerificationRule("quantized-edges", "weights and activations of every convolution and gemm carry a quantizer", .elastic ... .assigned) {
+  VerificationRule(
+    "quantized-edges", "weights and activations of every convolution and gemm carry a quantizer",
+    .elastic ... .assigned
+  ) {
     graph, findings in
     for id in graph.order {
       let node = graph[id]
       guard node.op.isWeighted else { continue }
-      if graph.quantizerRole(of: node.operands[0]) != .activation { findings.report("its activations carry no quantizer", at: node) }
-      if graph.quantizerRole(of: node.operands[1]) != .weight { findings.report("its weights carry no quantizer", at: node) }
+      if graph.quantizerRole(of: node.operands[0]) != .activation {
+        findings.report("its activations carry no quantizer", at: node)
+      }
+      if graph.quantizerRole(of: node.operands[1]) != .weight {
+        findings.report("its weights carry no quantizer", at: node)
+      }
     }
   },
-  VerificationRule("sites", "quantizer sites have different names", .elastic ... .assigned) { graph, findings in
+  VerificationRule("sites", "quantizer sites have different names", .elastic ... .assigned) {
+    graph, findings in
     var seen = Set<String>()
     for (node, quantizer) in graph.quantizers where !seen.insert(quantizer.site).inserted {
       findings.report("the site '\(quantizer.site)' occurs twice", at: node)
     }
   },
-  VerificationRule("one-form", "every quantizer has exactly one form", .assigned ... .assigned) { graph, findings in
+  VerificationRule("one-form", "every quantizer has exactly one form", .assigned ... .assigned) {
+    graph, findings in
     for (node, quantizer) in graph.quantizers where quantizer.forms.all.count != 1 {
       findings.report("\(quantizer.forms.all.count) forms remain: \(quantizer.forms.text)", at: node)
     }
   },
   // A quantizer without parameters is not calibrated yet; lowering refuses it.
-  VerificationRule("quantizer-parameters", "scales are finite and positive, zero points are stored integers", .elastic ... .assigned) {
+  VerificationRule(
+    "quantizer-parameters", "scales are finite and positive, zero points are stored integers",
+    .elastic ... .assigned
+  ) {
     graph, findings in
-    for (node, quantizer) in graph.quantizers where quantizer.isCalibrated(operandCount: node.operands.count) {
+    for (node, quantizer) in graph.quantizers where quantizer.isCalibrated(operandCount: node.operands.count)
+    {
       for (index, form) in quantizer.forms.all.enumerated() {
-        guard let scales = graph.constant(node.operands[1 + 2 * index]), let zeroPoints = graph.constant(node.operands[2 + 2 * index]) else {
+        guard let scales = graph.constant(node.operands[1 + 2 * index]),
+          let zeroPoints = graph.constant(node.operands[2 + 2 * index])
+        else {
           findings.report("the parameters of form \(form.text) are not constant", at: node)
           continue
         }
@@ -118,11 +142,14 @@ extension Op {
   /// Whether results consist of elements of the operands, moved or selected, so that stored integers stay valid.
   package var keepsElements: Bool {
     switch self {
-    case .identity, .reshape, .flatten, .transpose, .squeeze, .unsqueeze, .concat, .split, .slice, .pad, .gather,
+    case .identity, .reshape, .flatten, .transpose, .squeeze, .unsqueeze, .concat, .split, .slice, .pad,
+      .gather,
       .expand, .maxPool:
       true
-    case .conv2d, .convTranspose2d, .gemm, .matMul, .batchNorm, .layerNorm, .unary, .binary, .select, .averagePool,
-      .globalAveragePool, .reduce, .softmax, .resize, .shapeOf, .cast, .constantOfShape, .quantize, .quantizeLinear,
+    case .conv2d, .convTranspose2d, .gemm, .matMul, .batchNorm, .layerNorm, .unary, .binary, .select,
+      .averagePool,
+      .globalAveragePool, .reduce, .softmax, .resize, .shapeOf, .cast, .constantOfShape, .quantize,
+      .quantizeLinear,
       .dequantizeLinear, .integerConv2d, .integerGemm, .integerGemmFloat, .integerAdd, .integerMultiply,
       .integerAveragePool, .lookup:
       false

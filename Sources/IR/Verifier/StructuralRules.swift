@@ -1,7 +1,8 @@
 /// Rules for graphs of every stage.
 let structuralRules: [VerificationRule] = [
   // The order lists every living operation once, and results know their operation.
-  VerificationRule("order", "every operation stands in the order exactly once", .imported ... .lowered) { graph, findings in
+  VerificationRule("order", "every operation stands in the order exactly once", .imported ... .lowered) {
+    graph, findings in
     var seen = Set<OpID>()
     for id in graph.order {
       guard id.index < graph.nodes.count, let node = graph.nodes[id.index] else {
@@ -15,10 +16,14 @@ let structuralRules: [VerificationRule] = [
       }
     }
     let living = graph.nodes.count { $0 != nil }
-    if seen.count != living { findings.report("\(living - seen.count) operations are missing from the order") }
+    if seen.count != living {
+      findings.report("\(living - seen.count) operations are missing from the order")
+    }
   },
   // Operands are inputs, constants or results of earlier operations.
-  VerificationRule("definition-before-use", "operands are defined before they are used", .imported ... .lowered) {
+  VerificationRule(
+    "definition-before-use", "operands are defined before they are used", .imported ... .lowered
+  ) {
     graph, findings in
     var defined = Set<OpID>()
     for id in graph.order {
@@ -36,7 +41,8 @@ let structuralRules: [VerificationRule] = [
   VerificationRule("uses", "use lists and operand lists agree", .imported ... .lowered) { graph, findings in
     var expected = Array(repeating: Set<Graph.Use>(), count: graph.values.count)
     for id in graph.order {
-      for (index, operand) in (graph.nodes[id.index]?.operands ?? []).enumerated() where operand.index < expected.count {
+      for (index, operand) in (graph.nodes[id.index]?.operands ?? []).enumerated()
+      where operand.index < expected.count {
         expected[operand.index].insert(Graph.Use(user: id, operand: index))
       }
     }
@@ -47,7 +53,8 @@ let structuralRules: [VerificationRule] = [
       }
     }
   },
-  VerificationRule("names", "names of living values are unique and not empty", .imported ... .lowered) { graph, findings in
+  VerificationRule("names", "names of living values are unique and not empty", .imported ... .lowered) {
+    graph, findings in
     var seen = Set<String>()
     for value in graph.livingValues {
       let name = graph[value].name
@@ -56,9 +63,11 @@ let structuralRules: [VerificationRule] = [
     }
   },
   // What a pass wrote must be what the operations say.
-  VerificationRule("types", "result types are those that the operations infer", .imported ... .lowered) { graph, findings in
+  VerificationRule("types", "result types are those that the operations infer", .imported ... .lowered) {
+    graph, findings in
     for id in graph.order {
-      guard let node = graph.nodes[id.index], node.operands.allSatisfy({ $0.index < graph.values.count }) else { continue }
+      guard let node = graph.nodes[id.index], node.operands.allSatisfy({ $0.index < graph.values.count })
+      else { continue }
       do throws(VerificationError) {
         let types = try node.op.operation.resultTypes(of: node.operands.map { graph.operand($0) })
         guard types.count == node.results.count else {
@@ -77,12 +86,15 @@ let structuralRules: [VerificationRule] = [
     }
   },
   // Constants hold exactly their type's bytes, and quantized ones keep within their bits.
-  VerificationRule("constants", "constants fill their types and keep within their bits", .imported ... .lowered) {
+  VerificationRule(
+    "constants", "constants fill their types and keep within their bits", .imported ... .lowered
+  ) {
     graph, findings in
     for value in graph.usedConstants {
       guard let constant = graph.constant(value) else { continue }
       if constant.storage.bytes.count != constant.type.sizeInBytes {
-        findings.report("'%\(constant.name)' holds \(constant.storage.bytes.count) bytes, its type is \(constant.type)")
+        findings.report(
+          "'%\(constant.name)' holds \(constant.storage.bytes.count) bytes, its type is \(constant.type)")
       } else if let q = constant.type.quantized, q.bits < 8, !constant.keepsWithin(q) {
         findings.report("'%\(constant.name)' holds integers beyond \(q)")
       }

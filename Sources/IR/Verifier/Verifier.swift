@@ -37,7 +37,8 @@ extension Graph {
   /// Everything that breaks a rule of this graph's stage. A graph whose structure is broken is checked no further.
   package func verificationDiagnostics() -> [Diagnostic] {
     let structural = structuralDiagnostics()
-    return structural.isEmpty ? diagnostics(of: canonicalRules + quantizationRules + loweredRules) : structural
+    return structural.isEmpty
+      ? diagnostics(of: canonicalRules + quantizationRules + loweredRules) : structural
   }
   /// What breaks the rules of every stage.
   package func structuralDiagnostics() -> [Diagnostic] { diagnostics(of: structuralRules) }
