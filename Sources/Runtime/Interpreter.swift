@@ -1,8 +1,8 @@
 import KernelInterface
 import Program
 
-/// Runs a program: one sample with the threads sharing its steps, several with a sample for each thread.
-/// Nothing is allocated while it runs. One caller at a time.
+/// Runs a program: one sample with the threads sharing its steps, several with a sample for each thread. Runs
+/// through pointers allocate nothing but what kernels take for their tiles. One caller at a time.
 package final class Interpreter {
   package var program: Program { prepared.program }
   /// Those that the system gave.

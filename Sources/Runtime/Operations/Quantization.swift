@@ -11,8 +11,10 @@ struct QuantizeStep {
   let maximum: Int32
   /// Elements of the input follow one another as those of the output do.
   let isSameOrder: Bool
-  /// Contiguous elements that are quantized at once.
+  /// Elements of a unit of work where all are contiguous.
   private static let blockElements = 1024
+  /// Elements of a row that are quantized at once.
+  private static let rowElements = 256
 
   init(_ quantize: Instruction.Quantize, _ program: Program, _ kernels: ElementwiseKernels) {
     let y = program.tensors[quantize.output]
@@ -34,8 +36,8 @@ struct QuantizeStep {
     guard let source = memory.reals(input) else { return }
     let target = memory.arena + output.offset
     if output.pixels == 1 {
-      let first = range.lowerBound * Self.blockElements,
-        end = min(range.upperBound * Self.blockElements, output.channels)
+      let first = range.lowerBound * Self.blockElements
+      let end = min(range.upperBound * Self.blockElements, output.channels)
       quantize(source + first, target + first, end - first)
     } else if isSameOrder {
       for pixel in range {
@@ -46,29 +48,35 @@ struct QuantizeStep {
     }
   }
 
-  /// One row of an image whose channels lie one after another: quantized channel by channel, then
-  /// interleaved.
+  /// One row of an image whose channels lie one after another: quantized channel by channel, four at a time,
+  /// then interleaved.
   private func quantizeRow(_ source: UnsafeMutablePointer<Float>, _ target: UnsafeMutablePointer<UInt8>) {
-    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 4 * Self.blockElements) { buffer in
+    // 1 KiB, the most that is sure to lie on the stack.
+    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 4 * Self.rowElements) { buffer in
       guard let bytes = buffer.baseAddress else { return }
-      for first in stride(from: 0, to: output.width, by: Self.blockElements) {
-        let count = min(Self.blockElements, output.width - first)
+      for first in stride(from: 0, to: output.width, by: Self.rowElements) {
         for channel in stride(from: 0, to: output.channels, by: 4) {
+          let count = min(Self.rowElements, output.width - first)
           for c in 0..<4 {
             // Channels that round up repeat the last one.
             let plane = min(channel + c, output.channels - 1) * output.pixels
-            quantize(source + (plane + first), bytes + c * Self.blockElements, count)
+            quantize(source + (plane + first), bytes + c * Self.rowElements, count)
           }
-          let pixels = UnsafeMutableRawPointer(target + (first * output.pixelStride + channel))
-          for i in 0..<count {
-            let word =
-              UInt32(bytes[i]) | UInt32(bytes[Self.blockElements &+ i]) &<< 8
-              | UInt32(bytes[2 &* Self.blockElements &+ i]) &<< 16 | UInt32(
-                bytes[3 &* Self.blockElements &+ i]) &<< 24
-            pixels.storeBytes(of: word.littleEndian, toByteOffset: i &* output.pixelStride, as: UInt32.self)
-          }
+          interleave(bytes, count, UnsafeMutableRawPointer(target + (first * output.pixelStride + channel)))
         }
       }
+    }
+  }
+
+  /// Four runs of `count` bytes to four bytes a pixel.
+  @inline(__always)
+  private func interleave(_ runs: UnsafePointer<UInt8>, _ count: Int, _ pixels: UnsafeMutableRawPointer) {
+    let run = Self.rowElements
+    for i in 0..<count {
+      let low = UInt32(runs[i]) | UInt32(runs[run &+ i]) &<< 8
+      let high = UInt32(runs[2 &* run &+ i]) | UInt32(runs[3 &* run &+ i]) &<< 8
+      pixels.storeBytes(
+        of: (low | high &<< 16).littleEndian, toByteOffset: i &* output.pixelStride, as: UInt32.self)
     }
   }
 
