@@ -1,8 +1,15 @@
 import IR
 
+/// Pipelines that other pipelines may name (`passes/pipelines`).
+package let namedPipelines: [(name: String, text: String)] = [
+  ("canonical", String(decoding: PackageResources.canonical_pipeline, as: UTF8.self))
+]
+
 /// The text of the default pipeline (`passes/pipelines/default.pipeline`) with its choices filled in, from the first pass
 /// that a graph of `stage` still needs; a calibrated graph keeps its parameters.
-package func compilePipeline(from stage: Stage, isCalibrated: Bool, target: String, assignment: String, calibration: String) -> String {
+package func compilePipeline(
+  from stage: Stage, isCalibrated: Bool, target: String, assignment: String, calibration: String
+) -> String {
   let text = String(decoding: PackageResources.default_pipeline, as: UTF8.self)
   var passes = splitOutsideBrackets(
     text.split(separator: "\n").filter { !$0.hasPrefix("#") }.joined(separator: "\n"))
@@ -16,8 +23,10 @@ package func compilePipeline(from stage: Stage, isCalibrated: Bool, target: Stri
     }
   passes = Array(passes.drop { !$0.hasPrefix(first) })
   if isCalibrated { passes.removeAll { $0.hasPrefix("calibrate") || $0.hasPrefix("correct-bias") } }
-  return passes.joined(separator: ", ").replacing("TARGET", with: target).replacing("ASSIGNMENT", with: assignment)
-    .replacing("CALIBRATION", with: calibration)
+  return passes.joined(separator: ", ").replacing("TARGET", with: target).replacing(
+    "ASSIGNMENT", with: assignment
+  )
+  .replacing("CALIBRATION", with: calibration)
 }
 
 extension Graph {

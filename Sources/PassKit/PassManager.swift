@@ -151,8 +151,8 @@ private struct PipelineRun {
   private func violations(in graph: Graph, canStop: Bool) -> CompilerError {
     guard instrumentation.verifiesEach else { return CompilerError([]) }
     let structural = graph.structuralDiagnostics()
-    if !structural.isEmpty { return CompilerError(structural, status: .internalError) }
-    return CompilerError(canStop ? [] : graph.verificationDiagnostics(), status: .rejected)
+    if !structural.isEmpty { return CompilerError(structural.cutShort(), status: .internalError) }
+    return CompilerError(canStop ? [] : graph.verificationDiagnostics().cutShort(), status: .rejected)
   }
   private func wrapped(_ error: any Error, _ pass: Pass) -> CompilerError {
     if let error = error as? CompilerError { return error }

@@ -35,10 +35,20 @@ package final class MappedFile: @unchecked Sendable {  // immutable after init
 /// The message of the last failed system call.
 package func systemMessage() -> String { String(cString: strerror(errno)) }
 
-/// Writes a file whole or not at all: into a temporary neighbour that is renamed at the end.
+/// Whether `path` is a device or a pipe: something to write into, never to replace.
+package func isSpecialFile(_ path: String) -> Bool {
+  var status = stat()
+  guard stat(path, &status) == 0 else { return false }
+  return status.st_mode & S_IFMT != S_IFREG && status.st_mode & S_IFMT != S_IFDIR
+}
+
+/// Writes a file whole or not at all: into a temporary neighbour that is renamed at the end. Devices and pipes are
+/// written into.
 package func writeFile(_ path: String, _ bytes: UnsafeRawBufferPointer) throws(CompilerError) {
-  let temporary = "\(path).tmp\(getpid())"
-  let descriptor = open(temporary, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666)
+  let temporary = isSpecialFile(path) ? nil : "\(path).tmp\(getpid())"
+  let descriptor =
+    temporary.map { open($0, O_WRONLY | O_CREAT | O_TRUNC | O_CLOEXEC, 0o666) }
+    ?? open(path, O_WRONLY | O_CLOEXEC)
   guard descriptor >= 0 else {
     throw CompilerError("cannot create the file: \(systemMessage())", at: path, status: .cannotCreate)
   }
@@ -50,12 +60,13 @@ package func writeFile(_ path: String, _ bytes: UnsafeRawBufferPointer) throws(C
     guard written > 0 else {
       let message = systemMessage()
       close(descriptor)
-      unlink(temporary)
+      if let temporary { unlink(temporary) }
       throw CompilerError("cannot write the file: \(message)", at: path, status: .inputOutput)
     }
     offset += written
   }
   close(descriptor)
+  guard let temporary else { return }
   guard rename(temporary, path) == 0 else {
     let message = systemMessage()
     unlink(temporary)

@@ -35,6 +35,21 @@ import Testing
       })
   }
 
+  @Test func aPipeIsWrittenIntoAndStaysAPipe() throws {
+    let path = temporaryPath("pipe.qir")
+    mkfifo(path, 0o600)
+    let descriptor = open(path, O_RDWR | O_NONBLOCK)
+    defer { close(descriptor) }
+    var graph = Graph()
+    graph.addOutput(graph.addConstant(Constant("w", [20], [Float](repeating: 1, count: 20))))
+    try graph.save(path)
+    #expect(isSpecialFile(path))
+    var bytes = [UInt8](repeating: 0, count: 4096)
+    let count = read(descriptor, &bytes, bytes.count)
+    #expect(String(decoding: bytes[..<max(count, 0)], as: UTF8.self) == graph.text(.embedded))
+    #expect(access(Graph.weightsPath(path), F_OK) != 0)
+  }
+
   @Test func typesAndFactsAreInferredAgain() throws {
     let text = """
       qir 1

@@ -69,7 +69,7 @@ struct Golden: CustomTestStringConvertible, Sendable {
 
   /// What the pass makes of the input, in the form of an expectation.
   func run(_ parts: Parts) throws -> String {
-    let pipeline = try Pipeline(text: parts.pipeline, passes: allPasses)
+    let pipeline = try Pipeline(text: parts.pipeline, passes: allPasses, named: namedPipelines)
     let hasVersion = parts.input.split(separator: "\n").contains { $0.hasPrefix("qir ") }
     let text = hasVersion ? parts.input : "qir \(Graph.textVersion)\n\(parts.input)"
     let input = try Graph(text: text, file: "\(folder)/\(file)", weights: .seeded)

@@ -13,7 +13,7 @@ struct StageTextTests {
     let text = compilePipeline(
       from: .imported, isCalibrated: false, target: target, assignment: "weight-bits = 0",
       calibration: "activations = mse")
-    return try Pipeline(text: text, passes: allPasses)
+    return try Pipeline(text: text, passes: allPasses, named: namedPipelines)
   }
   private static func compiled(
     _ graph: Graph, _ pipeline: Pipeline, maximumSteps: Int = .max

@@ -19,16 +19,23 @@ struct CompileCommand: ParsableCommand {
       """)
   @Argument(help: "An .onnx model, or a .qir graph of any stage but lowered.") var model: String
   @Option(help: "A target that 'qcc targets' lists, or a YAML file.") var target: String
-  @Option(name: .shortAndLong, help: ArgumentHelp("The program; default: the model's name with .qpk.", valueName: "file"))
+  @Option(
+    name: .shortAndLong,
+    help: ArgumentHelp("The program; default: the model's name with .qpk.", valueName: "file"))
   var output: String?
   @Option(name: .customLong("weight-bits"), help: "Weight width inside the network.") var weightBits: Int?
   @Option(name: .customLong("activation-bits"), help: "Activation width.") var activationBits: Int?
-  @Option(name: .customLong("pin"), help: ArgumentHelp("Fixed widths of layers: 'name=w8a8', * matches any text.", valueName: "pin"))
+  @Option(
+    name: .customLong("pin"),
+    help: ArgumentHelp("Fixed widths of layers: 'name=w8a8', * matches any text.", valueName: "pin"))
   var pins: [String] = []
   @Option(help: "Range method of activations: min-max, percentile, entropy or mse.") var calibration = "mse"
-  @Option(name: .customLong("input-range"), help: ArgumentHelp("Without data: the interval of input values, 'low,high'.", valueName: "low,high"))
+  @Option(
+    name: .customLong("input-range"),
+    help: ArgumentHelp("Without data: the interval of input values, 'low,high'.", valueName: "low,high"))
   var inputRange: String?
-  @Flag(name: .customLong("print-pipeline"), help: "Print the pass pipeline and stop.") var printsPipeline = false
+  @Flag(name: .customLong("print-pipeline"), help: "Print the pass pipeline and stop.") var printsPipeline =
+    false
   @Flag(help: "Print the report as JSON.") var json = false
   @OptionGroup var data: DataFlags
   @OptionGroup var passes: PassFlags
@@ -42,11 +49,14 @@ struct CompileCommand: ParsableCommand {
     if printsPipeline {
       stage = .imported
     } else {
-      graph = try LoadedModel(path: model, check: general.onnxCheck, shapes: general.inputShapes).graph(for: "compile", at: model)
+      graph = try LoadedModel(path: model, check: general.onnxCheck, shapes: general.inputShapes).graph(
+        for: "compile", at: model)
       stage = graph.stage
     }
     let samples = printsPipeline ? nil : try data.source(for: graph)
-    let pipeline = try Pipeline(text: try pipelineText(from: stage, isCalibrated: graph.isCalibrated), passes: allPasses)
+    let pipeline = try Pipeline(
+      text: try pipelineText(from: stage, isCalibrated: graph.isCalibrated), passes: allPasses,
+      named: namedPipelines)
     if printsPipeline { return print(pipeline.text) }
 
     var context = PassContext(threads: general.threadCount, seed: data.seed, progress: Console.progress)
@@ -64,7 +74,8 @@ struct CompileCommand: ParsableCommand {
     let bytes = program.serialize()
     try writeFile(destination, bytes)
     let report = CompileReport(
-      graph: graph, program: program, fileBytes: bytes.count, path: destination, target: chosen, quality: quality)
+      graph: graph, program: program, fileBytes: bytes.count, path: destination, target: chosen,
+      quality: quality)
     print(json ? report.json.text : report.text)
   }
 
@@ -75,21 +86,28 @@ struct CompileCommand: ParsableCommand {
 
   /// The default pipeline with this command's choices, from the first pass that the graph's stage still needs.
   private func pipelineText(from stage: Stage, isCalibrated: Bool) throws -> String {
-    guard stage < .lowered else { throw CompilerError("the graph is lowered already; qcc compile takes earlier stages", at: model) }
+    guard stage < .lowered else {
+      throw CompilerError("the graph is lowered already; qcc compile takes earlier stages", at: model)
+    }
     let quotedPins = pins.map { $0.text }.joined(separator: ", ")
     var calibrate = "activations = \(calibration)"
-    if let range = try inputInterval() { calibrate += ", input-range = [\(range.lowerBound), \(range.upperBound)]" }
+    if let range = try inputInterval() {
+      calibrate += ", input-range = [\(range.lowerBound), \(range.upperBound)]"
+    }
     return compilePipeline(
       from: stage, isCalibrated: isCalibrated, target: target.text,
-      assignment: "weight-bits = \(weightBits ?? 0), activation-bits = \(activationBits ?? 0), pins = [\(quotedPins)]",
+      assignment:
+        "weight-bits = \(weightBits ?? 0), activation-bits = \(activationBits ?? 0), pins = [\(quotedPins)]",
       calibration: calibrate)
   }
 
   private func inputInterval() throws -> ClosedRange<Float>? {
     if let inputRange {
       let parts = inputRange.split(separator: ",").map { Float(String($0)) }
-      guard parts.count == 2, let low = parts[0], let high = parts[1], low < high, low.isFinite, high.isFinite else {
-        throw CompilerError("--input-range takes 'low,high' with low < high, not '\(inputRange)'", status: .usage)
+      guard parts.count == 2, let low = parts[0], let high = parts[1], low < high, low.isFinite, high.isFinite
+      else {
+        throw CompilerError(
+          "--input-range takes 'low,high' with low < high, not '\(inputRange)'", status: .usage)
       }
       return low...high
     }
@@ -105,7 +123,8 @@ struct CompileCommand: ParsableCommand {
     metadata["source-hash"] = graph.metadata("source-hash")
     metadata["preprocessing"] = try samples?.preprocessing ?? data.declaredPreprocessing()
     metadata["seed"] = "\(data.seed)"
-    metadata["calibration"] = samples.map { "\($0.count) samples, \(calibration)" } ?? "none: batch normalization statistics"
+    metadata["calibration"] =
+      samples.map { "\($0.count) samples, \(calibration)" } ?? "none: batch normalization statistics"
     metadata["float-operations"] = graph.metadata("float-operations")
     var options: [String] = []
     if let weightBits { options.append("--weight-bits \(weightBits)") }
@@ -128,7 +147,9 @@ struct CompileCommand: ParsableCommand {
     if let samples, samples.count > 0 {
       stored = try samples.sample(0).map { UInt8(parameters.quantize($0, range)) }
     } else {
-      stored = (0..<count).map { UInt8(truncatingIfNeeded: $0 &* 37 &+ ($0 >> 7) &* 11) & UInt8(truncatingIfNeeded: range.upperBound) }
+      stored = (0..<count).map {
+        UInt8(truncatingIfNeeded: $0 &* 37 &+ ($0 >> 7) &* 11) & UInt8(truncatingIfNeeded: range.upperBound)
+      }
     }
     let values = stored.map { parameters.dequantize(Int32($0)) }
     let outputs = try Evaluator(graph, threads: 1).run([Tensor(shape, values)])

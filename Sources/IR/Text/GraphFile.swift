@@ -20,9 +20,10 @@ extension Graph {
   }
 
   /// Writes a `.qir` file and, when there are large constants, the weights beside it, each whole or not at all. For
-  /// `-`: to standard output with the weights in the text.
+  /// `-`: to standard output with the weights in the text; likewise into a device or a pipe.
   package func save(_ path: String) throws(CompilerError) {
     guard path != "-" else { return try writeStandardOutput(text(.embedded)) }
+    guard !isSpecialFile(path) else { return try writeFile(path, text(.embedded)) }
     let constants = outOfLineConstants
     if !constants.isEmpty { try SafetensorsFile.write(constants, to: Graph.weightsPath(path)) }
     try writeFile(path, text(.hashed))

@@ -61,7 +61,9 @@ private struct Parser {
     } catch {
       report(error)
     }
-    if !diagnostics.isEmpty { throw CompilerError(diagnostics, status: status) }
+    if !diagnostics.isEmpty {
+      throw CompilerError(diagnostics, status: diagnostics.count == 1 ? status : .malformedInput)
+    }
   }
 
   private mutating func report(_ failure: ParseFailure) {

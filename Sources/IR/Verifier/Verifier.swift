@@ -52,9 +52,17 @@ extension Graph {
     return findings.diagnostics
   }
 
-  /// - Throws: all violations.
+  /// - Throws: the violations, many of them cut short.
   package func verify(status: ExitStatus = .rejected) throws(CompilerError) {
     let diagnostics = verificationDiagnostics()
-    if !diagnostics.isEmpty { throw CompilerError(diagnostics, status: status) }
+    if !diagnostics.isEmpty { throw CompilerError(diagnostics.cutShort(), status: status) }
+  }
+}
+
+extension [Diagnostic] {
+  /// The first ones, with a count of the others.
+  package func cutShort(to limit: Int = 12) -> [Diagnostic] {
+    guard count > limit else { return self }
+    return prefix(limit - 1) + [Diagnostic(.note, "\(count - limit + 1) more of this kind")]
   }
 }
