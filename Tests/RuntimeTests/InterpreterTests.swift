@@ -14,7 +14,7 @@ import Testing
       var random = try RandomProgram(seed: UInt64(1000 * seed + variant), operations: 1 + variant)
       let inputs = random.inputs(), program = random.program
       let reference = ReferenceMachine(program, inputs: inputs)
-      for (features, threads) in [([], 1), (CPUFeatures.host, 1), (.host.intersection(.avx2), 3)]
+      for (features, threads) in [([], 3), (CPUFeatures.host, 1), (.host.intersection(.avx2), 1)]
         as [(CPUFeatures, Int)]
       {
         let interpreter = Interpreter(program, features: features, threads: threads)
@@ -50,6 +50,18 @@ import Testing
   private func floats(_ bytes: [UInt8]) -> [Float] {
     stride(from: 0, to: bytes.count, by: 4).map { at in
       Float(bitPattern: (0..<4).reduce(UInt32(0)) { $0 | UInt32(bytes[at + $1]) << UInt32(8 * $1) })
+    }
+  }
+
+  /// Shares of steps, taken by threads in any order, make up the same tensors.
+  @Test(arguments: [CPUFeatures([]), .host], [2, 3, 7])
+  func sharesStepsAmongThreads(features: CPUFeatures, threads: Int) throws {
+    for seed in 0..<6 {
+      var random = try RandomProgram(seed: UInt64(900 + seed), operations: 6, largestImage: 60)
+      let inputs = random.inputs()
+      let expected = try Interpreter(random.program, features: features).run(inputs)
+      let interpreter = Interpreter(random.program, features: features, threads: threads)
+      for _ in 0..<20 { #expect(try interpreter.run(inputs) == expected) }
     }
   }
 

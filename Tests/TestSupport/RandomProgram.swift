@@ -7,9 +7,9 @@ package struct RandomProgram {
   private var arena = 0
   package private(set) var program = Program()
 
-  package init(seed: UInt64, operations: Int) throws(ProgramError) {
+  package init(seed: UInt64, operations: Int, largestImage: Int = 14) throws(ProgramError) {
     random = SeededGenerator(state: seed)
-    let shape = [pick(1...9), pick(1...14), pick(1...14)]
+    let shape = [pick(1...9), pick(1...largestImage), pick(1...largestImage)]
     let isChannelsLast = pick(0...3) == 0
     let image = builder.addTensor(
       .real("image", shape: isChannelsLast ? [shape[1], shape[2], shape[0]] : shape, storage: .input(0)))
