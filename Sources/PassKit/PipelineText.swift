@@ -20,13 +20,11 @@ package struct Pipeline: Sendable {
   /// - Parameters:
   ///   - passes: what names may stand for.
   ///   - named: other pipelines by name.
-  ///   - variables: texts for `$name`; an option whose variable is empty keeps its default.
   /// - Throws: `usage` with every unknown name and malformed option.
   package init(
-    text: String, passes: [Pass], named: [(name: String, text: String)] = [],
-    variables: [(name: String, text: String)] = []
+    text: String, passes: [Pass], named: [(name: String, text: String)] = []
   ) throws(CompilerError) {
-    var reader = PipelineReader(passes: passes, named: named, variables: variables)
+    var reader = PipelineReader(passes: passes, named: named)
     elements = reader.elements(text, depth: 0)
     if elements.isEmpty, reader.problems.isEmpty { reader.report("the pipeline is empty") }
     if !reader.problems.isEmpty { throw CompilerError(reader.problems, status: .usage) }
@@ -60,15 +58,13 @@ extension Pipeline.Element {
 private struct PipelineReader {
   let passes: [Pass]
   let named: [(name: String, text: String)]
-  let variables: [(name: String, text: String)]
   var problems: [Diagnostic] = []
   /// Named pipelines and `repeat` may nest this deep; also stops a pipeline that names itself.
   private static let maximumDepth = 16
 
-  init(passes: [Pass], named: [(name: String, text: String)], variables: [(name: String, text: String)]) {
+  init(passes: [Pass], named: [(name: String, text: String)]) {
     self.passes = passes
     self.named = named
-    self.variables = variables
   }
 
   mutating func report(_ message: String) { problems.append(.error(message, at: "pipeline")) }
@@ -78,7 +74,7 @@ private struct PipelineReader {
       report("pipelines nest deeper than \(PipelineReader.maximumDepth)")
       return []
     }
-    return splitOutsideBrackets(expanded(withoutComments(text))).filter { !$0.isEmpty }.flatMap {
+    return splitOutsideBrackets(withoutComments(text)).filter { !$0.isEmpty }.flatMap {
       element($0, depth: depth)
     }
   }
@@ -124,21 +120,6 @@ private struct PipelineReader {
     return result
   }
 
-  /// The text with `$name` replaced.
-  private mutating func expanded(_ text: String) -> String {
-    var result = "", rest = Substring(text)
-    while let dollar = rest.firstIndex(of: "$") {
-      result += rest[..<dollar]
-      let name = rest[rest.index(after: dollar)...].prefix { $0.isLetter || $0 == "-" }
-      if let variable = variables.first(where: { $0.name == name }) {
-        result += variable.text
-      } else {
-        report("'$\(name)' is not set")
-      }
-      rest = rest[name.endIndex...]
-    }
-    return result + rest
-  }
   private func withoutComments(_ text: String) -> String {
     text.split(separator: "\n", omittingEmptySubsequences: false).map { line in
       var isQuoted = false

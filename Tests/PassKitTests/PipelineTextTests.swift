@@ -37,9 +37,9 @@ let failsInside = Pass("fails-inside", "", accepts: .imported ... .lowered) { _,
 let examplePasses = [reluToAbs, toCanonical, breaksTypes, rejects, failsInside]
 
 @Suite struct PipelineTextTests {
-  private func read(_ text: String, _ variables: [(name: String, text: String)] = []) throws -> String {
+  private func read(_ text: String) throws -> String {
     let named = [(name: "both", text: "relu-to-abs, to-canonical"), (name: "endless", text: "endless")]
-    return try Pipeline(text: text, passes: examplePasses, named: named, variables: variables).text
+    return try Pipeline(text: text, passes: examplePasses, named: named).text
   }
 
   @Test(arguments: [
@@ -56,16 +56,6 @@ let examplePasses = [reluToAbs, toCanonical, breaksTypes, rejects, failsInside]
   func readsPipelines(text: String, canonical: String) throws {
     #expect(try read(text) == canonical)
     #expect(try read(canonical) == canonical)
-  }
-
-  @Test func variablesAreReplaced() throws {
-    let variables = [
-      (name: "bits", text: "[4]"), (name: "rest", text: "factor = 2.0"), (name: "none", text: ""),
-    ]
-    #expect(
-      try read("relu-to-abs{bits = $bits, $rest, name = $none}", variables)
-        == "relu-to-abs{bits = [4], factor = 2.0}")
-    #expect(throws: CompilerError.self) { try read("relu-to-abs{bits = $missing}") }
   }
 
   @Test(arguments: [
