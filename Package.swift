@@ -89,7 +89,7 @@ let package = Package(
       name: "Driver",
       dependencies: [
         "Support", "Numerics", "IR", "Importer", "PassKit", "Passes", "Evaluator", "Datasets", "Program", "Runtime",
-        "KernelInterface",
+        "KernelInterface", "CXXHash",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Yams", package: "Yams"),
       ], swiftSettings: strict),
@@ -109,7 +109,8 @@ let package = Package(
       path: "Tests/TestSupport", swiftSettings: strict),
     .testTarget(name: "ProgramTests", dependencies: ["Program", "TestSupport"], swiftSettings: strict),
     .testTarget(
-      name: "RuntimeTests", dependencies: ["Runtime", "Program", "KernelInterface", "CXXHash", "TestSupport"],
+      name: "RuntimeTests",
+      dependencies: ["Runtime", "Program", "Numerics", "KernelInterface", "CXXHash", "TestSupport"],
       swiftSettings: strict),
     .testTarget(
       name: "ImporterTests",
@@ -121,6 +122,7 @@ let package = Package(
       name: "DatasetsTests", dependencies: ["Datasets", "Support"], exclude: ["make-vectors.py", "vectors"],
       swiftSettings: strict),
     .testTarget(name: "DriverTests", dependencies: ["qcc", "Datasets"], swiftSettings: strict),
+    .testTarget(name: "EndToEndTests", dependencies: ["qcc"], swiftSettings: strict),
     .testTarget(name: "IRTests", dependencies: ["IR", "Support", "Numerics"], swiftSettings: strict),
   ],
   cxxLanguageStandard: .cxx17

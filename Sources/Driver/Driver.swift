@@ -47,8 +47,8 @@ struct RootCommand: ParsableCommand {
       """,
     version: Driver.version,
     subcommands: [
-      CompileCommand.self, EvalCommand.self, RunCommand.self, InspectCommand.self, OptCommand.self, BenchCommand.self,
-      PassesCommand.self, TargetsCommand.self, OpsCommand.self,
+      CompileCommand.self, EvalCommand.self, RunCommand.self, VerifyCommand.self, InspectCommand.self, OptCommand.self,
+      BenchCommand.self, PassesCommand.self, TargetsCommand.self, OpsCommand.self,
     ],
     defaultSubcommand: CompileCommand.self)
 }

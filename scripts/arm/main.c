@@ -1,5 +1,5 @@
-// Runs a program on one sample: main PROGRAM.qpk INPUTS.f32 OUTPUTS.f32
-// Prints the index and the XXH3 hash of every tensor, in the order in which they are complete.
+// Runs a program on samples that lie one after another: main PROGRAM.qpk INPUTS.f32 OUTPUTS.f32
+// Prints the index and the XXH3 hash of every tensor, in the order in which they are complete, as 'qcc run --hashes'.
 #include <stdio.h>
 #include <stdlib.h>
 #include "xxh3.h"

@@ -23,6 +23,10 @@ struct CompileCommand: ParsableCommand {
     name: .shortAndLong,
     help: ArgumentHelp("The program; default: the model's name with .qpk.", valueName: "file"))
   var output: String?
+  @Option(
+    name: .customLong("save-graph"),
+    help: ArgumentHelp("Also write the lowered graph, for 'qcc verify' and 'qcc eval'.", valueName: "qir"))
+  var savedGraph: String?
   @Option(name: .customLong("weight-bits"), help: "Weight width inside the network.") var weightBits: Int?
   @Option(name: .customLong("activation-bits"), help: "Activation width.") var activationBits: Int?
   @Option(
@@ -73,6 +77,7 @@ struct CompileCommand: ParsableCommand {
     let program = try emit(graph, metadata: try metadata(graph, chosen, samples), goldenVectors: vectors)
     let bytes = program.serialize()
     try writeFile(destination, bytes)
+    if let savedGraph { try graph.save(savedGraph) }
     let report = CompileReport(
       graph: graph, program: program, fileBytes: bytes.count, path: destination, target: chosen,
       quality: quality)

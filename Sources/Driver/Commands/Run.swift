@@ -1,4 +1,5 @@
 import ArgumentParser
+import CXXHash
 import Datasets
 import Evaluator
 import IR
@@ -18,6 +19,10 @@ struct RunCommand: ParsableCommand {
   @Argument(help: "An .onnx, .qir or .qpk model.") var model: String
   @Option(help: "Inputs as .npy.") var input: String?
   @Option(help: "Where outputs go, as .npy; default: printed.") var output: String?
+  @Option(help: ArgumentHelp(
+    "Where the index and XXH3 hash of every tensor of a program go, a line each, sample after sample; - is standard output.",
+    valueName: "file"))
+  var hashes: String?
   @Flag(name: .customLong("self-test"), help: "Replay the vectors stored in a program.") var selfTest = false
   @Option(help: "Instructions the interpreter may use: auto, portable, avx2 or vnni. Also QCC_CPU.") var cpu: String?
   @OptionGroup var general: GeneralFlags
@@ -42,6 +47,7 @@ struct RunCommand: ParsableCommand {
     }
     let size = sampleShape.reduce(1, *)
     let samples = stride(from: 0, to: array.values.count, by: max(size, 1)).map { Array(array.values[$0..<$0 + size]) }
+    if let hashes { try writeHashes(loaded, features, samples, to: hashes) }
     let rows = try predictor.predict(samples)
     guard let output else {
       for row in rows { print(row.map { "\($0)" }.joined(separator: " ")) }
@@ -49,6 +55,22 @@ struct RunCommand: ParsableCommand {
     }
     let shape = [rows.count] + predictor.rowShape(rows.first?.count ?? 0)
     try writeFile(output, NumericArray(shape: shape, values: Array(rows.joined())).numPyBytes)
+  }
+
+  /// Tensors by the order in which they are complete: what the same program must give on every machine.
+  private func writeHashes(_ loaded: LoadedModel, _ features: CPUFeatures, _ samples: [[Float]], to path: String) throws {
+    guard case .program(let program) = loaded else { throw CompilerError("--hashes needs a packed program", at: model, status: .usage) }
+    let interpreter = Interpreter(program, features: features, threads: general.threadCount)
+    var text = ""
+    for sample in samples {
+      do {
+        _ = try interpreter.run([sample]) { tensor, contents in
+          let hash = String(contents.withUnsafeBytes { qcc_xxh3_64($0.baseAddress, $0.count) }, radix: 16)
+          text += "\(tensor) \(String(repeating: "0", count: 16 - hash.count))\(hash)\n"
+        }
+      } catch { throw CompilerError("\(error)") }
+    }
+    if path == "-" { print(text, terminator: "") } else { try writeFile(path, text) }
   }
 
   private func runSelfTest(_ loaded: LoadedModel, _ features: CPUFeatures) throws {
