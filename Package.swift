@@ -122,7 +122,6 @@ let package = Package(
       name: "DatasetsTests", dependencies: ["Datasets", "Support"], exclude: ["make-vectors.py", "vectors"],
       swiftSettings: strict),
     .testTarget(name: "DriverTests", dependencies: ["qcc", "Datasets"], swiftSettings: strict),
-    .testTarget(name: "EndToEndTests", dependencies: ["qcc"], swiftSettings: strict),
     .testTarget(name: "IRTests", dependencies: ["IR", "Support", "Numerics"], swiftSettings: strict),
   ],
   cxxLanguageStandard: .cxx17
