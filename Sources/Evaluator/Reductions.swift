@@ -1,5 +1,6 @@
 import Glibc
 import IR
+import Numerics
 
 extension EvaluationContext {
   func reduce(
@@ -111,20 +112,16 @@ extension EvaluationContext {
     let y = Tensor(rows.shape, .f32, pool: pool)
     for start in stride(from: 0, to: rows.count, by: length) {
       let row = rows.pointer(Float.self) + start, target = y.pointer(Float.self) + start
+      guard op.isLogarithmic else {
+        normalizedExponentials(row, target, count: length, stride: 1)
+        continue
+      }
       var largest = -Float.infinity
       for i in 0..<length { largest = row[i] > largest ? row[i] : largest }
       var sum = 0.0
-      for i in 0..<length {
-        target[i] = expf(row[i] - largest)
-        sum += Double(target[i])
-      }
-      if op.isLogarithmic {
-        let logarithm = Float(log(sum))
-        for i in 0..<length { target[i] = row[i] - largest - logarithm }
-      } else {
-        let factor = Float(1 / sum)
-        for i in 0..<length { target[i] *= factor }
-      }
+      for i in 0..<length { sum += Double(expf(row[i] - largest)) }
+      let logarithm = Float(log(sum))
+      for i in 0..<length { target[i] = row[i] - largest - logarithm }
     }
     // Undo the permutation.
     let permutation = x.shape.indices.filter { !axes.contains($0) } + axes

@@ -1,5 +1,6 @@
 import Foundation
 import KernelInterface
+import Numerics
 import Program
 import Runtime
 import TestSupport
