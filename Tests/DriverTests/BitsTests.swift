@@ -12,6 +12,7 @@ struct BitsTests {
     var samples: Int
     var tensors: Int
     var kernels: [KernelSet]
+    var isIdentical: Bool { kernels.allSatisfy { $0.identical } }
   }
 
   /// Compiles a model and verifies the program; on random inputs when `test` is empty.
@@ -34,13 +35,13 @@ struct BitsTests {
     #expect(proof.samples == 100)
     #expect(proof.tensors >= 14)
     #expect(proof.kernels.first?.name == "portable")
-    #expect(proof.kernels.allSatisfy(\.identical))
+    #expect(proof.isIdentical)
   }
 
   @Test func digitsWithoutData() throws {
     let proof = try verify(
       ["\(QCC.digits)/model.onnx", "--target", "x86-int4", "--preprocess", "\(QCC.digits)/preprocess.yaml"], samples: 20)
-    #expect(proof.kernels.allSatisfy(\.identical))
+    #expect(proof.isIdentical)
   }
 
   /// Corners of ONNX; the inputs are random and reach beyond the range of the first quantizer.
@@ -53,7 +54,7 @@ struct BitsTests {
     for target in ["arm-int4", "generic-int8"] {
       let proof = try verify(["\(model).onnx", "--target", target, "--data", "\(model).input.npy"], samples: 100)
       #expect(proof.samples == 100)
-      #expect(proof.kernels.allSatisfy(\.identical))
+      #expect(proof.isIdentical)
     }
   }
 
@@ -143,6 +144,6 @@ struct BitsTests {
         "--scale", "0.00392156862745098",
       ] + preprocessing, test: ["--data", "\(folder)/\(test)"], samples: 10)
     #expect(proof.samples == 10)
-    #expect(proof.kernels.allSatisfy(\.identical))
+    #expect(proof.isIdentical)
   }
 }
