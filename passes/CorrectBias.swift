@@ -26,8 +26,9 @@ package let correctBias = Pass(
     let old = node.operands.count > 2 ? rewriter.graph.constant(node.operands[2]) : nil
     let shift = rewriter.graph.channelMeans(node.operands[0]).flatMap { meanShift(node, $0, rewriter.graph) }
     rewriter.count(shift == nil ? "skipped" : "corrected")
-    let steps = rewriter.graph.accumulatorSteps(node)
-    guard shift != nil || steps != nil, let count = shift?.count ?? old?.elementCount else { continue }
+    guard old != nil || node.operands.count == 2, let count = shift?.count ?? old?.elementCount else { continue }
+    let steps = rewriter.graph.accumulatorSteps(node).flatMap { [1, count].contains($0.count) ? $0 : nil }
+    guard shift != nil || steps != nil else { continue }
     guard rewriter.takeStep() else { return }
     let name = old?.name ?? "\(node.name).bias"
     let exact = zip(old?.floats ?? Array(repeating: 0, count: count), shift ?? Array(repeating: 0, count: count)).map {
