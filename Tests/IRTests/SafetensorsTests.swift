@@ -98,4 +98,34 @@ import Testing
     let error = #expect(throws: CompilerError.self) { try Graph.load(path) }
     #expect(error?.description.contains("are not those that the text was written with") == true)
   }
+
+  @Test func damagedFilesNeverTrap() throws {
+    let path = temporaryPath("damaged.safetensors")
+    let constants = ["a", "b"].map { Constant($0, [3], [Float](repeating: 1, count: 3)) }
+    try SafetensorsFile.write(constants, to: path)
+    let whole = Array(try MappedFile(path: path).bytes)
+    var readable = 0
+    for seed in UInt64(0)..<400 {
+      var random = SeededGenerator(seed), bytes = whole
+      for _ in 0..<random.int(1...3) {
+        let at = random.int(0...(bytes.count - 1))
+        switch random.int(0...2) {
+        case 0: bytes[at] = UInt8(random.int(0...255))
+        case 1: bytes.removeSubrange(at..<min(at + random.int(1...9), bytes.count))
+        default:
+          bytes.insert(
+            contentsOf: Array(random.pick(["9", "-", "[", "}", "\"", "\\u00", "99999999999"]).utf8), at: at)
+        }
+        if bytes.isEmpty { bytes = [0] }
+      }
+      try writeFile(path, bytes)
+      guard let file = try? SafetensorsFile(path: path) else { continue }
+      readable += 1
+      for constant in constants {
+        let storage = try? file.storage(constant.name, constant.type)
+        #expect(storage == nil || storage??.bytes.count == 12)
+      }
+    }
+    #expect(readable > 0)
+  }
 }
