@@ -123,7 +123,7 @@ import Testing
       readable += 1
       for constant in constants {
         let storage = try? file.storage(constant.name, constant.type)
-        #expect(storage == nil || storage??.bytes.count == 12)
+        #expect(storage == nil || storage?.bytes.count == 12)
       }
     }
     #expect(readable > 0)
