@@ -23,8 +23,8 @@ package struct AssignOptions: PassOptions {
 ///   ->
 ///     quantize(%w) {forms = [4:channel:symmetric*]}
 ///
-/// Policy: interior layers take the interior width; the first, the last and depthwise layers keep their own, which flags
-/// do not change but pins do. A pin that matches nothing, or asks for what the target forbids, is an error.
+/// Policy: interior layers take the interior width; the first, the last, depthwise layers and the smallest interior ones
+/// (up to a share of all weights) keep their own, which flags can only raise and pins can change. A pin that matches nothing, or asks for what the target forbids, is an error.
 /// Calibrated parameters of the kept form are kept.
 package let assign = Pass(
   "assign", "give every quantizer one form: policy, flags and pins", accepts: .elastic ... .elastic, produces: .assigned,
@@ -47,11 +47,12 @@ package let assign = Pass(
   }
 
   let weighted = rewriter.graph.weightedOps
+  let small = smallLayers(rewriter.graph, weighted, share: target.policy.smallShare)
   for id in rewriter.ops {
     guard case .quantize(let quantizer) = rewriter.graph[id].op else { continue }
     let role = quantizer.role == .weight ? target.weights : target.activations
     var bits = quantizer.role == .weight
-      ? policyBits(id, rewriter.graph, weighted, target, options) : (options.activationBits == 0 ? target.policy.activationBits : options.activationBits)
+      ? policyBits(id, rewriter.graph, weighted, small, target, options) : (options.activationBits == 0 ? target.policy.activationBits : options.activationBits)
     for index in pins.indices where pins[index].matches(quantizer.site, quantizer.role) {
       guard let pinned = quantizer.role == .weight ? pins[index].weightBits : pins[index].activationBits else { continue }
       pins[index].matchCount += 1
@@ -73,7 +74,7 @@ package let assign = Pass(
 }
 
 /// The policy's width for the weight quantizer `id`.
-private func policyBits(_ id: OpID, _ graph: Graph, _ weighted: [OpID], _ target: Target, _ options: AssignOptions) -> Int {
+private func policyBits(_ id: OpID, _ graph: Graph, _ weighted: [OpID], _ small: Set<OpID>, _ target: Target, _ options: AssignOptions) -> Int {
   let interior = options.weightBits == 0 ? target.policy.weightBits : options.weightBits
   guard let user = graph.uses(of: graph[id].results[0]).first?.user else { return interior }
   if user == weighted.first { return max(target.policy.firstWeightBits, options.weightBits) }
@@ -81,7 +82,23 @@ private func policyBits(_ id: OpID, _ graph: Graph, _ weighted: [OpID], _ target
   if case .conv2d(let conv) = graph[user].op, conv.groups > 1, graph[graph[id].operands[0]].type.shape.size(1) == 1 {
     return max(target.policy.depthwiseWeightBits, options.weightBits)
   }
-  return interior
+  return small.contains(user) ? max(target.policy.smallWeightBits, interior) : interior
+}
+
+/// The smallest interior layers that together hold at most `share` of all weights; depthwise ones have their own rule.
+private func smallLayers(_ graph: Graph, _ weighted: [OpID], share: Double) -> Set<OpID> {
+  func count(_ id: OpID) -> Int { graph[graph[id].operands[1]].type.shape.elementCount ?? 0 }
+  func isDepthwise(_ id: OpID) -> Bool {
+    if case .conv2d(let conv) = graph[id].op { conv.groups > 1 && graph[graph[id].operands[1]].type.shape.size(1) == 1 } else { false }
+  }
+  var left = Double(weighted.reduce(0) { $0 + count($1) }) * share
+  var result: Set<OpID> = []
+  for id in weighted.dropFirst().dropLast().filter({ !isDepthwise($0) }).sorted(by: { (count($0), $0) < (count($1), $1) }) {
+    left -= Double(count(id))
+    guard left >= 0 else { break }
+    result.insert(id)
+  }
+  return result
 }
 
 /// Keeps form `index` of a quantizer and its parameters.

@@ -66,7 +66,49 @@ package let calibrate = Pass(
       }
     }
   }
-  for (site, parameters) in zip(sites, results) { try setParameters(parameters, of: site.id, site.quantizer, ranges, &rewriter) }
+  var stepOf: [OpID: Float] = [:]
+  for (site, parameters) in zip(sites, results) where site.quantizer.role == .activation {
+    stepOf[site.id] = parameters.compactMap { $0.first?.scale }.min()
+  }
+  // All decisions before the first change: replacing a quantizer gives it another id.
+  var final = results
+  for index in sites.indices where sites[index].quantizer.role == .weight {
+    let raised = raiseScales(&final[index], of: sites[index].id, graph, stepOf)
+    if raised > 0 { rewriter.count("weight scales raised for their biases", raised) }
+  }
+  for (site, parameters) in zip(sites, final) { try setParameters(parameters, of: site.id, site.quantizer, ranges, &rewriter) }
+}
+
+/// Raises the scales of channels whose weights are so small beside their bias that the bias, in steps of input scale
+/// times weight scale, would overflow the accumulator: dead channels above all. A bias keeps up to 24 bits.
+private func raiseScales(
+  _ parameters: inout [[AffineParameters]], of id: OpID, _ graph: Graph, _ stepOf: [OpID: Float]
+) -> Int {
+  guard let user = graph.uses(of: graph[id].results[0]).first?.user, graph[user].operands.count > 2,
+    let bias = graph.constant(graph[user].operands[2])?.floats,
+    let step = graph.activationQuantizer(of: graph[user].operands[0]).flatMap({ stepOf[$0] })
+  else { return 0 }
+  var raised = 0
+  for form in parameters.indices {
+    let isShared = parameters[form].count == 1
+    for index in parameters[form].indices where isShared || parameters[form].count == bias.count {
+      let largest = isShared ? bias.reduce(0) { max($0, abs($1)) } : abs(bias[index])
+      let least = largest / (step * 16_777_216)
+      guard least.isFinite, parameters[form][index].scale < least else { continue }
+      parameters[form][index].scale = AffineParameters.usable(least)
+      raised += 1
+    }
+  }
+  return raised
+}
+
+extension Graph {
+  /// The activation quantizer whose integers `value` holds, also through operations that only move them.
+  fileprivate func activationQuantizer(of value: ValueID) -> OpID? {
+    guard let id = definingOp(of: value) else { return nil }
+    if case .quantize = self[id].op { return id }
+    return integerRole(of: self[id].op) == .transparent ? activationQuantizer(of: self[id].operands[0]) : nil
+  }
 }
 
 /// Replaces a quantizer by one with parameter operands.

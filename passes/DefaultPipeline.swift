@@ -22,11 +22,9 @@ package func compilePipeline(
     case .lowered: "choose-layouts"
     }
   passes = Array(passes.drop { !$0.hasPrefix(first) })
-  if isCalibrated { passes.removeAll { $0.hasPrefix("calibrate") || $0.hasPrefix("correct-bias") } }
-  return passes.joined(separator: ", ").replacing("TARGET", with: target).replacing(
-    "ASSIGNMENT", with: assignment
-  )
-  .replacing("CALIBRATION", with: calibration)
+  if isCalibrated { passes.removeAll { $0.hasPrefix("calibrate") || $0 == "gptq" || $0 == "correct-bias" } }
+  return passes.joined(separator: ", ").replacing("TARGET", with: target).replacing("ASSIGNMENT", with: assignment)
+    .replacing("CALIBRATION", with: calibration)
 }
 
 extension Graph {

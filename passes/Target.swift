@@ -24,6 +24,9 @@ package struct Target: Sendable {
     package var firstWeightBits: Int
     package var lastWeightBits: Int
     package var depthwiseWeightBits: Int
+    /// The width of the smallest interior layers, as many as together hold at most `smallShare` of all weights.
+    package var smallWeightBits: Int
+    package var smallShare: Double
   }
   package var name: String
   package var summary: String
@@ -131,7 +134,7 @@ private struct TargetReader {
 
   mutating func policy(_ node: Yams.Node, weights: Target.Legality, activations: Target.Legality) -> Target.Policy {
     let part = node["policy"]
-    if let part { checkKeys(part, ["interior", "first", "last", "depthwise"], "'policy'") }
+    if let part { checkKeys(part, ["interior", "first", "last", "depthwise", "small"], "'policy'") }
     func bits(_ place: String, _ role: String, default value: Int, _ legal: [Int], _ problems: inout [Diagnostic]) -> Int {
       guard let entry = part?[place]?[role] else { return value }
       guard let bits = entry.int, legal.contains(bits) else {
@@ -141,12 +144,16 @@ private struct TargetReader {
       return bits
     }
     let interior = bits("interior", "weights", default: weights.bits[0], weights.bits, &problems)
+    let share = part?["small"]?["share"]
+    if let share, share.float.map({ !(0...1).contains($0) }) ?? true { fail("'policy.small.share' must be a number from 0 to 1") }
     return Target.Policy(
       weightBits: interior,
       activationBits: bits("interior", "activations", default: activations.bits[0], activations.bits, &problems),
       firstWeightBits: bits("first", "weights", default: interior, weights.bits, &problems),
       lastWeightBits: bits("last", "weights", default: interior, weights.bits, &problems),
-      depthwiseWeightBits: bits("depthwise", "weights", default: interior, weights.bits, &problems))
+      depthwiseWeightBits: bits("depthwise", "weights", default: interior, weights.bits, &problems),
+      smallWeightBits: bits("small", "weights", default: interior, weights.bits, &problems),
+      smallShare: share?.float ?? 0)
   }
   mutating func checkNumerics(_ node: Yams.Node) {
     guard let part = node["numerics"] else { return }

@@ -58,39 +58,14 @@ private final class SharedStatistics: Sendable {
 func observe(
   _ observed: [ValueID], in graph: Graph, _ data: any CalibrationData, _ context: PassContext
 ) throws -> [ValueID: SiteStatistics] {
-  guard graph.inputs.count == 1, let input = graph.inputs.first, graph[input].type.element == .f32 else {
-    throw CompilerError("calibration needs a network with one f32 input; this one has \(graph.inputs.count)")
-  }
-  let sampleShape = Array(graph[input].type.shape.extents.dropFirst()).compactMap(\.value)
-  let expected = sampleShape.reduce(1, *)
   var shared: [SharedStatistics?] = Array(repeating: nil, count: graph.values.count)
   for value in observed { shared[value.index] = SharedStatistics() }
   let statistics = shared
   let evaluator = try Evaluator(graph, mode: .float, threads: context.threads)
-  let done = Atomic(0)
-  let progress = context.progress, total = data.count
-  _ = try evaluator.run(
-    sampleCount: total,
-    inputs: { range throws(CompilerError) in
-      var values: [Float] = []
-      values.reserveCapacity(range.count * expected)
-      for index in range {
-        let sample: [Float]
-        do { sample = try data.sample(index) } catch let error as CompilerError { throw error } catch {
-          throw CompilerError("calibration sample \(index): \(error)", status: .malformedInput)
-        }
-        guard sample.count == expected else {
-          throw CompilerError("calibration sample \(index) has \(sample.count) values, the input takes \(sampleShape)")
-        }
-        values += sample
-      }
-      progress("calibrating", done.wrappingAdd(range.count, ordering: .relaxed).newValue, total)
-      return [Tensor([range.count] + sampleShape, values)]
-    },
-    concurrently: { observation in
-      guard let site = statistics[observation.value.index] else { return }
-      site.state.withLock { $0.add(observation.tensor) }
-    })
+  try runOnSamples(evaluator, graph, data, data.count, "calibrating", context) { observation in
+    guard let site = statistics[observation.value.index] else { return }
+    site.state.withLock { $0.add(observation.tensor) }
+  }
   return Dictionary(uniqueKeysWithValues: observed.compactMap { value in
     statistics[value.index].map { (value, $0.state.withLock { $0 }) }
   })

@@ -1,0 +1,77 @@
+import IR
+import Numerics
+import PassKit
+import Support
+
+package struct GptqOptions: PassOptions {
+  package static let table: [Attribute<Self>] = [
+    Attribute("bits-below", \.bitsBelow, help: "layers with weights of fewer bits than this are treated"),
+    Attribute("samples", \.samples, help: "calibration samples to gather inputs from"),
+    Attribute("rows", \.rows, help: "input rows gathered for every layer"),
+    Attribute("stages", \.stages, help: "parts of the network, each seeing the errors of those before it"),
+    Attribute("damping", \.damping, help: "share of the mean diagonal added to the Hessian"),
+  ]
+  package var bitsBelow = 8
+  package var samples = 128
+  package var rows = 4096
+  package var stages = 1
+  package var damping: Float = 0.2
+  package init() {}
+}
+
+/// Rounds weights of few bits so that each layer's outputs, not its weights, change least.
+///
+///     %wq = quantize(%w, %s, %z) {role = weight, forms = [4:channel:symmetric*]}
+///     %y  = conv2d(%x, %wq, %b)
+///   ->
+///     %wq = quantize(%w', %s', %z) {role = weight, forms = [4:channel:symmetric*]}     w' = multiples of s'
+///     %y  = conv2d(%x, %wq, %b')
+///
+/// GPTQ (Frantar et al., arXiv 2210.17323) with columns in order of falling input energy, per group of a grouped
+/// convolution, on rows of layer inputs gathered from calibration samples; biases keep the mean of every output. Each
+/// channel's step is chosen anew for the least squared error weighted with the input energies, unless its bias needs it
+/// wide. With several stages, later parts of the network gather their inputs behind the rounded earlier ones and first
+/// move their weights to undo what they can of the errors they are given (least squares towards the float outputs): that
+/// helps plain networks and overfits deep depthwise ones, so one stage is the default. Layers with wide weights, with
+/// several forms, or with per-group scales are left alone; without calibration data all are.
+package let gptq = Pass(
+  "gptq", "round weights of few bits for the least error of each layer's outputs", accepts: .assigned ... .assigned,
+  options: GptqOptions.self
+) { rewriter, context, options in
+  guard options.samples > 0, options.rows > 0, options.stages > 0, options.damping > 0 else {
+    throw CompilerError("gptq: samples, rows, stages and damping must be positive", status: .usage)
+  }
+  var layers: [RoundableLayer] = []
+  for id in rewriter.ops where integerRole(of: rewriter.graph[id].op) == .weighted {
+    if let layer = RoundableLayer(id, rewriter.graph, bitsBelow: options.bitsBelow) { layers.append(layer) } else { rewriter.count("left alone") }
+  }
+  guard !layers.isEmpty else { return }
+  guard let data = context.calibration, data.count > 0 else { return rewriter.count("skipped for want of data", layers.count) }
+
+  func gather(_ layers: [RoundableLayer], in graph: Graph) throws -> SampledInputs {
+    try SampledInputs(layers.map(\.geometry), in: graph, data, samples: options.samples, rowsWanted: options.rows, context)
+  }
+  let float = try gather(layers, in: rewriter.graph)
+  var rounded = rewriter.graph  // with rounded weights in place of quantizers, layer by layer
+  let stages = min(options.stages, layers.count)
+  for stage in 0..<stages {
+    let members = Array(layers.indices)[stage * layers.count / stages..<(stage + 1) * layers.count / stages]
+    let seen = stage == 0 ? nil : try gather(members.map { layers[$0] }, in: rounded)
+    let work = members.enumerated().map { (position: $0, index: $1, layer: layers[$1]) }
+    let results = parallelMap(work, threads: context.threads) { position, index, layer in
+      Result {
+        try layer.rounded(
+          float: float.rows[index], seen: seen?.rows[position], count: float.rowCounts[index], damping: options.damping)
+      }
+    }
+    for (index, result) in zip(members, results) {
+      guard let new = try result.get() else {
+        rewriter.count("without usable inputs")
+        continue
+      }
+      guard rewriter.takeStep() else { return }
+      layers[index].apply(new, &rewriter, &rounded)
+      rewriter.count("layers rounded")
+    }
+  }
+}

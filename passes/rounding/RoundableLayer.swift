@@ -1,0 +1,144 @@
+import Evaluator
+import IR
+import Numerics
+import PassKit
+import Support
+
+/// A layer that GPTQ can round.
+struct RoundableLayer: Sendable {
+  struct Rounded: Sendable {
+    var weights: [Float]
+    var scales: [Float]
+    var bias: [Float]?
+  }
+  let geometry: LayerGeometry
+  private let op: OpID
+  private let quantizer: OpID
+  private let weights: Constant
+  private let bias: Constant?
+  private let parameters: [AffineParameters]
+  private let range: ClosedRange<Int32>
+
+  init?(_ id: OpID, _ graph: Graph, bitsBelow: Int) {
+    let node = graph[id]
+    guard let geometry = LayerGeometry(id, graph), let quantizer = graph.definingOp(of: node.operands[1]),
+      case .quantize(let op) = graph[quantizer].op, op.forms.all.count == 1, op.form.width.storageBits < bitsBelow,
+      op.form.width != .bits(1), let weights = graph.constant(graph[quantizer].operands[0]),
+      let parameters = graph.parameters(of: graph[quantizer], op)
+    else { return nil }
+    if case .group = op.form.granularity { return nil }
+    self.op = id
+    self.geometry = geometry
+    self.quantizer = quantizer
+    self.weights = weights
+    self.parameters = parameters
+    bias = node.operands.count > 2 ? graph.constant(node.operands[2]) : nil
+    range = op.storedRange
+  }
+
+  /// Puts the result into the graph that is rewritten, and as plain weights into the one that later stages run.
+  func apply(_ new: Rounded, _ rewriter: inout Rewriter, _ rounded: inout Graph) {
+    let operands = rewriter.graph[quantizer].operands, shape = weights.type.shape.sizes ?? []
+    let constant = Constant("\(weights.name).rounded", shape, new.weights)
+    rewriter.setOperand(quantizer, 0, to: rewriter.constant(constant))
+    let scaleName = rewriter.graph[operands[1]].name
+    rewriter.setOperand(quantizer, 1, to: rewriter.constant(Constant("\(scaleName).rounded", [new.scales.count], new.scales)))
+    rounded.setOperand(op, 1, to: rounded.addConstant(constant))
+    guard let values = new.bias, let bias else { return }
+    let newBias = Constant("\(bias.name).refitted", [values.count], values)
+    rewriter.setOperand(op, 2, to: rewriter.constant(newBias))
+    rounded.setOperand(op, 2, to: rounded.addConstant(newBias))
+  }
+
+  /// The rounded weights; nil when the inputs do not determine them.
+  /// - Parameters:
+  ///   - float: `count` rows of inputs in the float network.
+  ///   - seen: the same rows behind the rounded layers; nil where there are none.
+  func rounded(float: [Float], seen: [Float]?, count: Int, damping: Float) throws -> Rounded? {
+    let length = geometry.rowLength, groups = geometry.groups, channels = weights.elementCount / max(length, 1)
+    var result = Rounded(weights: weights.floats, scales: parameters.map(\.scale), bias: bias?.floats)
+    var isUsable = false
+    let perGroup = channels / groups
+    for group in 0..<groups {
+      var target = part(group, of: float, count: count), input = seen.map { part(group, of: $0, count: count) } ?? target
+      let targetMeans = center(&target, count), inputMeans = center(&input, count)
+      let hessian = try transposedProduct(input, input, rows: count, columns: length)
+      guard let solver = GptqSolver(hessian: hessian, size: length, damping: damping) else { continue }
+      isUsable = true
+      let first = group * perGroup
+      let old = Array(result.weights[first * length..<(first + perGroup) * length])
+      var own = old
+      if seen != nil {
+        var difference = try transposedProduct(target, input, rows: count, columns: length)
+        for index in difference.indices { difference[index] -= hessian[index] }
+        solver.refit(&own, rows: perGroup, difference: difference)
+      }
+      var chosen = (0..<perGroup).map { parameters[parameters.count == 1 ? 0 : first + $0] }
+      if parameters.count > 1 {
+        let energies = (0..<length).map { hessian[$0 * length + $0] }
+        for row in 0..<perGroup {
+          chosen[row] = refined(chosen[row], Array(own[row * length..<(row + 1) * length]), energies)
+          result.scales[first + row] = chosen[row].scale
+        }
+      }
+      let steps = chosen
+      solver.round(&own, rows: perGroup, { steps[$0] }, range)
+      result.weights.replaceSubrange(first * length..<(first + perGroup) * length, with: own)
+      guard result.bias != nil else { continue }
+      for row in 0..<perGroup {
+        // The outputs keep their mean: w E[x] + b = w' E[x̂] + b'.
+        var shift = 0.0
+        for k in 0..<length {
+          shift += Double(old[row * length + k]) * targetMeans[k] - Double(own[row * length + k]) * inputMeans[k]
+        }
+        result.bias?[first + row] += Float(shift)
+      }
+    }
+    return isUsable ? result : nil
+  }
+
+  /// Subtracts the mean of every column and returns the means.
+  private func center(_ x: inout [Float], _ count: Int) -> [Double] {
+    let length = geometry.rowLength
+    var means = [Double](repeating: 0, count: length)
+    for row in 0..<count { for k in 0..<length { means[k] += Double(x[row * length + k]) } }
+    for k in 0..<length { means[k] /= Double(max(count, 1)) }
+    for row in 0..<count { for k in 0..<length { x[row * length + k] -= Float(means[k]) } }
+    return means
+  }
+
+  /// The step, of 36 from covering all weights downwards, with the least Σ energy (w - ŵ)².
+  private func refined(_ old: AffineParameters, _ row: [Float], _ energies: [Float]) -> AffineParameters {
+    let widest = row.reduce(0) { max($0, abs($1)) } / Float(range.upperBound)
+    guard widest.isNormal, old.scale <= widest * 1.05, old.zeroPoint == 0 else { return old }
+    var best = old, least = Float.infinity
+    let low = Float(range.lowerBound), high = Float(range.upperBound), magic: Float = 12_582_912
+    for step in 0..<36 {
+      let scale = widest * (1 - 0.02 * Float(step)), inverse = 1 / scale
+      var error: Float = 0
+      for index in row.indices {
+        let level = min(max(row[index] * inverse, low), high)
+        let difference = row[index] - ((level + magic) - magic) * scale
+        error += energies[index] * difference * difference
+      }
+      if error < least {
+        least = error
+        best.scale = scale
+      }
+    }
+    return best
+  }
+
+  /// The columns of one group.
+  private func part(_ group: Int, of inputs: [Float], count: Int) -> [Float] {
+    guard geometry.groups > 1 else { return inputs }
+    let length = geometry.rowLength, stride = length * geometry.groups
+    var result: [Float] = []
+    result.reserveCapacity(count * length)
+    for row in 0..<count {
+      let start = row * stride + group * length
+      result += inputs[start..<start + length]
+    }
+    return result
+  }
+}
