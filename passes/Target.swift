@@ -56,7 +56,7 @@ package struct Target: Sendable {
     }
     let file = try MappedFile(path: nameOrPath)
     guard file.bytes.count < 1 << 20 else { throw CompilerError.malformed("a target file has at most 1 MiB", at: nameOrPath) }
-    return try Target(yaml: String(decoding: file.bytes, as: UTF8.self), at: nameOrPath)
+    return try Target(yaml: String(decoding: file.contents, as: UTF8.self), at: nameOrPath)
   }
 
   package init(yaml: String, at location: String) throws(CompilerError) {

@@ -29,6 +29,9 @@ package final class MappedFile: @unchecked Sendable {  // immutable after init
     bytes = UnsafeRawBufferPointer(start: base, count: count)
   }
 
+  /// A copy, for which the file surely stays mapped: `bytes` of a temporary may be gone before they are read.
+  package var contents: [UInt8] { withExtendedLifetime(self) { Array(bytes) } }
+
   deinit { if let base = bytes.baseAddress { munmap(UnsafeMutableRawPointer(mutating: base), bytes.count) } }
 }
 

@@ -16,7 +16,7 @@ extension Graph {
     guard file.bytes.count <= maximumTextSize else {
       throw .malformed("the text is larger than 2 GiB", at: path)
     }
-    return try Graph(text: Array(file.bytes), file: path, weights: .file(weightsPath(path)))
+    return try Graph(text: file.contents, file: path, weights: .file(weightsPath(path)))
   }
 
   /// Writes a `.qir` file and, when there are large constants, the weights beside it, each whole or not at all. For

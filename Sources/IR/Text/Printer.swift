@@ -111,7 +111,7 @@ func hexadecimal(_ hash: UInt64) -> String {
 
 extension TensorStorage {
   /// XXH3-64 of the bytes.
-  package var hash: UInt64 { qcc_xxh3_64(bytes.baseAddress, bytes.count) }
+  package var hash: UInt64 { withExtendedLifetime(self) { qcc_xxh3_64(bytes.baseAddress, bytes.count) } }
 }
 
 extension Constant {
