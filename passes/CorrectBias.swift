@@ -17,7 +17,8 @@ import Support
 /// a graph in rounded floats and the program differ by some thousandth of a step everywhere, which ends up in other
 /// roundings in one element of a thousand, and in other answers after a few layers.
 package let correctBias = Pass(
-  "correct-bias", "compensate the mean error of rounded weights in the biases, and round them as the program does",
+  "correct-bias",
+  "compensate the mean error of rounded weights in the biases, and round them as the program does",
   accepts: .assigned ... .assigned
 ) { rewriter, context in
   for id in rewriter.ops {
@@ -26,17 +27,22 @@ package let correctBias = Pass(
     let old = node.operands.count > 2 ? rewriter.graph.constant(node.operands[2]) : nil
     let shift = rewriter.graph.channelMeans(node.operands[0]).flatMap { meanShift(node, $0, rewriter.graph) }
     rewriter.count(shift == nil ? "skipped" : "corrected")
-    guard old != nil || node.operands.count == 2, let count = shift?.count ?? old?.elementCount else { continue }
+    guard old != nil || node.operands.count == 2, let count = shift?.count ?? old?.elementCount else {
+      continue
+    }
     let steps = rewriter.graph.accumulatorSteps(node).flatMap { [1, count].contains($0.count) ? $0 : nil }
     guard shift != nil || steps != nil else { continue }
     guard rewriter.takeStep() else { return }
     let name = old?.name ?? "\(node.name).bias"
-    let exact = zip(old?.floats ?? Array(repeating: 0, count: count), shift ?? Array(repeating: 0, count: count)).map {
+    let exact = zip(
+      old?.floats ?? Array(repeating: 0, count: count), shift ?? Array(repeating: 0, count: count)
+    ).map {
       Double($0) - $1
     }
     let bias = exact.indices.map { index -> Float in
       guard let steps else { return Float(exact[index]) }
-      let step = steps[steps.count == 1 ? 0 : index], multiple = (exact[index] / step).rounded(.toNearestOrEven) * step
+      let step = steps[steps.count == 1 ? 0 : index],
+        multiple = (exact[index] / step).rounded(.toNearestOrEven) * step
       return Float(multiple.isFinite ? multiple : exact[index])
     }
     let constant = rewriter.constant(Constant("\(name).corrected", [count], bias))
@@ -59,9 +65,12 @@ extension Graph {
         !means.isEmpty, features % means.count == 0
       else { return nil }
       return means.flatMap { Array(repeating: $0, count: features / means.count) }
-    case .conv2d, .convTranspose2d, .gemm, .matMul, .batchNorm, .layerNorm, .unary, .binary, .select, .maxPool,
-      .averagePool, .globalAveragePool, .reduce, .softmax, .transpose, .unsqueeze, .concat, .split, .slice, .pad, .gather,
-      .expand, .resize, .shapeOf, .cast, .constantOfShape, .quantize, .quantizeLinear, .dequantizeLinear, .integerConv2d,
+    case .conv2d, .convTranspose2d, .gemm, .matMul, .batchNorm, .layerNorm, .unary, .binary, .select,
+      .maxPool,
+      .averagePool, .globalAveragePool, .reduce, .softmax, .transpose, .unsqueeze, .concat, .split, .slice,
+      .pad, .gather,
+      .expand, .resize, .shapeOf, .cast, .constantOfShape, .quantize, .quantizeLinear, .dequantizeLinear,
+      .integerConv2d,
       .integerGemm, .integerGemmFloat, .integerAdd, .integerMultiply, .integerAveragePool, .lookup:
       return nil
     }
@@ -83,12 +92,16 @@ extension Graph {
   private func activationScale(_ value: ValueID) -> Float? {
     guard let op = definingOp(of: value) else { return nil }
     switch self[op].op {
-    case .quantize(let quantizer): return parameters(of: self[op], quantizer).flatMap { $0.count == 1 ? $0[0].scale : nil }
+    case .quantize(let quantizer):
+      return parameters(of: self[op], quantizer).flatMap { $0.count == 1 ? $0[0].scale : nil }
     case .flatten, .reshape, .squeeze, .unsqueeze, .identity, .transpose, .slice, .pad, .maxPool:
       return activationScale(self[op].operands[0])
-    case .conv2d, .convTranspose2d, .gemm, .matMul, .batchNorm, .layerNorm, .unary, .binary, .select, .averagePool,
-      .globalAveragePool, .reduce, .softmax, .concat, .split, .gather, .expand, .resize, .shapeOf, .cast, .constantOfShape,
-      .quantizeLinear, .dequantizeLinear, .integerConv2d, .integerGemm, .integerGemmFloat, .integerAdd, .integerMultiply,
+    case .conv2d, .convTranspose2d, .gemm, .matMul, .batchNorm, .layerNorm, .unary, .binary, .select,
+      .averagePool,
+      .globalAveragePool, .reduce, .softmax, .concat, .split, .gather, .expand, .resize, .shapeOf, .cast,
+      .constantOfShape,
+      .quantizeLinear, .dequantizeLinear, .integerConv2d, .integerGemm, .integerGemmFloat, .integerAdd,
+      .integerMultiply,
       .integerAveragePool, .lookup:
       return nil
     }
@@ -97,8 +110,10 @@ extension Graph {
 
 /// `Σ (ŵ - w) E[x]` per output channel.
 private func meanShift(_ node: Graph.Node, _ means: [Float], _ graph: Graph) -> [Double]? {
-  guard let quantizerOp = graph.definingOp(of: node.operands[1]), case .quantize(let quantizer) = graph[quantizerOp].op,
-    let weights = graph.constant(graph[quantizerOp].operands[0]), let shape = weights.type.shape.sizes, shape.count >= 2,
+  guard let quantizerOp = graph.definingOp(of: node.operands[1]),
+    case .quantize(let quantizer) = graph[quantizerOp].op,
+    let weights = graph.constant(graph[quantizerOp].operands[0]), let shape = weights.type.shape.sizes,
+    shape.count >= 2,
     shape[0] > 0, shape[1] > 0, let parameters = graph.parameters(of: graph[quantizerOp], quantizer)
   else { return nil }
   if case .group = quantizer.form.granularity { return nil }

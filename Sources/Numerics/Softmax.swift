@@ -1,7 +1,9 @@
 /// `exp(x - max) / Σ exp(x - max)` of `count` numbers that lie `stride` apart. The sum is taken in order and the
 /// exponential is qcc's own, so that the evaluator and the interpreter give the same bits on every platform.
 /// - Requires: count >= 1. `from` and `to` may be the same memory.
-package func normalizedExponentials(_ from: UnsafePointer<Float>, _ to: UnsafeMutablePointer<Float>, count: Int, stride: Int) {
+package func normalizedExponentials(
+  _ from: UnsafePointer<Float>, _ to: UnsafeMutablePointer<Float>, count: Int, stride: Int
+) {
   var largest = from[0]
   for i in 1..<max(count, 1) { largest = max(largest, from[i &* stride]) }
   var sum: Float = 0

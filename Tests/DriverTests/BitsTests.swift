@@ -30,7 +30,8 @@ struct BitsTests {
   @Test(arguments: QCC.targets)
   func digits(target: String) throws {
     let proof = try verify(
-      ["\(QCC.digits)/model.onnx", "--target", target] + QCC.calibration, test: ["--data", "\(QCC.digits)/data/test"],
+      ["\(QCC.digits)/model.onnx", "--target", target] + QCC.calibration,
+      test: ["--data", "\(QCC.digits)/data/test"],
       samples: 100)
     #expect(proof.samples == 100)
     #expect(proof.tensors >= 14)
@@ -40,19 +41,22 @@ struct BitsTests {
 
   @Test func digitsWithoutData() throws {
     let proof = try verify(
-      ["\(QCC.digits)/model.onnx", "--target", "x86-int4", "--preprocess", "\(QCC.digits)/preprocess.yaml"], samples: 20)
+      ["\(QCC.digits)/model.onnx", "--target", "x86-int4", "--preprocess", "\(QCC.digits)/preprocess.yaml"],
+      samples: 20)
     #expect(proof.isIdentical)
   }
 
   /// Corners of ONNX; the inputs are random and reach beyond the range of the first quantizer.
   @Test(arguments: [
-    "gemm", "grouped", "norm-first", "pad", "padding", "pools", "relu6-opset11", "relu6-opset7", "shape-chain",
+    "gemm", "grouped", "norm-first", "pad", "padding", "pools", "relu6-opset11", "relu6-opset7",
+    "shape-chain",
     "softmax-opset11", "softmax-opset13",
   ])
   func tiny(name: String) throws {
     let model = "\(QCC.samples)/tiny/\(name)"
     for target in ["arm-int4", "generic-int8"] {
-      let proof = try verify(["\(model).onnx", "--target", target, "--data", "\(model).input.npy"], samples: 100)
+      let proof = try verify(
+        ["\(model).onnx", "--target", target, "--data", "\(model).input.npy"], samples: 100)
       #expect(proof.samples == 100)
       #expect(proof.isIdentical)
     }
@@ -77,7 +81,8 @@ struct BitsTests {
     try withTemporaryFolder { folder in
       let model = "\(QCC.samples)/tiny/gemm", program = "\(folder)/model.qpk", inputs = "\(folder)/x.npy"
       try QCC.expectSuccess([
-        "\(model).onnx", "--target", "x86-int8", "--data", "\(model).input.npy", "-o", program, "--save-graph",
+        "\(model).onnx", "--target", "x86-int8", "--data", "\(model).input.npy", "-o", program,
+        "--save-graph",
         "\(folder)/model.qir",
       ])
       try QCC.expectSuccess([
@@ -101,10 +106,14 @@ struct BitsTests {
       let pipeline = try QCC.expectSuccess(compile + ["--print-pipeline"]).text
       let end = try #require(pipeline.firstRange(of: ", lower-integer"))
       try QCC.expectSuccess(
-        ["opt", "--pass-pipeline=\(pipeline[..<end.lowerBound])", "\(QCC.digits)/model.onnx", "-o", "\(folder)/assigned.qir"]
+        [
+          "opt", "--pass-pipeline=\(pipeline[..<end.lowerBound])", "\(QCC.digits)/model.onnx", "-o",
+          "\(folder)/assigned.qir",
+        ]
           + QCC.calibration)
       let result = try QCC.expectSuccess([
-        "eval", "\(folder)/assigned.qir", "--against", "\(folder)/model.qpk", "--data", "\(QCC.digits)/data/test", "--json",
+        "eval", "\(folder)/assigned.qir", "--against", "\(folder)/model.qpk", "--data",
+        "\(QCC.digits)/data/test", "--json",
       ])
       struct Evaluation: Decodable {
         struct Pairing: Decodable { var agreement: Double }
@@ -132,7 +141,8 @@ struct BitsTests {
         ["--color", "rgb", "--mean", "[0.485, 0.456, 0.406]", "--std", "[0.229, 0.224, 0.225]"]
       ),
       (
-        "fashion-dscnn", "fashion-mnist/train5k-images-idx3-ubyte.gz", "fashion-mnist/heldout10k-images-idx3-ubyte.gz",
+        "fashion-dscnn", "fashion-mnist/train5k-images-idx3-ubyte.gz",
+        "fashion-mnist/heldout10k-images-idx3-ubyte.gz",
         ["--color", "gray"]
       ),
     ])
@@ -140,7 +150,8 @@ struct BitsTests {
     let folder = try #require(Self.realData)
     let proof = try verify(
       [
-        "\(folder)/models/\(name).onnx", "--target", "arm-int4", "--data", "\(folder)/\(calibration)", "--samples", "64",
+        "\(folder)/models/\(name).onnx", "--target", "arm-int4", "--data", "\(folder)/\(calibration)",
+        "--samples", "64",
         "--scale", "0.00392156862745098",
       ] + preprocessing, test: ["--data", "\(folder)/\(test)"], samples: 10)
     #expect(proof.samples == 10)

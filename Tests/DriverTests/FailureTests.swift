@@ -10,7 +10,8 @@ struct FailureTests {
 
   /// Runs a command that must fail; `OUT` stands for a file that must not appear.
   private func expectFailure(
-    _ status: Int32, _ arguments: [String], _ mentions: [String], sourceLocation: SourceLocation = #_sourceLocation
+    _ status: Int32, _ arguments: [String], _ mentions: [String],
+    sourceLocation: SourceLocation = #_sourceLocation
   ) throws {
     try withTemporaryFolder { folder in
       let outcome = try QCC.run(arguments.map { $0.hasPrefix("OUT") ? "\(folder)/\($0)" : $0 })
@@ -18,7 +19,8 @@ struct FailureTests {
       #expect(outcome.status == status, "\(command): \(outcome.messages)", sourceLocation: sourceLocation)
       #expect(outcome.output.isEmpty, "\(command)", sourceLocation: sourceLocation)
       for text in mentions {
-        #expect(outcome.messages.contains(text), "\(command): \(outcome.messages)", sourceLocation: sourceLocation)
+        #expect(
+          outcome.messages.contains(text), "\(command): \(outcome.messages)", sourceLocation: sourceLocation)
       }
       let left = try FileManager.default.contentsOfDirectory(atPath: folder)
       #expect(left.isEmpty, "\(command) left \(left)", sourceLocation: sourceLocation)
@@ -43,9 +45,11 @@ struct FailureTests {
     let model = Self.model
     for arguments in [
       [model], [model, "--target"], [model, "--target", "arm-int8", "--samples", "0"],
-      [model, "--target", "arm-int8", "--threads", "-1"], [model, "--target", "arm-int8", "--input-range", "1,0"],
+      [model, "--target", "arm-int8", "--threads", "-1"],
+      [model, "--target", "arm-int8", "--input-range", "1,0"],
       ["eval", model], ["verify", model], ["opt", "--pass-pipeline=canonicalize"], ["bench", model],
-      ["bench", model, "--runs", "0"], ["passes", "no-such-pass"], ["run", model, "--input", Self.input, "--cpu", "abacus"],
+      ["bench", model, "--runs", "0"], ["passes", "no-such-pass"],
+      ["run", model, "--input", Self.input, "--cpu", "abacus"],
     ] {
       try expectFailure(64, arguments + (arguments.first == model ? ["-o", "OUT.qpk"] : []), [])
     }
@@ -66,7 +70,8 @@ struct FailureTests {
 
   @Test func outputsThatCannotBeCreated() throws {
     let path = "/no/such/folder/model"
-    try expectFailure(73, [Self.model, "--target", "arm-int8", "-o", "\(path).qpk", "--quiet"] + Self.data, [path, "error: "])
+    try expectFailure(
+      73, [Self.model, "--target", "arm-int8", "-o", "\(path).qpk", "--quiet"] + Self.data, [path, "error: "])
     try expectFailure(73, ["opt", Self.model, "-o", "\(path).qir"], [path, "error: "])
   }
 
@@ -75,7 +80,8 @@ struct FailureTests {
       try QCC.expectSuccess([Self.model, "--target", "arm-int4", "-o", "\(folder)/model.qpk"] + Self.data)
       let other = "\(QCC.samples)/tiny/gemm"
       try QCC.expectSuccess([
-        "\(other).onnx", "--target", "arm-int4", "--data", "\(other).input.npy", "-o", "\(folder)/other.qpk", "--save-graph",
+        "\(other).onnx", "--target", "arm-int4", "--data", "\(other).input.npy", "-o", "\(folder)/other.qpk",
+        "--save-graph",
         "\(folder)/other.qir",
       ])
       let verify = ["verify", "\(folder)/model.qpk", "--graph"]
@@ -92,7 +98,8 @@ struct FailureTests {
   }
   private func expectMalformed(model path: String, _ mention: String) throws {
     try expectFailure(
-      65, [path, "--target", "arm-int8", "-o", "OUT.qpk", "--save-graph", "OUT.qir", "--quiet"] + Self.data, [mention, "error: "])
+      65, [path, "--target", "arm-int8", "-o", "OUT.qpk", "--save-graph", "OUT.qir", "--quiet"] + Self.data,
+      [mention, "error: "])
   }
 
   @Test func truncatedModels() throws {
@@ -128,14 +135,16 @@ struct FailureTests {
       let bytes = try read("\(folder)/model.qpk")
       for (index, part) in truncations(bytes, 12).enumerated() {
         let path = try write(part, to: "\(folder)/\(index).qpk")
-        try expectFailure(65, ["run", path, "--input", Self.input, "--output", "OUT.npy"], [path, "error: "])
+        try expectFailure(
+          65, ["run", path, "--input", Self.input, "--output", "OUT.npy"], [path, "error: "])
       }
       for index in 0..<24 {
         var damaged = bytes
         let place = index * bytes.count / 24 + index
         damaged[place] ^= UInt8(truncatingIfNeeded: 1 &<< (index % 8))
         let path = try write(damaged, to: "\(folder)/damaged.qpk")
-        try expectFailure(65, ["run", path, "--input", Self.input, "--output", "OUT.npy"], [path, "error: "])
+        try expectFailure(
+          65, ["run", path, "--input", Self.input, "--output", "OUT.npy"], [path, "error: "])
       }
     }
   }
@@ -147,7 +156,8 @@ struct FailureTests {
       let text = try read("\(folder)/model.qir"), weights = try read("\(folder)/model.safetensors")
       // Cut anywhere, and after whole lines, where every line that is left is valid.
       let lines = text.indices.filter { text[$0] == UInt8(ascii: "\n") }.dropLast().suffix(4)
-      for (index, part) in (truncations(text, 10).dropLast() + lines.map { text.prefix($0 + 1) }).enumerated() {
+      for (index, part) in (truncations(text, 10).dropLast() + lines.map { text.prefix($0 + 1) }).enumerated()
+      {
         _ = try write(weights, to: "\(folder)/text\(index).safetensors")
         try expectMalformed(model: try write(part, to: "\(folder)/text\(index).qir"), "text\(index).qir")
       }
@@ -161,7 +171,8 @@ struct FailureTests {
       _ = try write(damaged, to: "\(folder)/hash.safetensors")
       try expectMalformed(model: try write(text, to: "\(folder)/hash.qir"), "hash.")
       let alone = try write(text, to: "\(folder)/alone.qir")
-      try expectFailure(66, [alone, "--target", "arm-int8", "-o", "OUT.qpk", "--quiet"] + Self.data, ["alone.safetensors"])
+      try expectFailure(
+        66, [alone, "--target", "arm-int8", "-o", "OUT.qpk", "--quiet"] + Self.data, ["alone.safetensors"])
     }
   }
 }

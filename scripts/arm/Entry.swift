@@ -21,11 +21,15 @@ func runProgram(
       var sample: [[Float]] = []
       for number in interpreter.inputNumbers {
         let elements = interpreter.inputCount(number)
-        guard elements <= inputCount - read else { return StaticString("the input file is too short").utf8Start }
+        guard elements <= inputCount - read else {
+          return StaticString("the input file is too short").utf8Start
+        }
         sample.append((0..<elements).map { inputs[read + $0] })
         read += elements
       }
-      if let fault = run(interpreter, sample, outputs, room: outputCount.pointee, &written, observe) { return fault }
+      if let fault = run(interpreter, sample, outputs, room: outputCount.pointee, &written, observe) {
+        return fault
+      }
     } while read > 0 && read < inputCount
     outputCount.pointee = written
     return interpreter.selfTest() == nil ? nil : StaticString("the self-test fails").utf8Start
@@ -35,7 +39,8 @@ func runProgram(
 }
 
 private func run(
-  _ interpreter: Interpreter, _ sample: [[Float]], _ outputs: UnsafeMutablePointer<Float>, room: Int, _ written: inout Int,
+  _ interpreter: Interpreter, _ sample: [[Float]], _ outputs: UnsafeMutablePointer<Float>, room: Int,
+  _ written: inout Int,
   _ observe: @convention(c) (Int, UnsafePointer<UInt8>?, Int) -> Void
 ) -> UnsafePointer<UInt8>? {
   do throws(RunError) {

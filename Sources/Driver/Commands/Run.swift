@@ -19,12 +19,14 @@ struct RunCommand: ParsableCommand {
   @Argument(help: "An .onnx, .qir or .qpk model.") var model: String
   @Option(help: "Inputs as .npy.") var input: String?
   @Option(help: "Where outputs go, as .npy; default: printed.") var output: String?
-  @Option(help: ArgumentHelp(
-    "Where the index and XXH3 hash of every tensor of a program go, a line each, sample after sample; - is standard output.",
-    valueName: "file"))
+  @Option(
+    help: ArgumentHelp(
+      "Where the index and XXH3 hash of every tensor of a program go, a line each, sample after sample; - is standard output.",
+      valueName: "file"))
   var hashes: String?
   @Flag(name: .customLong("self-test"), help: "Replay the vectors stored in a program.") var selfTest = false
-  @Option(help: "Instructions the interpreter may use: auto, portable, avx2 or vnni. Also QCC_CPU.") var cpu: String?
+  @Option(help: "Instructions the interpreter may use: auto, portable, avx2 or vnni. Also QCC_CPU.") var cpu:
+    String?
   @OptionGroup var general: GeneralFlags
 
   func validate() throws {
@@ -43,10 +45,13 @@ struct RunCommand: ParsableCommand {
     let isBatch = array.shape.count == sampleShape.count + 1
     guard (isBatch ? Array(array.shape.dropFirst()) : array.shape) == sampleShape else {
       throw CompilerError(
-        "the array has shape \(array.shape); the network takes \(sampleShape) or a batch of these", at: input, status: .malformedInput)
+        "the array has shape \(array.shape); the network takes \(sampleShape) or a batch of these", at: input,
+        status: .malformedInput)
     }
     let size = sampleShape.reduce(1, *)
-    let samples = stride(from: 0, to: array.values.count, by: max(size, 1)).map { Array(array.values[$0..<$0 + size]) }
+    let samples = stride(from: 0, to: array.values.count, by: max(size, 1)).map {
+      Array(array.values[$0..<$0 + size])
+    }
     if let hashes { try writeHashes(loaded, features, samples, to: hashes) }
     let rows = try predictor.predict(samples)
     guard let output else {
@@ -58,8 +63,12 @@ struct RunCommand: ParsableCommand {
   }
 
   /// Tensors by the order in which they are complete: what the same program must give on every machine.
-  private func writeHashes(_ loaded: LoadedModel, _ features: CPUFeatures, _ samples: [[Float]], to path: String) throws {
-    guard case .program(let program) = loaded else { throw CompilerError("--hashes needs a packed program", at: model, status: .usage) }
+  private func writeHashes(
+    _ loaded: LoadedModel, _ features: CPUFeatures, _ samples: [[Float]], to path: String
+  ) throws {
+    guard case .program(let program) = loaded else {
+      throw CompilerError("--hashes needs a packed program", at: model, status: .usage)
+    }
     let interpreter = Interpreter(program, features: features, threads: general.threadCount)
     var text = ""
     for sample in samples {
@@ -74,8 +83,12 @@ struct RunCommand: ParsableCommand {
   }
 
   private func runSelfTest(_ loaded: LoadedModel, _ features: CPUFeatures) throws {
-    guard case .program(let program) = loaded else { throw CompilerError("only packed programs have a self-test", at: model, status: .usage) }
-    guard !program.goldenVectors.isEmpty else { throw CompilerError("the program has no self-test vectors", at: model) }
+    guard case .program(let program) = loaded else {
+      throw CompilerError("only packed programs have a self-test", at: model, status: .usage)
+    }
+    guard !program.goldenVectors.isEmpty else {
+      throw CompilerError("the program has no self-test vectors", at: model)
+    }
     if let failure = Interpreter(program, features: features).selfTest() {
       throw CompilerError(
         "the self-test failed: vector \(failure.vector), output \(failure.output), element \(failure.element) is "

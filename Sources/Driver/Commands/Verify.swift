@@ -12,7 +12,8 @@ import Support
 
 struct VerifyCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "verify", abstract: "Prove that a program gives the bits of the reference on every tensor, with every kernel set.",
+    commandName: "verify",
+    abstract: "Prove that a program gives the bits of the reference on every tensor, with every kernel set.",
     discussion: """
       Example: qcc model.onnx --target arm-int4 --data train/ --save-graph model.qir -o model.qpk
                qcc verify model.qpk --graph model.qir --data test/ --samples 100
@@ -20,9 +21,13 @@ struct VerifyCommand: ParsableCommand {
       code 2 says that a bit differs. Without --data the inputs are random, a little beyond the range of the quantized input.
       """)
   @Argument(help: "A .qpk program.") var model: String
-  @Option(help: "The lowered graph that the program was emitted from: --save-graph of qcc compile.") var graph: String
-  @Option(help: "Only this kernel set: portable, avx2 or vnni; default: all that the processor can run.") var cpu: String?
-  @Option(name: .customLong("save-inputs"), help: ArgumentHelp("Keep the inputs for 'qcc run' on other machines.", valueName: "npy"))
+  @Option(help: "The lowered graph that the program was emitted from: --save-graph of qcc compile.")
+  var graph: String
+  @Option(help: "Only this kernel set: portable, avx2 or vnni; default: all that the processor can run.")
+  var cpu: String?
+  @Option(
+    name: .customLong("save-inputs"),
+    help: ArgumentHelp("Keep the inputs for 'qcc run' on other machines.", valueName: "npy"))
   var savedInputs: String?
   @Flag(help: "Print one JSON object.") var json = false
   @OptionGroup var data: DataFlags
@@ -31,28 +36,34 @@ struct VerifyCommand: ParsableCommand {
   func run() throws {
     general.apply()
     guard case .program(let program) = try LoadedModel(path: model) else {
-      throw CompilerError("qcc verify takes a packed program; compile the model first", at: model, status: .usage)
+      throw CompilerError(
+        "qcc verify takes a packed program; compile the model first", at: model, status: .usage)
     }
     let lowered = try LoadedModel(path: graph).graph(for: "verify --graph", at: graph)
     let comparison = try Comparison(program, named: model, lowered, named: graph, try kernelSets())
     let inputs = try VerificationInputs(program, lowered, data)
     if let savedInputs {
       let rows = try (0..<inputs.count).map { try inputs[$0] }
-      try writeFile(savedInputs, NumericArray(shape: [rows.count] + inputs.shape, values: Array(rows.joined())).numPyBytes)
+      try writeFile(
+        savedInputs, NumericArray(shape: [rows.count] + inputs.shape, values: Array(rows.joined())).numPyBytes
+      )
     }
     let findings = try comparison.run(inputs, threads: general.threadCount)
     print(json ? comparison.json(inputs.count, findings).text : comparison.text(inputs.count, findings))
     let differing = findings.indices.filter { findings[$0] != nil }.map { comparison.kernelSets[$0].name }
     if !differing.isEmpty {
       throw CompilerError(
-        "other bits than the reference with \(differing.joined(separator: ", ")) kernels", at: model, status: .gateFailed)
+        "other bits than the reference with \(differing.joined(separator: ", ")) kernels", at: model,
+        status: .gateFailed)
     }
   }
 
   private func kernelSets() throws(CompilerError) -> [KernelSet] {
     if let cpu, cpu != "auto" { return [KernelSet(name: cpu, features: try chosenFeatures(cpu))] }
     return ["portable", "avx2", "vnni"].compactMap { name in
-      guard let features = CPUFeatures(name: name.utf8), CPUFeatures.host.isSuperset(of: features) else { return nil }
+      guard let features = CPUFeatures(name: name.utf8), CPUFeatures.host.isSuperset(of: features) else {
+        return nil
+      }
       return KernelSet(name: name, features: features)
     }
   }
@@ -81,7 +92,8 @@ private struct VerificationInputs: Sendable {
     shape = program.tensors[program.inputs[0]].shape
     seed = flags.seed
     source = try flags.source(
-      inputShape: [nil] + shape.map { Optional($0) }, embedded: Metadata(json: program.metadata)?["preprocessing"])
+      inputShape: [nil] + shape.map { Optional($0) },
+      embedded: Metadata(json: program.metadata)?["preprocessing"])
     count = source?.count ?? flags.samples ?? 100
     interval = VerificationInputs.interval(graph, input)
   }
@@ -91,7 +103,8 @@ private struct VerificationInputs: Sendable {
     for use in graph.uses(of: input) {
       guard case .quantizeLinear(let op) = graph[use.user].op else { continue }
       let parameters = op.output.parameters, range = op.output.storedRange
-      let low = Double(parameters.dequantize(range.lowerBound)), high = Double(parameters.dequantize(range.upperBound))
+      let low = Double(parameters.dequantize(range.lowerBound)),
+        high = Double(parameters.dequantize(range.upperBound))
       guard low < high, (high - low).isFinite else { continue }
       let margin = (high - low) / 10
       return low - margin...high + margin
@@ -135,9 +148,12 @@ private struct Comparison: Sendable {
   private let tensorCount: Int
   private let valueCount: Int
 
-  init(_ program: Program, named path: String, _ graph: Graph, named graphPath: String, _ kernelSets: [KernelSet]) throws(CompilerError) {
+  init(
+    _ program: Program, named path: String, _ graph: Graph, named graphPath: String, _ kernelSets: [KernelSet]
+  ) throws(CompilerError) {
     guard graph.stage == .lowered, graph.inputs.count == 1, let input = graph.inputs.first else {
-      throw CompilerError("this is no lowered graph with one input; qcc compile --save-graph writes it", at: graphPath)
+      throw CompilerError(
+        "this is no lowered graph with one input; qcc compile --save-graph writes it", at: graphPath)
     }
     var values: [String: Int] = [:]
     for index in graph.values.indices { values[graph[ValueID(index: index)].name] = index }
@@ -170,7 +186,9 @@ private struct Comparison: Sendable {
     let workers = Array(0..<min(threads, inputs.count))
     let results = parallelMap(workers, threads: workers.count) { worker in
       Result { () throws(CompilerError) in
-        try compare(inputs, samples: stride(from: worker, to: inputs.count, by: workers.count), showsProgress: worker == 0)
+        try compare(
+          inputs, samples: stride(from: worker, to: inputs.count, by: workers.count),
+          showsProgress: worker == 0)
       }
     }
     var first = [Difference?](repeating: nil, count: kernelSets.count)
@@ -213,30 +231,39 @@ private struct Comparison: Sendable {
     return found
   }
 
-  private func difference(_ sample: Int, _ tensor: Int, _ expected: [UInt8], _ actual: [UInt8]) -> Difference? {
+  private func difference(_ sample: Int, _ tensor: Int, _ expected: [UInt8], _ actual: [UInt8]) -> Difference?
+  {
     if expected.count == actual.count, memcmp(expected, actual, actual.count) == 0 { return nil }
     let name = program.tensors[tensor].name.description
-    guard expected.count == actual.count, let byte = expected.indices.first(where: { expected[$0] != actual[$0] }) else {
+    guard expected.count == actual.count,
+      let byte = expected.indices.first(where: { expected[$0] != actual[$0] })
+    else {
       return Difference(
-        sample: sample, tensor: name, index: nil, expected: "of \(expected.count) bytes", actual: "of \(actual.count) bytes")
+        sample: sample, tensor: name, index: nil, expected: "of \(expected.count) bytes",
+        actual: "of \(actual.count) bytes")
     }
     switch program.tensors[tensor].element {
     case .u8:
-      return Difference(sample: sample, tensor: name, index: byte, expected: "\(expected[byte])", actual: "\(actual[byte])")
+      return Difference(
+        sample: sample, tensor: name, index: byte, expected: "\(expected[byte])", actual: "\(actual[byte])")
     case .f32:
       let element = byte / 4
       return Difference(
-        sample: sample, tensor: name, index: element, expected: "\(float(expected, element))", actual: "\(float(actual, element))")
+        sample: sample, tensor: name, index: element, expected: "\(float(expected, element))",
+        actual: "\(float(actual, element))")
     }
   }
   private func float(_ bytes: [UInt8], _ index: Int) -> Float {
-    bytes.withUnsafeBytes { Float(bitPattern: UInt32(littleEndian: $0.loadUnaligned(fromByteOffset: 4 * index, as: UInt32.self))) }
+    bytes.withUnsafeBytes {
+      Float(bitPattern: UInt32(littleEndian: $0.loadUnaligned(fromByteOffset: 4 * index, as: UInt32.self)))
+    }
   }
 
   func text(_ samples: Int, _ findings: [Difference?]) -> String {
     zip(kernelSets, findings).map { set, difference in
       let extent = "\(samples) samples, \(tensorCount) tensors of \(humanCount(valueCount)) values"
-      return "\(set.name): \(difference.map { "DIFFERS: \($0.text)" } ?? "\(extent), every bit equal to the reference")"
+      return
+        "\(set.name): \(difference.map { "DIFFERS: \($0.text)" } ?? "\(extent), every bit equal to the reference")"
     }.joined(separator: "\n")
   }
 
