@@ -134,15 +134,34 @@ private struct FileReader {
     else { throw ProgramError("the section table leads out of the file", .file(byte: 12)) }
     try checkHeaderHash(FileFormat.headerBytes + count * FileFormat.sectionEntryBytes)
     var sections: [Section] = []
+    var covered = [0..<FileFormat.headerBytes + count * FileFormat.sectionEntryBytes]
     for index in 0..<count {
-      if let section = try section(FileFormat.headerBytes + index * FileFormat.sectionEntryBytes) {
+      let entry = FileFormat.headerBytes + index * FileFormat.sectionEntryBytes
+      covered.append(try range(entry))
+      if let section = try section(entry) {
         for other in sections where other.id == section.id {
           throw ProgramError("the section is there twice", .section(section.id))
         }
         sections.append(section)
       }
     }
+    try checkGaps(covered)
     return sections
+  }
+
+  /// No checksum covers the bytes between sections, so they must be zero: any damage is noticed.
+  private func checkGaps(_ covered: [Range<Int>]) throws(ProgramError) {
+    var end = 0
+    for range in covered.sorted(by: { $0.lowerBound < $1.lowerBound }) + [file.count..<file.count] {
+      var position = end
+      while position < range.lowerBound {
+        guard file.bytes[position] == 0 else {
+          throw ProgramError("the file is damaged: a gap between sections is not zero", .file(byte: position))
+        }
+        position += 1
+      }
+      end = max(end, range.upperBound)
+    }
   }
 
   private func checkHeaderHash(_ count: Int) throws(ProgramError) {
@@ -154,14 +173,20 @@ private struct FileReader {
     }
   }
 
+  /// Where the section of a table entry lies.
+  private func range(_ entry: Int) throws(ProgramError) -> Range<Int> {
+    let offset = file.uint64(entry + 8), length = file.uint64(entry + 16), size = UInt64(file.count)
+    guard offset <= size, length <= size - offset else {
+      throw ProgramError(
+        "the section leads out of the file", .section(SectionID(rawValue: file.uint32(entry))))
+    }
+    return Int(offset)..<Int(offset + length)
+  }
+
   /// A known section with its checksum verified; nil for one to skip.
   private func section(_ entry: Int) throws(ProgramError) -> Section? {
     let id = SectionID(rawValue: file.uint32(entry))
     let isCritical = file.uint32(entry + 4) & 1 != 0
-    let offset = file.uint64(entry + 8), length = file.uint64(entry + 16), size = UInt64(file.count)
-    guard offset <= size, length <= size - offset else {
-      throw ProgramError("the section leads out of the file", .section(id))
-    }
     let known: [SectionID] = [.metadata, .instructions, .tensors, .data, .golden, .report]
     guard known.contains(id) else {
       if isCritical {
@@ -170,7 +195,7 @@ private struct FileReader {
       }
       return nil
     }
-    let bytes = file.part(Int(offset)..<Int(offset + length))
+    let bytes = file.part(try range(entry))
     guard qcc_xxh3_64(bytes.bytes.baseAddress, bytes.count) == file.uint64(entry + 32) else {
       throw ProgramError("the section is damaged: its checksum differs", .section(id))
     }
