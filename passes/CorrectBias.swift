@@ -1,3 +1,4 @@
+import Evaluator
 import IR
 import Numerics
 import PassKit
@@ -30,7 +31,9 @@ package let correctBias = Pass(
     guard old != nil || node.operands.count == 2, let count = shift?.count ?? old?.elementCount else {
       continue
     }
-    let steps = rewriter.graph.accumulatorSteps(node).flatMap { [1, count].contains($0.count) ? $0 : nil }
+    let steps = rewriter.graph.accumulatorSteps(of: node).flatMap {
+      [1, count].contains($0.count) ? $0 : nil
+    }
     guard shift != nil || steps != nil else { continue }
     guard rewriter.takeStep() else { return }
     let name = old?.name ?? "\(node.name).bias"
@@ -72,37 +75,6 @@ extension Graph {
       .expand, .resize, .shapeOf, .cast, .constantOfShape, .quantize, .quantizeLinear, .dequantizeLinear,
       .integerConv2d,
       .integerGemm, .integerGemmFloat, .integerAdd, .integerMultiply, .integerAveragePool, .lookup:
-      return nil
-    }
-  }
-}
-
-extension Graph {
-  /// The products of the steps of a weighted operation's input and weights: one, or one for each output channel; nil when
-  /// one of them is not quantized.
-  fileprivate func accumulatorSteps(_ node: Node) -> [Double]? {
-    guard let input = activationScale(node.operands[0]), let id = definingOp(of: node.operands[1]),
-      case .quantize(let quantizer) = self[id].op, let weights = parameters(of: self[id], quantizer)
-    else { return nil }
-    if case .group = quantizer.form.granularity { return nil }
-    return weights.map { Double(input) * Double($0.scale) }
-  }
-
-  /// The step of a quantized activation, also behind operations that only move its elements.
-  private func activationScale(_ value: ValueID) -> Float? {
-    guard let op = definingOp(of: value) else { return nil }
-    switch self[op].op {
-    case .quantize(let quantizer):
-      return parameters(of: self[op], quantizer).flatMap { $0.count == 1 ? $0[0].scale : nil }
-    case .flatten, .reshape, .squeeze, .unsqueeze, .identity, .transpose, .slice, .pad, .maxPool:
-      return activationScale(self[op].operands[0])
-    case .conv2d, .convTranspose2d, .gemm, .matMul, .batchNorm, .layerNorm, .unary, .binary, .select,
-      .averagePool,
-      .globalAveragePool, .reduce, .softmax, .concat, .split, .gather, .expand, .resize, .shapeOf, .cast,
-      .constantOfShape,
-      .quantizeLinear, .dequantizeLinear, .integerConv2d, .integerGemm, .integerGemmFloat, .integerAdd,
-      .integerMultiply,
-      .integerAveragePool, .lookup:
       return nil
     }
   }

@@ -35,9 +35,10 @@ final class EvaluationContext {
     let shapes = step.resultTypes.map { $0.shape.bound(batch: batch) }
     let result = Result(shape: shapes.first ?? [], element: step.resultTypes.first?.element ?? .f32)
     switch step.op {
-    case .conv2d(let op): return [try convolution(step, op, &operands, result)]
+    case .conv2d(let op):
+      return [rounded(try convolution(step, op, &operands, result), to: step.accumulatorSteps)]
     case .convTranspose2d(let op): return [try transposedConvolution(step, op, &operands, result)]
-    case .gemm(let op): return [try product(op, &operands, result)]
+    case .gemm(let op): return [rounded(try product(op, &operands, result), to: step.accumulatorSteps)]
     case .matMul: return [try product(&operands, result)]
     case .batchNorm(let op): return [batchNormalization(op, &operands, result)]
     case .layerNorm(let op): return [layerNormalization(op, &operands)]

@@ -40,6 +40,8 @@ package final class Evaluator: Sendable {
     var isLastUse: [Bool]
     /// Results that nobody reads.
     var deadResults: [ValueID] = []
+    /// Of convolutions and products of quantized numbers.
+    var accumulatorSteps: [Double]?
   }
 
   package let graph: Graph
@@ -70,12 +72,13 @@ package final class Evaluator: Sendable {
     let context = try EvaluationContext(batch: 1, mode: mode, pool: pool, primitives: PrimitiveCache())
     for id in graph.order {
       let node = graph[id]
-      let step = Step(
+      var step = Step(
         id: id, op: node.op, name: node.name, operands: node.operands, results: node.results,
         operandTypes: node.operands.map { graph.operand($0) },
         resultTypes: node.results.map { graph[$0].type },
         isConstant: node.operands.map { tensors[$0.index] != nil },
         isLastUse: node.operands.map { _ in false })
+      step.accumulatorSteps = graph.accumulatorSteps(of: node)
       var operands = node.operands.compactMap { tensors[$0.index] }
       let isConstant =
         operands.count == step.operands.count && step.resultTypes.allSatisfy { $0.shape.isStatic }
