@@ -81,14 +81,16 @@ let package = Package(
     .target(
       name: "Passes",
       dependencies: [
-        "Support", "Numerics", "IR", "PassKit", "Evaluator", "Program", .product(name: "Yams", package: "Yams"),
+        "Support", "Numerics", "IR", "PassKit", "Evaluator", "Program",
+        .product(name: "Yams", package: "Yams"),
       ],
       path: "passes", exclude: ["tests", "README.md"],
       resources: [.embedInCode("pipelines"), .embedInCode("targets")], swiftSettings: strict),
     .target(
       name: "Driver",
       dependencies: [
-        "Support", "Numerics", "IR", "Importer", "PassKit", "Passes", "Evaluator", "Datasets", "Program", "Runtime",
+        "Support", "Numerics", "IR", "Importer", "PassKit", "Passes", "Evaluator", "Datasets", "Program",
+        "Runtime",
         "KernelInterface", "CXXHash",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Yams", package: "Yams"),
@@ -99,10 +101,12 @@ let package = Package(
       path: "Benchmarks/Kernels", swiftSettings: strict, linkerSettings: [.linkedLibrary("m")]),
 
     .testTarget(
-      name: "PassesTests", dependencies: ["Passes", "PassKit", "IR", "Support", "Importer", "Evaluator", "Numerics"],
+      name: "PassesTests",
+      dependencies: ["Passes", "PassKit", "IR", "Support", "Importer", "Evaluator", "Numerics"],
       swiftSettings: strict),
     .testTarget(
-      name: "EvaluatorTests", dependencies: ["Evaluator", "Importer", "IR", "Numerics", "Program", "Support"],
+      name: "EvaluatorTests",
+      dependencies: ["Evaluator", "Importer", "IR", "Numerics", "Program", "Support"],
       swiftSettings: strict),
     .target(
       name: "TestSupport", dependencies: ["Program", "Runtime", "KernelInterface", "CXXHash"],
@@ -114,7 +118,8 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "ImporterTests",
-      dependencies: ["Importer", "Evaluator", "IR", "Support", "COnnxProto", "CProtobufC"], swiftSettings: strict),
+      dependencies: ["Importer", "Evaluator", "IR", "Support", "COnnxProto", "CProtobufC"],
+      swiftSettings: strict),
     .testTarget(
       name: "KernelsTests", dependencies: ["Runtime", "KernelInterface", "Numerics"], swiftSettings: strict),
     .testTarget(name: "PassKitTests", dependencies: ["PassKit", "IR", "Support"], swiftSettings: strict),
@@ -132,6 +137,8 @@ if Context.environment["QCC_FUZZ"] != nil {
   package.targets.append(
     .executableTarget(
       name: "qcc-fuzz",
-      dependencies: ["Support", "IR", "Importer", "Program", "Runtime", "KernelInterface", "Datasets", "CXXHash"],
+      dependencies: [
+        "Support", "IR", "Importer", "Program", "Runtime", "KernelInterface", "Datasets", "CXXHash",
+      ],
       path: "Fuzz", exclude: ["corpus", "README.md"], swiftSettings: strict))
 }

@@ -27,7 +27,8 @@ package struct AssignOptions: PassOptions {
 /// (up to a share of all weights) keep their own, which flags can only raise and pins can change. A pin that matches nothing, or asks for what the target forbids, is an error.
 /// Calibrated parameters of the kept form are kept.
 package let assign = Pass(
-  "assign", "give every quantizer one form: policy, flags and pins", accepts: .elastic ... .elastic, produces: .assigned,
+  "assign", "give every quantizer one form: policy, flags and pins", accepts: .elastic ... .elastic,
+  produces: .assigned,
   options: AssignOptions.self
 ) { rewriter, context, options in
   let name = options.target.isEmpty ? rewriter.graph.metadata("target") ?? "generic-int8" : options.target
@@ -35,14 +36,16 @@ package let assign = Pass(
   var problems: [Diagnostic] = []
   func check(_ bits: Int, _ legal: [Int], _ flag: String) {
     if bits != 0 && !legal.contains(bits) {
-      problems.append(.error("\(flag) \(bits) is not legal on target '\(target.name)', which allows \(legal.sorted())"))
+      problems.append(
+        .error("\(flag) \(bits) is not legal on target '\(target.name)', which allows \(legal.sorted())"))
     }
   }
   check(options.weightBits, target.weights.bits, "--weight-bits")
   check(options.activationBits, target.activations.bits, "--activation-bits")
   var pins = options.pins.compactMap { text -> Pin? in
     if let pin = Pin(text: text) { return pin }
-    problems.append(.error("'\(text)' is not a pin; write 'name=w8a8', 'name=w4' or 'name=a8', where * matches any text"))
+    problems.append(
+      .error("'\(text)' is not a pin; write 'name=w8a8', 'name=w4' or 'name=a8', where * matches any text"))
     return nil
   }
 
@@ -51,17 +54,28 @@ package let assign = Pass(
   for id in rewriter.ops {
     guard case .quantize(let quantizer) = rewriter.graph[id].op else { continue }
     let role = quantizer.role == .weight ? target.weights : target.activations
-    var bits = quantizer.role == .weight
-      ? policyBits(id, rewriter.graph, weighted, small, target, options) : (options.activationBits == 0 ? target.policy.activationBits : options.activationBits)
+    var bits =
+      quantizer.role == .weight
+      ? policyBits(id, rewriter.graph, weighted, small, target, options)
+      : (options.activationBits == 0 ? target.policy.activationBits : options.activationBits)
     for index in pins.indices where pins[index].matches(quantizer.site, quantizer.role) {
-      guard let pinned = quantizer.role == .weight ? pins[index].weightBits : pins[index].activationBits else { continue }
+      guard let pinned = quantizer.role == .weight ? pins[index].weightBits : pins[index].activationBits
+      else { continue }
       pins[index].matchCount += 1
-      if role.bits.contains(pinned) { bits = pinned } else {
-        problems.append(.error("pin '\(pins[index].text)': \(pinned) bits are not legal on target '\(target.name)', which allows \(role.bits.sorted())"))
+      if role.bits.contains(pinned) {
+        bits = pinned
+      } else {
+        problems.append(
+          .error(
+            "pin '\(pins[index].text)': \(pinned) bits are not legal on target '\(target.name)', which allows \(role.bits.sorted())"
+          ))
       }
     }
     guard let index = quantizer.forms.all.firstIndex(where: { $0.width == .bits(bits) }) else {
-      problems.append(.error("\(bits) bits are not among the forms of this quantizer: \(quantizer.forms.text)", at: quantizer.site))
+      problems.append(
+        .error(
+          "\(bits) bits are not among the forms of this quantizer: \(quantizer.forms.text)",
+          at: quantizer.site))
       continue
     }
     try keep(index, of: id, &rewriter)
@@ -74,12 +88,17 @@ package let assign = Pass(
 }
 
 /// The policy's width for the weight quantizer `id`.
-private func policyBits(_ id: OpID, _ graph: Graph, _ weighted: [OpID], _ small: Set<OpID>, _ target: Target, _ options: AssignOptions) -> Int {
+private func policyBits(
+  _ id: OpID, _ graph: Graph, _ weighted: [OpID], _ small: Set<OpID>, _ target: Target,
+  _ options: AssignOptions
+) -> Int {
   let interior = options.weightBits == 0 ? target.policy.weightBits : options.weightBits
   guard let user = graph.uses(of: graph[id].results[0]).first?.user else { return interior }
   if user == weighted.first { return max(target.policy.firstWeightBits, options.weightBits) }
   if user == weighted.last { return max(target.policy.lastWeightBits, options.weightBits) }
-  if case .conv2d(let conv) = graph[user].op, conv.groups > 1, graph[graph[id].operands[0]].type.shape.size(1) == 1 {
+  if case .conv2d(let conv) = graph[user].op, conv.groups > 1,
+    graph[graph[id].operands[0]].type.shape.size(1) == 1
+  {
     return max(target.policy.depthwiseWeightBits, options.weightBits)
   }
   return small.contains(user) ? max(target.policy.smallWeightBits, interior) : interior
@@ -89,11 +108,17 @@ private func policyBits(_ id: OpID, _ graph: Graph, _ weighted: [OpID], _ small:
 private func smallLayers(_ graph: Graph, _ weighted: [OpID], share: Double) -> Set<OpID> {
   func count(_ id: OpID) -> Int { graph[graph[id].operands[1]].type.shape.elementCount ?? 0 }
   func isDepthwise(_ id: OpID) -> Bool {
-    if case .conv2d(let conv) = graph[id].op { conv.groups > 1 && graph[graph[id].operands[1]].type.shape.size(1) == 1 } else { false }
+    if case .conv2d(let conv) = graph[id].op {
+      conv.groups > 1 && graph[graph[id].operands[1]].type.shape.size(1) == 1
+    } else {
+      false
+    }
   }
   var left = Double(weighted.reduce(0) { $0 + count($1) }) * share
   var result: Set<OpID> = []
-  for id in weighted.dropFirst().dropLast().filter({ !isDepthwise($0) }).sorted(by: { (count($0), $0) < (count($1), $1) }) {
+  for id in weighted.dropFirst().dropLast().filter({ !isDepthwise($0) }).sorted(by: {
+    (count($0), $0) < (count($1), $1)
+  }) {
     left -= Double(count(id))
     guard left >= 0 else { break }
     result.insert(id)
@@ -104,8 +129,12 @@ private func smallLayers(_ graph: Graph, _ weighted: [OpID], share: Double) -> S
 /// Keeps form `index` of a quantizer and its parameters.
 private func keep(_ index: Int, of id: OpID, _ rewriter: inout Rewriter) throws(VerificationError) {
   let node = rewriter.graph[id]
-  guard case .quantize(var quantizer) = node.op, quantizer.forms.all.count > 1 || quantizer.forms.currentIndex != index else { return }
-  let operands = node.operands.count == 1 ? node.operands : [node.operands[0], node.operands[1 + 2 * index], node.operands[2 + 2 * index]]
+  guard case .quantize(var quantizer) = node.op,
+    quantizer.forms.all.count > 1 || quantizer.forms.currentIndex != index
+  else { return }
+  let operands =
+    node.operands.count == 1
+    ? node.operands : [node.operands[0], node.operands[1 + 2 * index], node.operands[2 + 2 * index]]
   quantizer.forms = FormSet([quantizer.forms.all[index]])
   try rewriter.replace(id, with: .quantize(quantizer), operands)
 }

@@ -6,10 +6,14 @@ import Support
 package struct CalibrateOptions: PassOptions {
   package static let table: [Attribute<Self>] = [
     Attribute("activations", \.activations, help: "range method: min-max, percentile, entropy or mse"),
-    Attribute("weights", \.weights, help: "range method of weights: mse, min-max, or auto (min-max at 8 bits, else mse)"),
-    Attribute("percentile", \.percentile, help: "share of values inside, in percent, for the percentile method"),
+    Attribute(
+      "weights", \.weights,
+      help: "range method of weights: mse, min-max, or auto (min-max at 8 bits, else mse)"),
+    Attribute(
+      "percentile", \.percentile, help: "share of values inside, in percent, for the percentile method"),
     Attribute("spread", \.spread, help: "without data: deviations on either side of the mean"),
-    Attribute("input-range", \.inputRange, help: "without data: smallest and largest value of the network's input"),
+    Attribute(
+      "input-range", \.inputRange, help: "without data: smallest and largest value of the network's input"),
   ]
   package var activations = "mse"
   package var weights = "auto"
@@ -33,21 +37,28 @@ package let calibrate = Pass(
   options: CalibrateOptions.self
 ) { rewriter, context, options in
   guard let method = RangeMethod(rawValue: options.activations) else {
-    throw CompilerError("calibrate: activations must be \(RangeMethod.expectation), not '\(options.activations)'", status: .usage)
+    throw CompilerError(
+      "calibrate: activations must be \(RangeMethod.expectation), not '\(options.activations)'",
+      status: .usage)
   }
   guard options.weights == "auto" || options.weights == "mse" || options.weights == "min-max" else {
-    throw CompilerError("calibrate: weights must be auto, mse or min-max, not '\(options.weights)'", status: .usage)
+    throw CompilerError(
+      "calibrate: weights must be auto, mse or min-max, not '\(options.weights)'", status: .usage)
   }
   guard options.percentile > 50, options.percentile <= 100, options.spread > 0, options.inputRange.count == 2,
     options.inputRange[0] < options.inputRange[1]
-  else { throw CompilerError("calibrate: percentile must be in (50, 100], spread positive, input-range [low, high]", status: .usage) }
+  else {
+    throw CompilerError(
+      "calibrate: percentile must be in (50, 100], spread positive, input-range [low, high]", status: .usage)
+  }
 
   var sites: [(id: OpID, quantizer: Quantize)] = []
   for id in rewriter.ops {
     if case .quantize(let quantizer) = rewriter.graph[id].op { sites.append((id, quantizer)) }
   }
   let activations = sites.filter { $0.quantizer.role == .activation }
-  let ranges = try ActivationRanges(activations.map { rewriter.graph[$0.id].operands[0] }, rewriter.graph, method, options, &context)
+  let ranges = try ActivationRanges(
+    activations.map { rewriter.graph[$0.id].operands[0] }, rewriter.graph, method, options, &context)
   let graph = rewriter.graph
   // Sites are independent: each thread takes every n-th.
   let results = parallelMap(sites, threads: context.threads) { id, quantizer -> [[AffineParameters]] in
@@ -59,7 +70,8 @@ package let calibrate = Pass(
         return [AffineParameters(covering: range.lowerBound, range.upperBound, form: form, role: .activation)]
       case .weight:
         let chosen: RangeMethod =
-          options.weights == "auto" ? (form.width.storageBits == 8 ? .minMax : .mse) : options.weights == "mse" ? .mse : .minMax
+          options.weights == "auto"
+          ? (form.width.storageBits == 8 ? .minMax : .mse) : options.weights == "mse" ? .mse : .minMax
         let channels = graph[operand].type.shape.size(quantizer.axis) ?? 1
         let floats = graph.constant(operand)?.floats ?? []
         return floats.withUnsafeBufferPointer { weightParameters($0, channels: channels, form, chosen) }
@@ -76,7 +88,9 @@ package let calibrate = Pass(
     let raised = raiseScales(&final[index], of: sites[index].id, graph, stepOf)
     if raised > 0 { rewriter.count("weight scales raised for their biases", raised) }
   }
-  for (site, parameters) in zip(sites, final) { try setParameters(parameters, of: site.id, site.quantizer, ranges, &rewriter) }
+  for (site, parameters) in zip(sites, final) {
+    try setParameters(parameters, of: site.id, site.quantizer, ranges, &rewriter)
+  }
 }
 
 /// Raises the scales of channels whose weights are so small beside their bias that the bias, in steps of input scale
@@ -113,14 +127,16 @@ extension Graph {
 
 /// Replaces a quantizer by one with parameter operands.
 private func setParameters(
-  _ parameters: [[AffineParameters]], of id: OpID, _ quantizer: Quantize, _ ranges: ActivationRanges, _ rewriter: inout Rewriter
+  _ parameters: [[AffineParameters]], of id: OpID, _ quantizer: Quantize, _ ranges: ActivationRanges,
+  _ rewriter: inout Rewriter
 ) throws(VerificationError) {
   let node = rewriter.graph[id]
   var operands = [node.operands[0]]
   for (form, values) in zip(quantizer.forms.all, parameters) {
     let name = quantizer.forms.all.count == 1 ? quantizer.site : "\(quantizer.site).\(form.text)"
     operands.append(rewriter.constant(Constant("\(name).scale", [values.count], values.map(\.scale))))
-    operands.append(rewriter.constant(Constant("\(name).zero-point", [values.count], values.map(\.zeroPoint))))
+    operands.append(
+      rewriter.constant(Constant("\(name).zero-point", [values.count], values.map(\.zeroPoint))))
   }
   let value = try rewriter.replace(id, with: .quantize(quantizer), operands)[0]
   if quantizer.role == .activation { rewriter.setStatistics(value, ranges.channels(node.operands[0])) }
@@ -135,10 +151,14 @@ private struct ActivationRanges: Sendable {
   }
   private let source: Source
 
-  init(_ values: [ValueID], _ graph: Graph, _ method: RangeMethod, _ options: CalibrateOptions, _ context: inout PassContext) throws {
+  init(
+    _ values: [ValueID], _ graph: Graph, _ method: RangeMethod, _ options: CalibrateOptions,
+    _ context: inout PassContext
+  ) throws {
     guard let data = context.calibration, data.count > 0 else {
       source = .analytic(
-        AnalyticStatistics(graph, inputRange: options.inputRange[0]...options.inputRange[1], spread: Double(options.spread)))
+        AnalyticStatistics(
+          graph, inputRange: options.inputRange[0]...options.inputRange[1], spread: Double(options.spread)))
       context.diagnostics.append(
         Diagnostic(
           .note, "no calibration data: activation ranges are data-free, from batch normalization statistics",
@@ -148,7 +168,9 @@ private struct ActivationRanges: Sendable {
     let statistics = try observe(values, in: graph, data, context)
     for value in values {
       if let bad = statistics[value]?.histogram.notFinite, bad > 0 {
-        context.warn("\(bad) values are NaN or infinite in float and were left out of calibration", at: "'\(graph[value].name)'")
+        context.warn(
+          "\(bad) values are NaN or infinite in float and were left out of calibration",
+          at: "'\(graph[value].name)'")
       }
     }
     source = .observed(statistics, method, percentile: Double(options.percentile))

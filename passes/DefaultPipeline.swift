@@ -23,8 +23,10 @@ package func compilePipeline(
     }
   passes = Array(passes.drop { !$0.hasPrefix(first) })
   if isCalibrated { passes.removeAll { $0.hasPrefix("calibrate") || $0 == "gptq" || $0 == "correct-bias" } }
-  return passes.joined(separator: ", ").replacing("TARGET", with: target).replacing("ASSIGNMENT", with: assignment)
-    .replacing("CALIBRATION", with: calibration)
+  return passes.joined(separator: ", ").replacing("TARGET", with: target).replacing(
+    "ASSIGNMENT", with: assignment
+  )
+  .replacing("CALIBRATION", with: calibration)
 }
 
 extension Graph {

@@ -35,7 +35,8 @@ package struct GptqOptions: PassOptions {
 /// helps plain networks and overfits deep depthwise ones, so one stage is the default. Layers with wide weights, with
 /// several forms, or with per-group scales are left alone; without calibration data all are.
 package let gptq = Pass(
-  "gptq", "round weights of few bits for the least error of each layer's outputs", accepts: .assigned ... .assigned,
+  "gptq", "round weights of few bits for the least error of each layer's outputs",
+  accepts: .assigned ... .assigned,
   options: GptqOptions.self
 ) { rewriter, context, options in
   guard options.samples > 0, options.rows > 0, options.stages > 0, options.damping > 0 else {
@@ -43,13 +44,20 @@ package let gptq = Pass(
   }
   var layers: [RoundableLayer] = []
   for id in rewriter.ops where integerRole(of: rewriter.graph[id].op) == .weighted {
-    if let layer = RoundableLayer(id, rewriter.graph, bitsBelow: options.bitsBelow) { layers.append(layer) } else { rewriter.count("left alone") }
+    if let layer = RoundableLayer(id, rewriter.graph, bitsBelow: options.bitsBelow) {
+      layers.append(layer)
+    } else {
+      rewriter.count("left alone")
+    }
   }
   guard !layers.isEmpty else { return }
-  guard let data = context.calibration, data.count > 0 else { return rewriter.count("skipped for want of data", layers.count) }
+  guard let data = context.calibration, data.count > 0 else {
+    return rewriter.count("skipped for want of data", layers.count)
+  }
 
   func gather(_ layers: [RoundableLayer], in graph: Graph) throws -> SampledInputs {
-    try SampledInputs(layers.map(\.geometry), in: graph, data, samples: options.samples, rowsWanted: options.rows, context)
+    try SampledInputs(
+      layers.map(\.geometry), in: graph, data, samples: options.samples, rowsWanted: options.rows, context)
   }
   let float = try gather(layers, in: rewriter.graph)
   var rounded = rewriter.graph  // with rounded weights in place of quantizers, layer by layer
@@ -61,7 +69,8 @@ package let gptq = Pass(
     let results = parallelMap(work, threads: context.threads) { position, index, layer in
       Result {
         try layer.rounded(
-          float: float.rows[index], seen: seen?.rows[position], count: float.rowCounts[index], damping: options.damping)
+          float: float.rows[index], seen: seen?.rows[position], count: float.rowCounts[index],
+          damping: options.damping)
       }
     }
     for (index, result) in zip(members, results) {

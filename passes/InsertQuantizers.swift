@@ -39,8 +39,15 @@ package let insertQuantizers = Pass(
     switch integerRole(of: node.op) {
     case .weighted:
       try quantizeWeights(of: id, target, &rewriter)
-      let isLastGemm = if case .gemm = node.op { rewriter.graph.feedsFloatOnly(node.results[0], floatOps: tail) } else { false }
-      if isLastGemm { rewriter.count("unrounded results") } else { try quantize(node.results[0], tail, target, &rewriter) }
+      let isLastGemm =
+        if case .gemm = node.op { rewriter.graph.feedsFloatOnly(node.results[0], floatOps: tail) } else {
+          false
+        }
+      if isLastGemm {
+        rewriter.count("unrounded results")
+      } else {
+        try quantize(node.results[0], tail, target, &rewriter)
+      }
     case .computed:
       try quantize(node.results[0], tail, target, &rewriter)
     case .transparent, .float: break
@@ -52,7 +59,8 @@ package let insertQuantizers = Pass(
 }
 
 /// Fails with every operation that would have to run in float before the last integer operation.
-private func rejectFloatOperations(_ graph: Graph, _ tail: Set<OpID>, _ target: Target) throws(CompilerError) {
+private func rejectFloatOperations(_ graph: Graph, _ tail: Set<OpID>, _ target: Target) throws(CompilerError)
+{
   var problems: [(mnemonic: String, first: String, count: Int, reason: String)] = []
   func report(_ id: OpID, _ reason: String) {
     let node = graph[id]
@@ -68,8 +76,12 @@ private func rejectFloatOperations(_ graph: Graph, _ tail: Set<OpID>, _ target: 
     case .float: report(id, "has no integer form")
     case .weighted:
       if graph.constant(node.operands[1]) == nil { report(id, "needs constant weights") }
-      if node.operands.count > 2, graph.constant(node.operands[2]) == nil { report(id, "needs a constant bias") }
-      if case .gemm(let gemm) = node.op, !gemm.isCanonical || (node.operands.count > 2 && graph[node.operands[2]].type.shape.rank != 1) {
+      if node.operands.count > 2, graph.constant(node.operands[2]) == nil {
+        report(id, "needs a constant bias")
+      }
+      if case .gemm(let gemm) = node.op,
+        !gemm.isCanonical || (node.operands.count > 2 && graph[node.operands[2]].type.shape.rank != 1)
+      {
         report(id, "is not in canonical form (run canonicalize)")
       }
     case .computed, .transparent:
@@ -92,7 +104,9 @@ private func rejectFloatOperations(_ graph: Graph, _ tail: Set<OpID>, _ target: 
 }
 
 /// Puts a quantizer behind `value` unless only float operations and outputs read it.
-private func quantize(_ value: ValueID, _ tail: Set<OpID>, _ target: Target, _ rewriter: inout Rewriter) throws(VerificationError) {
+private func quantize(
+  _ value: ValueID, _ tail: Set<OpID>, _ target: Target, _ rewriter: inout Rewriter
+) throws(VerificationError) {
   let graph = rewriter.graph
   let isRead = graph.uses(of: value).contains { !tail.contains($0.user) }
   guard isRead || graph.definingOp(of: value) != nil else { return }
@@ -101,13 +115,16 @@ private func quantize(_ value: ValueID, _ tail: Set<OpID>, _ target: Target, _ r
   quantizer.role = .activation
   quantizer.axis = 1
   quantizer.forms = FormSet(target.activations.forms)
-  let quantized = try rewriter.insert(.quantize(quantizer), [value], name: "\(graph[value].name).q", after: value)[0]
+  let quantized = try rewriter.insert(
+    .quantize(quantizer), [value], name: "\(graph[value].name).q", after: value)[0]
   guard let id = rewriter.graph.definingOp(of: quantized) else { return }
   rewriter.replaceUses(of: value, with: quantized, except: id)
   rewriter.count("activation quantizers")
 }
 
-private func quantizeWeights(of id: OpID, _ target: Target, _ rewriter: inout Rewriter) throws(VerificationError) {
+private func quantizeWeights(
+  of id: OpID, _ target: Target, _ rewriter: inout Rewriter
+) throws(VerificationError) {
   let weights = rewriter.graph[id].operands[1]
   var quantizer = Quantize()
   quantizer.site = rewriter.graph[id].name + ".weight"

@@ -17,7 +17,8 @@ import Support
 /// an accumulator, multipliers out of range and uncalibrated quantizers are reported together.
 /// Exactness: the integer operations define the result; they differ from the fake-quantized ones by rounding alone.
 package let lowerInteger = Pass(
-  "lower-integer", "replace fake-quantized operations by integer operations", accepts: .assigned ... .assigned,
+  "lower-integer", "replace fake-quantized operations by integer operations",
+  accepts: .assigned ... .assigned,
   produces: .lowered
 ) { rewriter, context in
   var lowering = IntegerLowering(rewriter.graph)
@@ -52,9 +53,15 @@ struct IntegerLowering {
   }
 
   mutating func count(_ what: String) {
-    if let index = statistics.firstIndex(where: { $0.0 == what }) { statistics[index].1 += 1 } else { statistics.append((what, 1)) }
+    if let index = statistics.firstIndex(where: { $0.0 == what }) {
+      statistics[index].1 += 1
+    } else {
+      statistics.append((what, 1))
+    }
   }
-  mutating func fail(_ message: String, _ name: String) { problems.append(.error(message, at: "layer '\(name)'")) }
+  mutating func fail(_ message: String, _ name: String) {
+    problems.append(.error(message, at: "layer '\(name)'"))
+  }
 
   // MARK: Values
 
@@ -62,22 +69,29 @@ struct IntegerLowering {
   /// - Throws: an internal error when the value was not quantized: insert-quantizers guarantees it.
   func integer(_ value: ValueID) throws(CompilerError) -> ValueID {
     guard let id = lowered[value], result[id].type.quantized != nil else {
-      throw CompilerError("'\(source[value].name)' has no quantizer; run insert-quantizers on the whole graph")
+      throw CompilerError(
+        "'\(source[value].name)' has no quantizer; run insert-quantizers on the whole graph")
     }
     return id
   }
   /// The f32 form of a value: dequantized where it is an integer.
   mutating func float(_ value: ValueID, name: String) throws(VerificationError) -> ValueID {
-    if let constant = source.constant(value), lowered[value] == nil { lowered[value] = result.addConstant(constant) }
+    if let constant = source.constant(value), lowered[value] == nil {
+      lowered[value] = result.addConstant(constant)
+    }
     guard let id = lowered[value] else { throw VerificationError("'\(name)' was not lowered") }
     guard result[id].type.quantized != nil else { return id }
     count("dequantized values")
     let op = try result.append(.dequantizeLinear(DequantizeLinear()), [id], name: name)
     return result[op].results[0]
   }
-  func quantization(_ value: ValueID) -> QuantizedType { result[value].type.quantized ?? .activation(bits: 8, scale: 1, zeroPoint: 0) }
+  func quantization(_ value: ValueID) -> QuantizedType {
+    result[value].type.quantized ?? .activation(bits: 8, scale: 1, zeroPoint: 0)
+  }
 
-  mutating func append(_ op: Op, _ operands: [ValueID], _ name: String, _ what: String) throws(VerificationError) -> ValueID {
+  mutating func append(
+    _ op: Op, _ operands: [ValueID], _ name: String, _ what: String
+  ) throws(VerificationError) -> ValueID {
     count(what)
     let id = try result.append(op, operands, name: name)
     return result[id].results[0]
@@ -91,20 +105,25 @@ struct IntegerLowering {
       if quantizer.role == .activation { try lowerActivation(id, quantizer) }
       return  // weights are quantized by the operation that uses them
     }
-    let isInteger = node.operands.first.flatMap { lowered[$0] }.map { result[$0].type.quantized != nil } ?? false
+    let isInteger =
+      node.operands.first.flatMap { lowered[$0] }.map { result[$0].type.quantized != nil } ?? false
     let quantizerBehind = node.results.first.flatMap { quantizer(of: $0) }
     if quantizerBehind != nil { return }  // lowered together with its quantizer
     switch integerRole(of: node.op) {
     case .weighted where isInteger:
       lowered[node.results[0]] = try lowerGemmFloat(node)
     case .transparent where isInteger:
-      let value = try append(node.op, [try integer(node.operands[0])], node.name, "shared \(node.op.mnemonic)")
+      let value = try append(
+        node.op, [try integer(node.operands[0])], node.name, "shared \(node.op.mnemonic)")
       result.rename(value, source[node.results[0]].name)
       lowered[node.results[0]] = value
     case .weighted, .computed, .transparent, .float:
       var operands: [ValueID] = []
-      for operand in node.operands { operands.append(try float(operand, name: source[operand].name + ".f32")) }
-      let op = try result.append(node.op, operands, name: node.name, resultNames: node.results.map { source[$0].name })
+      for operand in node.operands {
+        operands.append(try float(operand, name: source[operand].name + ".f32"))
+      }
+      let op = try result.append(
+        node.op, operands, name: node.name, resultNames: node.results.map { source[$0].name })
       for (old, new) in zip(node.results, result[op].results) { lowered[old] = new }
       count("float operations")
     }
@@ -122,7 +141,9 @@ struct IntegerLowering {
   /// Lowers an activation quantizer together with the operation that computes its operand.
   private mutating func lowerActivation(_ id: OpID, _ quantizer: Quantize) throws {
     let node = source[id], name = source[node.results[0]].name
-    guard let output = activationType(node, quantizer) else { return fail("the quantizer is not calibrated", quantizer.site) }
+    guard let output = activationType(node, quantizer) else {
+      return fail("the quantizer is not calibrated", quantizer.site)
+    }
     let value: ValueID
     if let producer = source.definingOp(of: node.operands[0]), self.quantizer(of: node.operands[0]) != nil,
       integerRole(of: source[producer].op) != .float
@@ -133,7 +154,8 @@ struct IntegerLowering {
     } else {
       var op = QuantizeLinear()
       op.output = output
-      value = try append(.quantizeLinear(op), [try float(node.operands[0], name: name)], name, "quantized inputs")
+      value = try append(
+        .quantizeLinear(op), [try float(node.operands[0], name: name)], name, "quantized inputs")
     }
     lowered[node.results[0]] = value
   }
@@ -141,7 +163,8 @@ struct IntegerLowering {
   /// The stored type an activation quantizer gives, or nil when it is not calibrated.
   private func activationType(_ node: Graph.Node, _ quantizer: Quantize) -> QuantizedType? {
     guard let parameters = source.parameters(of: node, quantizer)?.first else { return nil }
-    return .activation(bits: quantizer.form.width.storageBits, scale: parameters.scale, zeroPoint: parameters.zeroPoint)
+    return .activation(
+      bits: quantizer.form.width.storageBits, scale: parameters.scale, zeroPoint: parameters.zeroPoint)
   }
 
   private mutating func lowerComputation(_ node: Graph.Node, _ output: QuantizedType) throws -> ValueID {
@@ -158,25 +181,34 @@ struct IntegerLowering {
     case .unary(let function): return try lowerUnary(node, function, output)
     case .concat(let concat):
       var operands: [ValueID] = []
-      for operand in node.operands { operands.append(try requantized(try integer(operand), output, node.name + ".part")) }
+      for operand in node.operands {
+        operands.append(try requantized(try integer(operand), output, node.name + ".part"))
+      }
       return try append(.concat(concat), operands, node.name, "concatenations")
     case .maxPool, .reshape, .flatten, .transpose, .squeeze, .unsqueeze, .slice, .pad, .identity:
-      let moved = try append(node.op, [try integer(node.operands[0])], node.name, "shared \(node.op.mnemonic)")
+      let moved = try append(
+        node.op, [try integer(node.operands[0])], node.name, "shared \(node.op.mnemonic)")
       return try requantized(moved, output, node.name + ".requantized")
-    case .convTranspose2d, .matMul, .batchNorm, .layerNorm, .select, .reduce, .softmax, .split, .gather, .expand,
-      .resize, .shapeOf, .cast, .constantOfShape, .quantize, .quantizeLinear, .dequantizeLinear, .integerConv2d,
+    case .convTranspose2d, .matMul, .batchNorm, .layerNorm, .select, .reduce, .softmax, .split, .gather,
+      .expand,
+      .resize, .shapeOf, .cast, .constantOfShape, .quantize, .quantizeLinear, .dequantizeLinear,
+      .integerConv2d,
       .integerGemm, .integerGemmFloat, .integerAdd, .integerMultiply, .integerAveragePool, .lookup:
       throw CompilerError("\(node.op.mnemonic) '\(node.name)' has no integer form", status: .internalError)
     }
   }
 
-  private mutating func lowerUnary(_ node: Graph.Node, _ function: Unary, _ output: QuantizedType) throws -> ValueID {
+  private mutating func lowerUnary(
+    _ node: Graph.Node, _ function: Unary, _ output: QuantizedType
+  ) throws -> ValueID {
     let x = try integer(node.operands[0])
     return try table(x, output, node.name, function.mnemonic) { unaryValue(function, $0) }
   }
 
   /// `value` with another scale and zero point; itself when they are the same.
-  private mutating func requantized(_ value: ValueID, _ output: QuantizedType, _ name: String) throws -> ValueID {
+  private mutating func requantized(
+    _ value: ValueID, _ output: QuantizedType, _ name: String
+  ) throws -> ValueID {
     quantization(value) == output ? value : try table(value, output, name, "requantize") { $0 }
   }
 
@@ -213,7 +245,11 @@ extension Graph {
   package func parameters(of node: Node, _ quantizer: Quantize) -> [AffineParameters]? {
     guard quantizer.isCalibrated(operandCount: node.operands.count) else { return nil }
     let index = quantizer.forms.currentIndex
-    guard let scales = constant(node.operands[1 + 2 * index]), let zeroPoints = constant(node.operands[2 + 2 * index]) else { return nil }
-    return zip(scales.floats, zeroPoints.elements(as: Int32.self)).map { AffineParameters(scale: $0, zeroPoint: $1) }
+    guard let scales = constant(node.operands[1 + 2 * index]),
+      let zeroPoints = constant(node.operands[2 + 2 * index])
+    else { return nil }
+    return zip(scales.floats, zeroPoints.elements(as: Int32.self)).map {
+      AffineParameters(scale: $0, zeroPoint: $1)
+    }
   }
 }

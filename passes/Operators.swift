@@ -21,11 +21,13 @@ func integerRole(of op: Op) -> IntegerRole {
   case .binary(let b):
     switch b.function {
     case .add, .multiply: .computed
-    case .subtract, .divide, .power, .minimum, .maximum, .equal, .less, .greater, .and, .or, .parametricRelu: .float
+    case .subtract, .divide, .power, .minimum, .maximum, .equal, .less, .greater, .and, .or, .parametricRelu:
+      .float
     }
   case .maxPool, .reshape, .flatten, .transpose, .squeeze, .unsqueeze, .slice, .identity: .transparent
   case .pad(let p): p.mode == .constant ? .transparent : .float
-  case .convTranspose2d, .matMul, .batchNorm, .layerNorm, .select, .reduce, .softmax, .split, .gather, .expand,
+  case .convTranspose2d, .matMul, .batchNorm, .layerNorm, .select, .reduce, .softmax, .split, .gather,
+    .expand,
     .resize, .shapeOf, .cast, .constantOfShape:
     .float
   case .quantize, .quantizeLinear, .dequantizeLinear, .integerConv2d, .integerGemm, .integerGemmFloat,
@@ -55,9 +57,12 @@ extension Graph {
       case .softmax: tail.insert(id)
       case .reshape, .flatten, .squeeze, .unsqueeze, .identity:
         if node.results.allSatisfy({ result in !uses(of: result).isEmpty }) { tail.insert(id) }
-      case .conv2d, .convTranspose2d, .gemm, .matMul, .batchNorm, .layerNorm, .unary, .binary, .select, .maxPool,
-        .averagePool, .globalAveragePool, .reduce, .transpose, .concat, .split, .slice, .pad, .gather, .expand, .resize,
-        .shapeOf, .cast, .constantOfShape, .quantize, .quantizeLinear, .dequantizeLinear, .integerConv2d, .integerGemm,
+      case .conv2d, .convTranspose2d, .gemm, .matMul, .batchNorm, .layerNorm, .unary, .binary, .select,
+        .maxPool,
+        .averagePool, .globalAveragePool, .reduce, .transpose, .concat, .split, .slice, .pad, .gather,
+        .expand, .resize,
+        .shapeOf, .cast, .constantOfShape, .quantize, .quantizeLinear, .dequantizeLinear, .integerConv2d,
+        .integerGemm,
         .integerGemmFloat, .integerAdd, .integerMultiply, .integerAveragePool, .lookup:
         break
       }
@@ -68,7 +73,9 @@ extension Graph {
   /// Multiply-accumulates of one sample of a weighted operation (0 for others).
   package func multiplyAccumulates(_ id: OpID) -> Int {
     let node = self[id]
-    func spatial(_ value: ValueID) -> Int { self[value].type.shape.extents.dropFirst(2).compactMap(\.value).reduce(1, *) }
+    func spatial(_ value: ValueID) -> Int {
+      self[value].type.shape.extents.dropFirst(2).compactMap(\.value).reduce(1, *)
+    }
     switch node.op {
     case .conv2d:
       return (self[node.operands[1]].type.shape.elementCount ?? 0) * spatial(node.results[0])
@@ -77,14 +84,19 @@ extension Graph {
     case .gemm, .matMul:
       return self[node.operands[1]].type.shape.elementCount ?? 0
     case .integerConv2d(let c):
-      let inputs = self[node.operands[0]].type.shape.size(1) ?? 0, outputs = self[node.results[0]].type.shape.size(1) ?? 0
+      let inputs = self[node.operands[0]].type.shape.size(1) ?? 0,
+        outputs = self[node.results[0]].type.shape.size(1) ?? 0
       return inputs / c.groups * outputs * c.kernel.reduce(1, *) * spatial(node.results[0])
     case .integerGemm, .integerGemmFloat:
-      let inputs = self[node.operands[0]].type.shape.size(1) ?? 0, outputs = self[node.results[0]].type.shape.size(1) ?? 0
+      let inputs = self[node.operands[0]].type.shape.size(1) ?? 0,
+        outputs = self[node.results[0]].type.shape.size(1) ?? 0
       return inputs * outputs
-    case .batchNorm, .layerNorm, .unary, .binary, .select, .maxPool, .averagePool, .globalAveragePool, .reduce,
-      .softmax, .identity, .reshape, .flatten, .transpose, .squeeze, .unsqueeze, .concat, .split, .slice, .pad, .gather,
-      .expand, .resize, .shapeOf, .cast, .constantOfShape, .quantize, .quantizeLinear, .dequantizeLinear, .integerAdd,
+    case .batchNorm, .layerNorm, .unary, .binary, .select, .maxPool, .averagePool, .globalAveragePool,
+      .reduce,
+      .softmax, .identity, .reshape, .flatten, .transpose, .squeeze, .unsqueeze, .concat, .split, .slice,
+      .pad, .gather,
+      .expand, .resize, .shapeOf, .cast, .constantOfShape, .quantize, .quantizeLinear, .dequantizeLinear,
+      .integerAdd,
       .integerMultiply, .integerAveragePool, .lookup:
       return 0
     }

@@ -10,11 +10,14 @@ import Program
 ///     %y = integer-conv2d(%x, %w', …) {weight-bits = 4, packing = panels}    %w' : tensor<1152xbyte>
 ///
 /// Weights of up to 4 bits take half a byte. Depthwise convolutions have their own panels and bytes.
-package let packWeights = Pass("pack-weights", "pack weights into kernel panels", accepts: .lowered ... .lowered) {
+package let packWeights = Pass(
+  "pack-weights", "pack weights into kernel panels", accepts: .lowered ... .lowered
+) {
   rewriter, context in
   for id in rewriter.ops {
     let node = rewriter.graph[id]
-    guard let geometry = convolutionGeometry(of: id, in: rewriter.graph), node.op.weightPacking == .some(WeightLayout.none),
+    guard let geometry = convolutionGeometry(of: id, in: rewriter.graph),
+      node.op.weightPacking == .some(WeightLayout.none),
       let weights = rewriter.graph.constant(node.operands[1])
     else { continue }
     let bytes = geometry.packed(weights.elements(as: Int8.self))
@@ -32,7 +35,8 @@ package func convolutionGeometry(of id: OpID, in graph: Graph) -> ConvolutionGeo
   func product(_ bits: Int) -> ConvolutionGeometry? {
     guard let outputs = graph[node.results[0]].type.shape.size(1) else { return nil }
     return ConvolutionGeometry(
-      kind: bits <= 4 ? .dense4 : .dense8, inputChannels: inputs, outputChannels: outputs, kernelHeight: 1, kernelWidth: 1, groups: 1)
+      kind: bits <= 4 ? .dense4 : .dense8, inputChannels: inputs, outputChannels: outputs, kernelHeight: 1,
+      kernelWidth: 1, groups: 1)
   }
   if case .integerConv2d(let conv) = node.op {
     guard let outputs = graph[node.results[0]].type.shape.size(1) else { return nil }

@@ -11,7 +11,9 @@ import Support
 /// Tensors whose lifetimes do not overlap share bytes: the largest are placed first, each at the lowest free offset, on
 /// 64-byte boundaries. Reshapes that move nothing share their operand's place. The graph records the arena size and the
 /// lower bound: the largest sum of bytes alive at one operation.
-package let planMemory = Pass("plan-memory", "place intermediate tensors in one arena", accepts: .lowered ... .lowered) {
+package let planMemory = Pass(
+  "plan-memory", "place intermediate tensors in one arena", accepts: .lowered ... .lowered
+) {
   rewriter, context in
   let plan = try MemoryPlan(rewriter.graph)
   for (value, offset) in plan.offsets { rewriter.setPlacement(value, offset) }
@@ -46,10 +48,13 @@ struct MemoryPlan {
             throw CompilerError("'\(graph[result].name)' has no fixed size per sample: \(graph[result].type)")
           }
           blockOf[result] = blocks.count
-          blocks.append(Block(values: [result], bytes: (bytes + 63) / 64 * 64, firstStep: step, lastStep: step))
+          blocks.append(
+            Block(values: [result], bytes: (bytes + 63) / 64 * 64, firstStep: step, lastStep: step))
         }
       }
-      for value in node.operands + node.results { if let block = blockOf[value] { blocks[block].lastStep = step } }
+      for value in node.operands + node.results {
+        if let block = blockOf[value] { blocks[block].lastStep = step }
+      }
     }
     let bySize = blocks.indices.sorted {
       (-blocks[$0].bytes, blocks[$0].firstStep, $0) < (-blocks[$1].bytes, blocks[$1].firstStep, $1)
@@ -58,7 +63,8 @@ struct MemoryPlan {
     for index in bySize {
       let block = blocks[index]
       var offset = 0
-      for other in placed.map({ blocks[$0] }) where other.firstStep <= block.lastStep && block.firstStep <= other.lastStep {
+      for other in placed.map({ blocks[$0] })
+      where other.firstStep <= block.lastStep && block.firstStep <= other.lastStep {
         if offset + block.bytes <= other.offset { break }
         offset = max(offset, other.offset + other.bytes)
       }
@@ -75,18 +81,24 @@ struct MemoryPlan {
 }
 
 /// Whether a value is handed to the caller directly instead of living in the arena.
-func isHostOutput(_ value: ValueID, _ graph: Graph) -> Bool { graph.isOutput(value) && graph.uses(of: value).isEmpty }
+func isHostOutput(_ value: ValueID, _ graph: Graph) -> Bool {
+  graph.isOutput(value) && graph.uses(of: value).isEmpty
+}
 
 extension Graph {
   /// The operation only renames the shape: its result occupies the same bytes in the same order.
   package func isView(_ id: OpID) -> Bool {
     let node = self[id]
-    guard let operand = node.operands.first, let result = node.results.first, !isHostOutput(result, self) else { return false }
+    guard let operand = node.operands.first, let result = node.results.first, !isHostOutput(result, self)
+    else { return false }
     switch node.op {
     case .reshape, .flatten, .squeeze, .unsqueeze, .identity: break
-    case .conv2d, .convTranspose2d, .gemm, .matMul, .batchNorm, .layerNorm, .unary, .binary, .select, .maxPool,
-      .averagePool, .globalAveragePool, .reduce, .softmax, .transpose, .concat, .split, .slice, .pad, .gather, .expand,
-      .resize, .shapeOf, .cast, .constantOfShape, .quantize, .quantizeLinear, .dequantizeLinear, .integerConv2d,
+    case .conv2d, .convTranspose2d, .gemm, .matMul, .batchNorm, .layerNorm, .unary, .binary, .select,
+      .maxPool,
+      .averagePool, .globalAveragePool, .reduce, .softmax, .transpose, .concat, .split, .slice, .pad, .gather,
+      .expand,
+      .resize, .shapeOf, .cast, .constantOfShape, .quantize, .quantizeLinear, .dequantizeLinear,
+      .integerConv2d,
       .integerGemm, .integerGemmFloat, .integerAdd, .integerMultiply, .integerAveragePool, .lookup:
       return false
     }
@@ -103,7 +115,9 @@ extension TensorType {
 
   /// Bytes of one sample in this layout; nil without a batch axis in front or with open sizes.
   var bytesPerSample: Int? {
-    guard shape.rank >= 1, shape[0] == .batch || shape[0] == .known(1), let sizes = Shape(Array(shape.extents.dropFirst())).sizes else { return nil }
+    guard shape.rank >= 1, shape[0] == .batch || shape[0] == .known(1),
+      let sizes = Shape(Array(shape.extents.dropFirst())).sizes
+    else { return nil }
     switch layout {
     case .rowMajor: return checkedProduct(sizes + [element.sizeInBytes])
     case .channelsLast4:

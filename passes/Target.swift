@@ -13,7 +13,9 @@ package struct Target: Sendable {
 
     package var forms: [QuantizationForm] {
       bits.flatMap { bits in
-        granularities.flatMap { granularity in symmetries.map { QuantizationForm(.bits(bits), granularity, $0) } }
+        granularities.flatMap { granularity in
+          symmetries.map { QuantizationForm(.bits(bits), granularity, $0) }
+        }
       }
     }
   }
@@ -52,17 +54,24 @@ package struct Target: Sendable {
     }
     guard nameOrPath.hasSuffix(".yaml") || nameOrPath.hasSuffix(".yml") else {
       throw CompilerError(
-        "unknown target '\(nameOrPath)'; there are \(names.joined(separator: ", ")), or give a .yaml file", status: .usage)
+        "unknown target '\(nameOrPath)'; there are \(names.joined(separator: ", ")), or give a .yaml file",
+        status: .usage)
     }
     let file = try MappedFile(path: nameOrPath)
-    guard file.bytes.count < 1 << 20 else { throw CompilerError.malformed("a target file has at most 1 MiB", at: nameOrPath) }
+    guard file.bytes.count < 1 << 20 else {
+      throw CompilerError.malformed("a target file has at most 1 MiB", at: nameOrPath)
+    }
     return try Target(yaml: String(decoding: file.contents, as: UTF8.self), at: nameOrPath)
   }
 
   package init(yaml: String, at location: String) throws(CompilerError) {
     let node: Yams.Node?
-    do { node = try Yams.compose(yaml: yaml) } catch { throw CompilerError.malformed("not YAML: \(error)", at: location) }
-    guard let node, node.mapping != nil else { throw CompilerError.malformed("a target is a YAML mapping", at: location) }
+    do { node = try Yams.compose(yaml: yaml) } catch {
+      throw CompilerError.malformed("not YAML: \(error)", at: location)
+    }
+    guard let node, node.mapping != nil else {
+      throw CompilerError.malformed("a target is a YAML mapping", at: location)
+    }
     var reader = TargetReader(location: location)
     reader.checkKeys(
       node, ["name", "summary", "architecture", "weights", "activations", "policy", "numerics"], "the target")
@@ -88,7 +97,9 @@ private struct TargetReader {
   mutating func checkKeys(_ node: Yams.Node, _ known: [String], _ what: String) {
     for (key, _) in node.mapping ?? [:] {
       let name = key.string ?? "?"
-      if !known.contains(name) { fail("\(what) has no key '\(name)'; it has \(known.joined(separator: ", "))") }
+      if !known.contains(name) {
+        fail("\(what) has no key '\(name)'; it has \(known.joined(separator: ", "))")
+      }
     }
   }
   mutating func text(_ node: Yams.Node, _ key: String) -> String {
@@ -100,7 +111,9 @@ private struct TargetReader {
   }
   mutating func oneOf(_ node: Yams.Node, _ key: String, _ known: [String]) -> String {
     let value = text(node, key)
-    if !value.isEmpty && !known.contains(value) { fail("'\(key)' must be one of \(known.joined(separator: ", ")), not '\(value)'") }
+    if !value.isEmpty && !known.contains(value) {
+      fail("'\(key)' must be one of \(known.joined(separator: ", ")), not '\(value)'")
+    }
     return value
   }
   mutating func legality(_ node: Yams.Node, _ key: String) -> Target.Legality {
@@ -111,44 +124,64 @@ private struct TargetReader {
     }
     checkKeys(part, ["bits", "granularity", "symmetry"], "'\(key)'")
     let bits = part["bits"]?.sequence.map { Array($0).compactMap(\.int) } ?? []
-    if bits.isEmpty || bits.count != part["bits"]?.sequence?.count || !bits.allSatisfy({ (2...8).contains($0) }) {
+    if bits.isEmpty || bits.count != part["bits"]?.sequence?.count
+      || !bits.allSatisfy({ (2...8).contains($0) })
+    {
       fail("'\(key).bits' must list widths from 2 to 8")
     } else {
       result.bits = bits
     }
-    let granularities = words(part["granularity"]).map { $0 == "tensor" ? Granularity.tensor : $0 == "channel" ? .channel : nil }
-    if granularities.isEmpty || granularities.contains(nil) || (key == "activations" && granularities != [.tensor]) {
+    let granularities = words(part["granularity"]).map {
+      $0 == "tensor" ? Granularity.tensor : $0 == "channel" ? .channel : nil
+    }
+    if granularities.isEmpty || granularities.contains(nil)
+      || (key == "activations" && granularities != [.tensor])
+    {
       fail("'\(key).granularity' must list \(key == "weights" ? "channel, tensor or both" : "tensor alone")")
     } else {
       result.granularities = granularities.compactMap { $0 }
     }
-    let symmetries = words(part["symmetry"]).map { $0 == "symmetric" ? Symmetry.symmetric : $0 == "asymmetric" ? .asymmetric : nil }
+    let symmetries = words(part["symmetry"]).map {
+      $0 == "symmetric" ? Symmetry.symmetric : $0 == "asymmetric" ? .asymmetric : nil
+    }
     if symmetries.isEmpty || symmetries.contains(nil) || (key == "weights" && symmetries != [.symmetric]) {
-      fail("'\(key).symmetry' must list \(key == "weights" ? "symmetric alone" : "symmetric, asymmetric or both")")
+      fail(
+        "'\(key).symmetry' must list \(key == "weights" ? "symmetric alone" : "symmetric, asymmetric or both")"
+      )
     } else {
       result.symmetries = symmetries.compactMap { $0 }
     }
     return result
   }
-  private func words(_ node: Yams.Node?) -> [String] { node?.sequence.map { Array($0).compactMap(\.string) } ?? [] }
+  private func words(_ node: Yams.Node?) -> [String] {
+    node?.sequence.map { Array($0).compactMap(\.string) } ?? []
+  }
 
-  mutating func policy(_ node: Yams.Node, weights: Target.Legality, activations: Target.Legality) -> Target.Policy {
+  mutating func policy(
+    _ node: Yams.Node, weights: Target.Legality, activations: Target.Legality
+  ) -> Target.Policy {
     let part = node["policy"]
     if let part { checkKeys(part, ["interior", "first", "last", "depthwise", "small"], "'policy'") }
-    func bits(_ place: String, _ role: String, default value: Int, _ legal: [Int], _ problems: inout [Diagnostic]) -> Int {
+    func bits(
+      _ place: String, _ role: String, default value: Int, _ legal: [Int], _ problems: inout [Diagnostic]
+    ) -> Int {
       guard let entry = part?[place]?[role] else { return value }
       guard let bits = entry.int, legal.contains(bits) else {
-        problems.append(.error("'policy.\(place).\(role)' must be one of the legal widths \(legal)", at: location))
+        problems.append(
+          .error("'policy.\(place).\(role)' must be one of the legal widths \(legal)", at: location))
         return value
       }
       return bits
     }
     let interior = bits("interior", "weights", default: weights.bits[0], weights.bits, &problems)
     let share = part?["small"]?["share"]
-    if let share, share.float.map({ !(0...1).contains($0) }) ?? true { fail("'policy.small.share' must be a number from 0 to 1") }
+    if let share, share.float.map({ !(0...1).contains($0) }) ?? true {
+      fail("'policy.small.share' must be a number from 0 to 1")
+    }
     return Target.Policy(
       weightBits: interior,
-      activationBits: bits("interior", "activations", default: activations.bits[0], activations.bits, &problems),
+      activationBits: bits(
+        "interior", "activations", default: activations.bits[0], activations.bits, &problems),
       firstWeightBits: bits("first", "weights", default: interior, weights.bits, &problems),
       lastWeightBits: bits("last", "weights", default: interior, weights.bits, &problems),
       depthwiseWeightBits: bits("depthwise", "weights", default: interior, weights.bits, &problems),

@@ -15,7 +15,9 @@ struct Quality {
 
   /// Measured on up to 16 samples; nil without samples.
   init?(original: Graph, lowered: Graph, _ source: SampleSource?, threads: Int) throws {
-    guard let source, source.count > 0, let input = original.inputs.first, original.inputs.count == 1 else { return nil }
+    guard let source, source.count > 0, let input = original.inputs.first, original.inputs.count == 1 else {
+      return nil
+    }
     let count = min(source.count, 16), shape = original[input].type.shape.bound(batch: 1)
     var float: [[Float]] = [], integer: [[Float]] = []
     let samples = try (0..<count).map { try source.sample($0) }
@@ -87,7 +89,9 @@ struct CompileReport {
     }
     let floats = graph.metadata("float-operations") ?? "none"
     lines.append("  in float: \(floats)")
-    lines.append("  \(humanCount(multiplyAccumulates)) multiply-accumulates a sample, arena \(humanBytes(program.arenaBytes))")
+    lines.append(
+      "  \(humanCount(multiplyAccumulates)) multiply-accumulates a sample, arena \(humanBytes(program.arenaBytes))"
+    )
     let ledger = sections.map { "\($0.name) \(humanBytes($0.bytes))" }.joined(separator: ", ")
     let perParameter = Double(fileBytes) / Double(max(parameterCount, 1))
     lines.append("  size: \(ledger); \(fixed(perParameter, 3)) bytes a parameter")
@@ -102,17 +106,24 @@ struct CompileReport {
   var json: Json {
     .object([
       ("output", .string(path)), ("target", .string(target.name)), ("bytes", .int(fileBytes)),
-      ("parameters", .int(parameterCount)), ("macs", .int(multiplyAccumulates)), ("arena-bytes", .int(program.arenaBytes)),
+      ("parameters", .int(parameterCount)), ("macs", .int(multiplyAccumulates)),
+      ("arena-bytes", .int(program.arenaBytes)),
       ("sections", .object(sections.map { ($0.name, .int($0.bytes)) })),
       (
         "widths",
-        .array(widths.map { .object([("bits", .int($0.bits)), ("layers", .int($0.layers)), ("weights", .int($0.weights))]) })
+        .array(
+          widths.map {
+            .object([("bits", .int($0.bits)), ("layers", .int($0.layers)), ("weights", .int($0.weights))])
+          })
       ),
       ("float-operations", .string(graph.metadata("float-operations") ?? "none")),
       (
         "quality",
         quality.map {
-          .object([("samples", .int($0.samples)), ("sqnr-db", .double($0.signalToNoise)), ("agreement", .double($0.agreement))])
+          .object([
+            ("samples", .int($0.samples)), ("sqnr-db", .double($0.signalToNoise)),
+            ("agreement", .double($0.agreement)),
+          ])
         } ?? .null
       ),
     ])

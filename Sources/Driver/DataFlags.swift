@@ -8,7 +8,8 @@ import Support
 /// Where samples come from and how they become network inputs.
 struct DataFlags: ParsableArguments {
   @Option(help: "Samples: a folder of images, .npy, .npz, IDX or CIFAR-10 files.") var data: String?
-  @Option(help: "Class indices: a .tsv with file names and indices under a header line, or an array.") var labels: String?
+  @Option(help: "Class indices: a .tsv with file names and indices under a header line, or an array.")
+  var labels: String?
   @Option(help: "How many samples, chosen by the seed; default: all.") var samples: Int?
   @Option(help: "Seed of every random choice.") var seed: UInt64 = 0
   @Option(help: ArgumentHelp("YAML with color, resize, crop, scale, mean, std, layout.", valueName: "file"))
@@ -26,7 +27,10 @@ struct DataFlags: ParsableArguments {
   }
 
   private var settings: [(key: String, value: String?)] {
-    [("color", color), ("resize", resize), ("crop", crop), ("scale", scale), ("mean", mean), ("std", std), ("layout", layout)]
+    [
+      ("color", color), ("resize", resize), ("crop", crop), ("scale", scale), ("mean", mean), ("std", std),
+      ("layout", layout),
+    ]
   }
   /// Whether any flag says how pixels become inputs.
   var declaresPreprocessing: Bool { preprocess != nil || settings.contains { $0.value != nil } }
@@ -50,7 +54,8 @@ struct DataFlags: ParsableArguments {
     let scale = declared.scale ?? 1, means = declared.mean ?? [0], deviations = declared.std ?? [1]
     var low = Double.infinity, high = -Double.infinity
     for channel in 0..<max(means.count, deviations.count) {
-      let mean = means[min(channel, means.count - 1)], deviation = deviations[min(channel, deviations.count - 1)]
+      let mean = means[min(channel, means.count - 1)],
+        deviation = deviations[min(channel, deviations.count - 1)]
       for pixel in [0.0, 255.0] {
         let value = (pixel * scale - mean) / deviation
         low = min(low, value)

@@ -25,7 +25,8 @@ package enum Driver {
       let text = RootCommand.fullMessage(for: error)
       let code = RootCommand.exitCode(for: error)
       if code == .success { print(text) } else { Console.write(text + "\n") }
-      return code == .success ? 0 : code == .validationFailure ? ExitStatus.usage.rawValue : ExitStatus.internalError.rawValue
+      return code == .success
+        ? 0 : code == .validationFailure ? ExitStatus.usage.rawValue : ExitStatus.internalError.rawValue
     }
   }
 
@@ -47,7 +48,8 @@ struct RootCommand: ParsableCommand {
       """,
     version: Driver.version,
     subcommands: [
-      CompileCommand.self, EvalCommand.self, RunCommand.self, VerifyCommand.self, InspectCommand.self, OptCommand.self,
+      CompileCommand.self, EvalCommand.self, RunCommand.self, VerifyCommand.self, InspectCommand.self,
+      OptCommand.self,
       BenchCommand.self, PassesCommand.self, TargetsCommand.self, OpsCommand.self,
     ],
     defaultSubcommand: CompileCommand.self)

@@ -11,7 +11,8 @@ struct GeneralFlags: ParsableArguments {
   var onnxCheck: OnnxCheck = .auto
   @Option(
     name: .customLong("input-shape"),
-    help: ArgumentHelp("The shape of an ONNX input whose sizes are open: 'x=[N, 3, 224, 224]'.", valueName: "name=shape"))
+    help: ArgumentHelp(
+      "The shape of an ONNX input whose sizes are open: 'x=[N, 3, 224, 224]'.", valueName: "name=shape"))
   var inputShapes: [InputShape] = []
 
   func validate() throws {

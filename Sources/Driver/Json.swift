@@ -14,7 +14,8 @@ indirect enum Json {
     case .null: return "null"
     case .bool(let b): return b ? "true" : "false"
     case .int(let i): return "\(i)"
-    case .double(let d): return d.isFinite ? (d == d.rounded() && abs(d) < 1e15 ? "\(Int(d)).0" : "\(d)") : "null"
+    case .double(let d):
+      return d.isFinite ? (d == d.rounded() && abs(d) < 1e15 ? "\(Int(d)).0" : "\(d)") : "null"
     case .string(let s): return Json.quoted(s)
     case .array(let items): return "[" + items.map(\.text).joined(separator: ", ") + "]"
     case .object(let members):

@@ -27,21 +27,25 @@ enum LoadedModel {
       let imported = try importModel(path: path, options: options)
       imported.warnings.forEach(Console.report)
       var graph = imported.graph
-      graph.setMetadata("source-hash", String(TensorStorage(file: file, range: 0..<file.bytes.count).hash, radix: 16))
+      graph.setMetadata(
+        "source-hash", String(TensorStorage(file: file, range: 0..<file.bytes.count).hash, radix: 16))
       self = .graph(graph)
     }
   }
 
   static func program(_ file: MappedFile) throws(CompilerError) -> Program {
     do { return try Program(reading: file.bytes, keepAlive: { _ = file }) } catch {
-      throw CompilerError.malformed("\(error)", at: file.path, notes: ["compile the model again, or check that the file was copied whole"])
+      throw CompilerError.malformed(
+        "\(error)", at: file.path, notes: ["compile the model again, or check that the file was copied whole"]
+      )
     }
   }
 
   /// The graph, or an error that says what `command` takes.
   func graph(for command: String, at path: String) throws(CompilerError) -> Graph {
     guard case .graph(let graph) = self else {
-      throw CompilerError("qcc \(command) takes an ONNX model or a .qir graph, not a packed program", at: path)
+      throw CompilerError(
+        "qcc \(command) takes an ONNX model or a .qir graph, not a packed program", at: path)
     }
     return graph
   }

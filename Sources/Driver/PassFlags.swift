@@ -6,21 +6,33 @@ import Support
 
 /// Flags that show and check what passes do, shared by `compile` and `opt`.
 struct PassFlags: ParsableArguments {
-  @Option(name: .customLong("print-ir-before"), help: ArgumentHelp("Print the graph before this pass.", valueName: "pass"))
+  @Option(
+    name: .customLong("print-ir-before"),
+    help: ArgumentHelp("Print the graph before this pass.", valueName: "pass"))
   var printBefore: [String] = []
-  @Option(name: .customLong("print-ir-after"), help: ArgumentHelp("Print the graph after this pass.", valueName: "pass"))
+  @Option(
+    name: .customLong("print-ir-after"),
+    help: ArgumentHelp("Print the graph after this pass.", valueName: "pass"))
   var printAfter: [String] = []
-  @Flag(name: .customLong("print-ir-before-all"), help: "Print the graph before every pass.") var printBeforeAll = false
-  @Flag(name: .customLong("print-ir-after-all"), help: "Print the graph after every pass.") var printAfterAll = false
+  @Flag(name: .customLong("print-ir-before-all"), help: "Print the graph before every pass.")
+  var printBeforeAll = false
+  @Flag(name: .customLong("print-ir-after-all"), help: "Print the graph after every pass.")
+  var printAfterAll = false
   @Flag(name: .customLong("print-ir-after-change"), help: "Print the graph after every pass that changes it.")
   var printAfterChange = false
   @Flag(name: .customLong("print-ir-after-failure"), help: "Print the graph that a failing pass left.")
   var printAfterFailure = false
-  @Flag(name: .customLong("print-ir-diff"), help: "Print changed lines instead of whole graphs.") var printDifference = false
-  @Option(name: .customLong("ir-dir"), help: ArgumentHelp("Write dumps as numbered files into this folder.", valueName: "folder"))
+  @Flag(name: .customLong("print-ir-diff"), help: "Print changed lines instead of whole graphs.")
+  var printDifference = false
+  @Option(
+    name: .customLong("ir-dir"),
+    help: ArgumentHelp("Write dumps as numbered files into this folder.", valueName: "folder"))
   var dumpFolder: String?
-  @Flag(name: .customLong("no-verify"), help: "Do not verify the graph after every pass.") var skipsVerification = false
-  @Option(name: .customLong("stop-after"), help: ArgumentHelp("Make at most this many optional rewrites, for bisecting.", valueName: "n"))
+  @Flag(name: .customLong("no-verify"), help: "Do not verify the graph after every pass.")
+  var skipsVerification = false
+  @Option(
+    name: .customLong("stop-after"),
+    help: ArgumentHelp("Make at most this many optional rewrites, for bisecting.", valueName: "n"))
   var stopAfter: Int?
   @Option(help: "Print the time of every pass: list (slowest first), tree (in order) or json.")
   var timing: PipelineReport.TimingFormat?

@@ -23,11 +23,15 @@ final class Predictor {
   /// - Parameters:
   ///   - mode: how graphs with quantizers are evaluated.
   ///   - features: what the interpreter may use.
-  init(_ model: LoadedModel, mode: Evaluator.Mode, features: CPUFeatures, threads: Int) throws(CompilerError) {
+  init(_ model: LoadedModel, mode: Evaluator.Mode, features: CPUFeatures, threads: Int) throws(CompilerError)
+  {
     switch model {
     case .graph(let graph):
-      guard graph.inputs.count == 1, let input = graph.inputs.first, graph[input].type.element == .f32, graph.outputs.count >= 1 else {
-        throw CompilerError("models with one f32 input can be run on data; this one has \(graph.inputs.count) inputs")
+      guard graph.inputs.count == 1, let input = graph.inputs.first, graph[input].type.element == .f32,
+        graph.outputs.count >= 1
+      else {
+        throw CompilerError(
+          "models with one f32 input can be run on data; this one has \(graph.inputs.count) inputs")
       }
       inputShape = graph[input].type.shape.extents.map(\.value)
       outputShape = graph[graph.outputs[0]].type.shape.extents.dropFirst().map(\.value)
@@ -35,7 +39,8 @@ final class Predictor {
       engine = .evaluator(try Evaluator(graph, mode: mode, threads: threads))
     case .program(let program):
       guard program.inputs.count == 1 else {
-        throw CompilerError("programs with one input can be run on data; this one has \(program.inputs.count)")
+        throw CompilerError(
+          "programs with one input can be run on data; this one has \(program.inputs.count)")
       }
       inputShape = [nil] + program.tensors[program.inputs[0]].shape.map { Optional($0) }
       outputShape = program.outputs.first.map { program.tensors[$0].shape.map { Optional($0) } } ?? []
@@ -57,18 +62,23 @@ final class Predictor {
   func predict(_ samples: [[Float]]) throws(CompilerError) -> [[Float]] {
     guard !samples.isEmpty else { return [] }
     for sample in samples where sample.count != sampleCount {
-      throw CompilerError("a sample has \(sample.count) values; the network takes \(inputShape.dropFirst().compactMap { $0 })")
+      throw CompilerError(
+        "a sample has \(sample.count) values; the network takes \(inputShape.dropFirst().compactMap { $0 })")
     }
     let joined = Array(samples.joined()), values: [Float]
     switch engine {
     case .interpreter(let interpreter):
-      do { values = try interpreter.run([joined], samples: samples.count)[0] } catch { throw CompilerError("\(error)") }
+      do { values = try interpreter.run([joined], samples: samples.count)[0] } catch {
+        throw CompilerError("\(error)")
+      }
     case .evaluator(let evaluator):
       // A fixed batch takes that many samples at once; the evaluator splits multiples of it.
       if let batch = inputShape[0], samples.count % batch != 0 {
-        throw CompilerError("the network takes batches of \(batch); \(samples.count) samples are no multiple of it")
+        throw CompilerError(
+          "the network takes batches of \(batch); \(samples.count) samples are no multiple of it")
       }
-      values = try evaluator.run([Tensor([samples.count] + inputShape.dropFirst().compactMap { $0 }, joined)])[0].floats
+      values = try evaluator.run([Tensor([samples.count] + inputShape.dropFirst().compactMap { $0 }, joined)]
+      )[0].floats
     }
     let width = values.count / samples.count
     return samples.indices.map { Array(values[$0 * width..<($0 + 1) * width]) }

@@ -4,8 +4,11 @@ import Support
 /// `aᵀ b` of two row-major matrices of `rows` x `columns`, on the calling thread.
 /// - Requires: a.count == b.count == rows * columns.
 /// - Throws: `unavailable` when oneDNN refuses.
-package func transposedProduct(_ a: [Float], _ b: [Float], rows: Int, columns: Int) throws(CompilerError) -> [Float] {
-  precondition(a.count == rows * columns && b.count == a.count, "\(a.count) elements are no \(rows) x \(columns) matrix")
+package func transposedProduct(
+  _ a: [Float], _ b: [Float], rows: Int, columns: Int
+) throws(CompilerError) -> [Float] {
+  precondition(
+    a.count == rows * columns && b.count == a.count, "\(a.count) elements are no \(rows) x \(columns) matrix")
   var result = [Float](repeating: 0, count: columns * columns)
   guard rows > 0, columns > 0 else { return result }
   OneDNN.useOneThread()

@@ -96,7 +96,9 @@ package struct AffineParameters: Hashable, Sendable {
   package func quantize(_ x: Float, _ range: ClosedRange<Int32>) -> Int32 {
     let scaled = roundToNearestEven(x / scale)
     // Outside +-2^24 the result is clamped anyway; the comparison is false for NaN.
-    let bounded: Float = scaled > -16_777_216 ? (scaled < 16_777_216 ? scaled : 16_777_216) : (scaled <= -16_777_216 ? -16_777_216 : 0)
+    let bounded: Float =
+      scaled > -16_777_216
+      ? (scaled < 16_777_216 ? scaled : 16_777_216) : (scaled <= -16_777_216 ? -16_777_216 : 0)
     return min(max(Int32(bounded) &+ zeroPoint, range.lowerBound), range.upperBound)
   }
 
@@ -109,5 +111,6 @@ package struct AffineParameters: Hashable, Sendable {
 package func roundToNearestEven(_ x: Float) -> Float {
   let magic: Float = 12_582_912  // 1.5 * 2^23: adding it pushes the fraction out of a 24-bit significand
   let magnitude = x.magnitude
-  return magnitude < 4_194_304 ? (x + magic) - magic : (magnitude < 8_388_608 ? x.rounded(.toNearestOrEven) : x)
+  return magnitude < 4_194_304
+    ? (x + magic) - magic : (magnitude < 8_388_608 ? x.rounded(.toNearestOrEven) : x)
 }

@@ -54,5 +54,6 @@ package func requantize(_ accumulator: Int32, _ multiplier: Int32, _ shift: Int3
 package func requantizeToByte(
   _ accumulator: Int32, _ multiplier: Int32, _ shift: Int32, zeroPoint: Int32, minimum: Int32, maximum: Int32
 ) -> UInt8 {
-  UInt8(truncatingIfNeeded: min(max(requantize(accumulator, multiplier, shift) &+ zeroPoint, minimum), maximum))
+  UInt8(
+    truncatingIfNeeded: min(max(requantize(accumulator, multiplier, shift) &+ zeroPoint, minimum), maximum))
 }

@@ -5,7 +5,9 @@ import Testing
 struct CommandTests {
   private static let model = "\(QCC.samples)/tiny/padding.onnx"
 
-  @Test(arguments: ["compile", "eval", "run", "verify", "inspect", "opt", "bench", "passes", "targets", "ops"])
+  @Test(arguments: [
+    "compile", "eval", "run", "verify", "inspect", "opt", "bench", "passes", "targets", "ops",
+  ])
   func explainsItself(command: String) throws {
     for arguments in [["help", command], [command, "--help"]] {
       let text = try QCC.expectSuccess(arguments).text

@@ -27,14 +27,17 @@ private func naiveProduct(_ a: [Float], _ b: [Float], _ rows: Int, _ columns: In
 private func outputError(_ x: [Float], _ w: [Float], _ rounded: [Float], _ rows: Int) -> Double {
   let columns = w.count
   return (0..<rows).reduce(0.0) { sum, row in
-    let difference = (0..<columns).reduce(0.0) { $0 + Double(x[row * columns + $1]) * Double(w[$1] - rounded[$1]) }
+    let difference = (0..<columns).reduce(0.0) {
+      $0 + Double(x[row * columns + $1]) * Double(w[$1] - rounded[$1])
+    }
     return sum + difference * difference
   }
 }
 
 @Test func transposedProductMatchesTheLoop() throws {
   let (rows, columns) = (37, 11)
-  let a = correlatedInputs(rows: rows, columns: columns, seed: 1), b = correlatedInputs(rows: rows, columns: columns, seed: 2)
+  let a = correlatedInputs(rows: rows, columns: columns, seed: 1),
+    b = correlatedInputs(rows: rows, columns: columns, seed: 2)
   let product = try transposedProduct(a, b, rows: rows, columns: columns)
   for (x, y) in zip(product, naiveProduct(a, b, rows, columns)) { #expect(abs(x - y) < 1e-3) }
 }
@@ -46,13 +49,16 @@ private func outputError(_ x: [Float], _ w: [Float], _ rounded: [Float], _ rows:
   let outputs = 16
   let weights = (0..<outputs * columns).map { _ in Float(random.below(2001)) / 1000 - 1 }
   let form = QuantizationForm(.bits(3), .channel, .symmetric)
-  let parameters = AffineParameters(covering: -1, 1, form: form, role: .weight), range = form.storedRange(.weight)
+  let parameters = AffineParameters(covering: -1, 1, form: form, role: .weight),
+    range = form.storedRange(.weight)
   let solver = try #require(
     GptqSolver(hessian: naiveProduct(x, x, rows, columns), size: columns, damping: 0.001))
   var rounded = weights
   solver.round(&rounded, rows: outputs, { _ in parameters }, range)
   let nearest = weights.map { parameters.dequantize(parameters.quantize($0, range)) }
-  for weight in rounded { #expect(parameters.dequantize(parameters.quantize(weight, range)) == weight, "off the grid") }
+  for weight in rounded {
+    #expect(parameters.dequantize(parameters.quantize(weight, range)) == weight, "off the grid")
+  }
   func total(_ candidate: [Float]) -> Double {
     (0..<outputs).reduce(0.0) { sum, output in
       let part = output * columns..<(output + 1) * columns

@@ -44,7 +44,8 @@ struct AnalyticStatistics {
       // Natural images spread over about a quarter of the range on either side.
       let deviation = Double(inputRange.upperBound - inputRange.lowerBound) / 4
       moments[input] = ChannelMoments(
-        means: Array(repeating: middle, count: channels), variances: Array(repeating: deviation * deviation, count: channels))
+        means: Array(repeating: middle, count: channels),
+        variances: Array(repeating: deviation * deviation, count: channels))
       ranges[input] = inputRange
     }
     for id in graph.order { visit(graph[id], graph) }
@@ -59,9 +60,12 @@ struct AnalyticStatistics {
     case .gemm(let gemm): weighted(node, result, graph, operand, activation: gemm.activation)
     case .binary(let binary) where binary.function == .add:
       let sum = node.operands.compactMap { moments[$0] }
-      guard sum.count == 2, sum[0].means.count == sum[1].means.count else { return fallBack(result, channels, node) }
+      guard sum.count == 2, sum[0].means.count == sum[1].means.count else {
+        return fallBack(result, channels, node)
+      }
       let before = ChannelMoments(
-        means: zip(sum[0].means, sum[1].means).map(+), variances: zip(sum[0].variances, sum[1].variances).map(+))
+        means: zip(sum[0].means, sum[1].means).map(+),
+        variances: zip(sum[0].variances, sum[1].variances).map(+))
       activated(result, before, binary.activation)
     case .unary(let unary):
       guard let operand, let activation = unary.activation else { return fallBack(result, channels, node) }
@@ -78,7 +82,8 @@ struct AnalyticStatistics {
       ranges[result] = (intervals.map(\.lowerBound).min() ?? 0)...(intervals.map(\.upperBound).max() ?? 0)
     case .pad(let pad) where pad.pads.count == 8 && pad.pads[1] + pad.pads[5] > 0:
       guard let operand else { return fallBack(result, channels, node) }
-      let before = Array(repeating: 0.0, count: max(pad.pads[1], 0)), behind = Array(repeating: 0.0, count: max(pad.pads[5], 0))
+      let before = Array(repeating: 0.0, count: max(pad.pads[1], 0)),
+        behind = Array(repeating: 0.0, count: max(pad.pads[5], 0))
       moments[result] = ChannelMoments(
         means: before + operand.means + behind, variances: before + operand.variances + behind)
       ranges[result] = node.operands.first.flatMap { ranges[$0] }
@@ -87,8 +92,10 @@ struct AnalyticStatistics {
       if operand.means.count != channels { operand = expanded(operand, channels) }
       moments[result] = operand
       ranges[result] = node.operands.first.flatMap { ranges[$0] }
-    case .binary, .convTranspose2d, .matMul, .batchNorm, .layerNorm, .select, .reduce, .softmax, .split, .gather, .expand,
-      .resize, .shapeOf, .cast, .constantOfShape, .quantizeLinear, .dequantizeLinear, .integerConv2d, .integerGemm,
+    case .binary, .convTranspose2d, .matMul, .batchNorm, .layerNorm, .select, .reduce, .softmax, .split,
+      .gather, .expand,
+      .resize, .shapeOf, .cast, .constantOfShape, .quantizeLinear, .dequantizeLinear, .integerConv2d,
+      .integerGemm,
       .integerGemmFloat, .integerAdd, .integerMultiply, .integerAveragePool, .lookup:
       fallBack(result, channels, node)
     }
@@ -98,8 +105,11 @@ struct AnalyticStatistics {
   private func expanded(_ operand: ChannelMoments, _ channels: Int) -> ChannelMoments {
     let count = operand.means.count
     guard count > 0, channels % count == 0 else {
-      let mean = operand.means.reduce(0, +) / Double(max(count, 1)), variance = operand.variances.reduce(0, +) / Double(max(count, 1))
-      return ChannelMoments(means: Array(repeating: mean, count: channels), variances: Array(repeating: variance, count: channels))
+      let mean = operand.means.reduce(0, +) / Double(max(count, 1)),
+        variance = operand.variances.reduce(0, +) / Double(max(count, 1))
+      return ChannelMoments(
+        means: Array(repeating: mean, count: channels), variances: Array(repeating: variance, count: channels)
+      )
     }
     return ChannelMoments(
       means: operand.means.flatMap { Array(repeating: $0, count: channels / count) },
@@ -107,11 +117,15 @@ struct AnalyticStatistics {
   }
 
   private mutating func fallBack(_ result: ValueID, _ channels: Int, _ node: Graph.Node) {
-    let widest = node.operands.compactMap { ranges[$0] }.max { $0.upperBound - $0.lowerBound < $1.upperBound - $1.lowerBound } ?? -1...1
+    let widest =
+      node.operands.compactMap { ranges[$0] }.max {
+        $0.upperBound - $0.lowerBound < $1.upperBound - $1.lowerBound
+      } ?? -1...1
     ranges[result] = widest
     let deviation = Double(widest.upperBound - widest.lowerBound) / 4
     moments[result] = ChannelMoments(
-      means: Array(repeating: 0, count: channels), variances: Array(repeating: deviation * deviation, count: channels))
+      means: Array(repeating: 0, count: channels),
+      variances: Array(repeating: deviation * deviation, count: channels))
   }
 
   private mutating func weighted(
@@ -119,11 +133,13 @@ struct AnalyticStatistics {
   ) {
     if let statistics = graph[result].statistics {
       let before = ChannelMoments(
-        means: statistics.means.map { Double($0) }, variances: statistics.deviations.map { Double($0) * Double($0) })
+        means: statistics.means.map { Double($0) },
+        variances: statistics.deviations.map { Double($0) * Double($0) })
       return activated(result, before, activation)
     }
     let weightValue = graph.definingOp(of: node.operands[1]).map { graph[$0].operands[0] } ?? node.operands[1]
-    guard let input, let weights = graph.constant(weightValue), let shape = weights.type.shape.sizes, shape.count >= 2,
+    guard let input, let weights = graph.constant(weightValue), let shape = weights.type.shape.sizes,
+      shape.count >= 2,
       shape[0] > 0
     else { return fallBack(result, graph[result].type.shape.size(1) ?? 1, node) }
     let values = weights.floats, rowLength = values.count / shape[0], taps = shape[2...].reduce(1, *)
@@ -134,7 +150,8 @@ struct AnalyticStatistics {
       var mean = Double(bias.map { $0[min(channel, $0.count - 1)] } ?? 0), variance = 0.0
       let base = min(channel / perGroup, groups - 1) * shape[1]
       for index in 0..<rowLength {
-        let weight = Double(values[channel * rowLength + index]), source = min(base + index / taps, input.means.count - 1)
+        let weight = Double(values[channel * rowLength + index]),
+          source = min(base + index / taps, input.means.count - 1)
         mean += weight * input.means[source]
         variance += weight * weight * input.variances[source]
       }
@@ -163,7 +180,8 @@ func clippedMoments(_ mean: Double, _ variance: Double, _ low: Double, _ high: D
   let shift = density(a) - density(b)
   // E[X; a<Z<b] and E[X²; a<Z<b] from the truncated normal distribution.
   let first = mean * inside + deviation * shift
-  let second = (mean * mean + variance) * inside + 2 * mean * deviation * shift
+  let second =
+    (mean * mean + variance) * inside + 2 * mean * deviation * shift
     + variance * (product(a, density(a)) - product(b, density(b)))
   let below = cumulative(a), above = 1 - cumulative(b)
   let lowPart = low.isFinite ? low : 0, highPart = high.isFinite ? high : 0

@@ -66,7 +66,8 @@ func observe(
     guard let site = statistics[observation.value.index] else { return }
     site.state.withLock { $0.add(observation.tensor) }
   }
-  return Dictionary(uniqueKeysWithValues: observed.compactMap { value in
-    statistics[value.index].map { (value, $0.state.withLock { $0 }) }
-  })
+  return Dictionary(
+    uniqueKeysWithValues: observed.compactMap { value in
+      statistics[value.index].map { (value, $0.state.withLock { $0 }) }
+    })
 }

@@ -17,7 +17,9 @@ enum RangeMethod: String, TextEnumeration, Hashable {
 extension RangeMethod {
   /// The real interval for values with this histogram under `form`.
   func range(_ histogram: Histogram, _ form: QuantizationForm, percentile: Double) -> ClosedRange<Float> {
-    guard histogram.total > 0, histogram.minimum < histogram.maximum || histogram.minimum != 0 else { return 0...0 }
+    guard histogram.total > 0, histogram.minimum < histogram.maximum || histogram.minimum != 0 else {
+      return 0...0
+    }
     let low = min(histogram.minimum, 0), high = max(histogram.maximum, 0)
     switch self {
     case .minMax: return low...high

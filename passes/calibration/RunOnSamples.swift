@@ -7,7 +7,8 @@ import Synchronization
 /// Runs the network on the first `count` samples under an observer, loading chunk by chunk; `phase` names the work in
 /// progress messages.
 func runOnSamples(
-  _ evaluator: Evaluator, _ graph: Graph, _ data: any CalibrationData, _ count: Int, _ phase: String, _ context: PassContext,
+  _ evaluator: Evaluator, _ graph: Graph, _ data: any CalibrationData, _ count: Int, _ phase: String,
+  _ context: PassContext,
   _ observe: @escaping Evaluator.Observer
 ) throws {
   guard graph.inputs.count == 1, let input = graph.inputs.first, graph[input].type.element == .f32 else {
@@ -26,7 +27,8 @@ func runOnSamples(
           throw CompilerError("calibration sample \(index): \(error)", status: .malformedInput)
         }
         guard sample.count == expected else {
-          throw CompilerError("calibration sample \(index) has \(sample.count) values, the input takes \(shape)")
+          throw CompilerError(
+            "calibration sample \(index) has \(sample.count) values, the input takes \(shape)")
         }
         values += sample
       }

@@ -40,7 +40,8 @@ private func weightError(
   _ weights: UnsafeBufferPointer<Float>, _ parameters: AffineParameters, _ stored: ClosedRange<Int32>
 ) -> Double {
   let inverse = 1 / parameters.scale, scale = parameters.scale
-  let low = Float(stored.lowerBound - parameters.zeroPoint), high = Float(stored.upperBound - parameters.zeroPoint)
+  let low = Float(stored.lowerBound - parameters.zeroPoint),
+    high = Float(stored.upperBound - parameters.zeroPoint)
   var sum: Float = 0
   let magic: Float = 12_582_912
   for weight in weights {

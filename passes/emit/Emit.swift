@@ -31,7 +31,8 @@ struct Emitter {
   init(_ graph: Graph) throws(CompilerError) {
     self.graph = graph
     guard graph.stage == .lowered, let arena = graph.metadata("arena-bytes").flatMap({ Int($0) }) else {
-      throw CompilerError("only a lowered graph with a memory plan can be emitted; run lower-integer to plan-memory first")
+      throw CompilerError(
+        "only a lowered graph with a memory plan can be emitted; run lower-integer to plan-memory first")
     }
     arenaBytes = arena
     for (index, input) in graph.inputs.enumerated() {
@@ -41,38 +42,55 @@ struct Emitter {
 
   // MARK: Tensors and data
 
-  private func tensor(_ value: ValueID, storage: Program.Tensor.Storage) throws(CompilerError) -> Program.Tensor {
+  private func tensor(
+    _ value: ValueID, storage: Program.Tensor.Storage
+  ) throws(CompilerError) -> Program.Tensor {
     let type = graph[value].type, name = Name(graph[value].name)
     guard type.shape.rank >= 1, type.shape[0] == .batch || type.shape[0] == .known(1),
       var shape = Shape(Array(type.shape.extents.dropFirst())).sizes
-    else { throw CompilerError("'\(graph[value].name)' of type \(type) has no batch axis of size N or 1 in front") }
+    else {
+      throw CompilerError("'\(graph[value].name)' of type \(type) has no batch axis of size N or 1 in front")
+    }
     if shape.isEmpty { shape = [1] }
     guard let q = type.quantized else {
-      guard type.element == .f32 else { throw CompilerError("'\(graph[value].name)' has element type \(type.element) in a program") }
+      guard type.element == .f32 else {
+        throw CompilerError("'\(graph[value].name)' has element type \(type.element) in a program")
+      }
       return .real(name, shape: shape, storage: storage)
     }
-    guard case .arena(let offset) = storage else { throw CompilerError("'\(graph[value].name)' would leave as integers", status: .internalError) }
-    let zeroPoint = UInt8(truncatingIfNeeded: q.zeroPoint), scale = q.scale ?? 1, bits = UInt8(truncatingIfNeeded: q.bits)
+    guard case .arena(let offset) = storage else {
+      throw CompilerError("'\(graph[value].name)' would leave as integers", status: .internalError)
+    }
+    let zeroPoint = UInt8(truncatingIfNeeded: q.zeroPoint), scale = q.scale ?? 1,
+      bits = UInt8(truncatingIfNeeded: q.bits)
     switch type.layout {
     case .rowMajor:
-      return .rowMajorActivation(name, shape: shape, arenaOffset: offset, scale: scale, zeroPoint: zeroPoint, bits: bits)
+      return .rowMajorActivation(
+        name, shape: shape, arenaOffset: offset, scale: scale, zeroPoint: zeroPoint, bits: bits)
     case .channelsLast4:
-      return .activation(name, shape: shape, arenaOffset: offset, scale: scale, zeroPoint: zeroPoint, bits: bits)
+      return .activation(
+        name, shape: shape, arenaOffset: offset, scale: scale, zeroPoint: zeroPoint, bits: bits)
     }
   }
 
   /// The tensor of an operand, which exists since the order is topological.
   func input(_ value: ValueID) throws(CompilerError) -> Int {
-    guard let index = tensorOf[value] else { throw CompilerError("'\(graph[value].name)' is no tensor of the program", status: .internalError) }
+    guard let index = tensorOf[value] else {
+      throw CompilerError("'\(graph[value].name)' is no tensor of the program", status: .internalError)
+    }
     return index
   }
   /// Makes the tensor of a result.
   mutating func output(_ value: ValueID) throws(CompilerError) -> Int {
     let storage: Program.Tensor.Storage
-    if isHostOutput(value, graph), graph[value].type.quantized == nil, let index = graph.outputs.firstIndex(of: value) {
+    if isHostOutput(value, graph), graph[value].type.quantized == nil,
+      let index = graph.outputs.firstIndex(of: value)
+    {
       storage = .output(index)
     } else {
-      guard let offset = graph[value].placement else { throw CompilerError("'\(graph[value].name)' has no place; run plan-memory", status: .internalError) }
+      guard let offset = graph[value].placement else {
+        throw CompilerError("'\(graph[value].name)' has no place; run plan-memory", status: .internalError)
+      }
       storage = .arena(offset: offset)
     }
     let index = builder.addTensor(try tensor(value, storage: storage))
@@ -85,7 +103,9 @@ struct Emitter {
     builder.append(graph[id].name, operation)
   }
   func constant(_ value: ValueID) throws(CompilerError) -> Constant {
-    guard let constant = graph.constant(value) else { throw CompilerError("'\(graph[value].name)' must be a constant", status: .internalError) }
+    guard let constant = graph.constant(value) else {
+      throw CompilerError("'\(graph[value].name)' must be a constant", status: .internalError)
+    }
     return constant
   }
   func clamp(_ minimum: Int, _ maximum: Int) -> Instruction.Clamp {
@@ -117,7 +137,8 @@ struct Emitter {
         .add(
           .init(
             a: a, b: b, output: try output(node.results[0]), multiplierA: Int32(add.multiplierA),
-            multiplierB: Int32(add.multiplierB), shift: Int32(add.shift), clamp: clamp(add.minimum, add.maximum))))
+            multiplierB: Int32(add.multiplierB), shift: Int32(add.shift),
+            clamp: clamp(add.minimum, add.maximum))))
     case .integerMultiply(let multiply):
       let a = try input(node.operands[0]), b = try input(node.operands[1])
       append(
@@ -138,8 +159,10 @@ struct Emitter {
     case .slice(let slice): try emitSlice(id, slice)
     case .pad(let pad): try emitPad(id, pad)
     case .softmax(let softmax): try emitSoftmax(id, softmax)
-    case .conv2d, .convTranspose2d, .gemm, .matMul, .batchNorm, .layerNorm, .unary, .binary, .select, .averagePool,
-      .globalAveragePool, .reduce, .split, .gather, .expand, .resize, .shapeOf, .cast, .constantOfShape, .quantize:
+    case .conv2d, .convTranspose2d, .gemm, .matMul, .batchNorm, .layerNorm, .unary, .binary, .select,
+      .averagePool,
+      .globalAveragePool, .reduce, .split, .gather, .expand, .resize, .shapeOf, .cast, .constantOfShape,
+      .quantize:
       fail(id, "has no instruction")
     }
   }
@@ -151,7 +174,8 @@ struct Emitter {
 
   private mutating func emitSoftmax(_ id: OpID, _ softmax: Softmax) throws(CompilerError) {
     let node = graph[id], x = try input(node.operands[0]), sizes = shape(x)
-    guard !softmax.isLogarithmic, let axis = resolvedAxis(softmax.axis, rank: sizes.count + 1), axis >= 1 else {
+    guard !softmax.isLogarithmic, let axis = resolvedAxis(softmax.axis, rank: sizes.count + 1), axis >= 1
+    else {
       return fail(id, "over the batch, or logarithmic, has no instruction")
     }
     let tail = sizes[axis...].reduce(1, *)  // sizes has no batch: sizes[axis - 1] is the axis itself
@@ -161,16 +185,20 @@ struct Emitter {
       id,
       .softmax(
         .init(
-          input: x, output: try output(node.results[0]), outer: outer, extent: softmax.flatten ? extent * tail : extent,
+          input: x, output: try output(node.results[0]), outer: outer,
+          extent: softmax.flatten ? extent * tail : extent,
           inner: softmax.flatten ? 1 : tail)))
   }
 
   /// Outputs that are inputs, or read by other operations too, are copied to the caller's memory at the end.
   mutating func emitCopiesToOutputs() throws(CompilerError) {
-    for (index, value) in graph.outputs.enumerated() where !isHostOutput(value, graph) || graph.outputs.firstIndex(of: value) != index {
+    for (index, value) in graph.outputs.enumerated()
+    where !isHostOutput(value, graph) || graph.outputs.firstIndex(of: value) != index {
       let source = try input(value)
       var copy = builder.tensors[source]
-      guard copy.element == .f32 else { throw CompilerError("output '\(graph[value].name)' is not real", status: .internalError) }
+      guard copy.element == .f32 else {
+        throw CompilerError("output '\(graph[value].name)' is not real", status: .internalError)
+      }
       copy.storage = .output(index)
       let target = builder.addTensor(copy)
       let dimension = Instruction.Copy.Dimension(extent: copy.elementCount, inputStride: 1, outputStride: 1)

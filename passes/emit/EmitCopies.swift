@@ -23,7 +23,9 @@ extension Emitter {
 
   /// Axes ordered so that the last varies fastest in the output, joined where both sides are contiguous.
   private func simplified(_ dimensions: [Instruction.Copy.Dimension]) -> [Instruction.Copy.Dimension] {
-    let ordered = dimensions.filter { $0.extent != 1 }.sorted { ($0.outputStride, $0.inputStride) > ($1.outputStride, $1.inputStride) }
+    let ordered = dimensions.filter { $0.extent != 1 }.sorted {
+      ($0.outputStride, $0.inputStride) > ($1.outputStride, $1.inputStride)
+    }
     var result: [Instruction.Copy.Dimension] = []
     for next in ordered {
       if let last = result.last, last.inputStride == next.inputStride * next.extent,
@@ -43,7 +45,8 @@ extension Emitter {
     inputOffset: Int = 0, outputOffset: Int = 0, fill: UInt8? = nil
   ) {
     let dimensions = extents.indices.map {
-      Instruction.Copy.Dimension(extent: extents[$0], inputStride: inputStrides[$0], outputStride: outputStrides[$0])
+      Instruction.Copy.Dimension(
+        extent: extents[$0], inputStride: inputStrides[$0], outputStride: outputStrides[$0])
     }
     append(
       id,
@@ -79,7 +82,9 @@ extension Emitter {
     var parts: [Int] = []
     for operand in node.operands { parts.append(try input(operand)) }
     let y = try output(node.results[0])
-    guard let axis = resolvedAxis(concat.axis, rank: shape(y).count + 1), axis >= 1 else { return fail(id, "joins batches") }
+    guard let axis = resolvedAxis(concat.axis, rank: shape(y).count + 1), axis >= 1 else {
+      return fail(id, "joins batches")
+    }
     let to = strides(y)
     var position = 0
     for part in parts {
@@ -94,7 +99,10 @@ extension Emitter {
     let node = graph[id], x = try input(node.operands[0])
     let y = try output(node.results[0])
     let ranges: [Slice.Range]
-    do { ranges = try slice.resolved(node.operands.map { graph.operand($0) }).ranges(of: graph[node.operands[0]].type.shape) } catch {
+    do {
+      ranges = try slice.resolved(node.operands.map { graph.operand($0) }).ranges(
+        of: graph[node.operands[0]].type.shape)
+    } catch {
       return fail(id, "\(error)")
     }
     var from = strides(x), offset = 0
@@ -111,14 +119,17 @@ extension Emitter {
     let node = graph[id], x = try input(node.operands[0])
     let y = try output(node.results[0])
     let rank = shape(x).count + 1
-    guard pad.pads.count == 2 * rank, pad.pads[0] == 0, pad.pads[rank] == 0, pad.pads.allSatisfy({ $0 >= 0 }) else {
+    guard pad.pads.count == 2 * rank, pad.pads[0] == 0, pad.pads[rank] == 0, pad.pads.allSatisfy({ $0 >= 0 })
+    else {
       return fail(id, "of the batch, or with negative pads, has no instruction")
     }
     let to = strides(y)
     let offset = (1..<rank).reduce(0) { $0 + pad.pads[$1] * to[$1 - 1] }
     let q = graph[node.operands[0]].type.quantized ?? .activation(bits: 8, scale: 1, zeroPoint: 0)
     let fill = UInt8(truncatingIfNeeded: q.parameters.quantize(pad.value, q.storedRange))
-    copy(id, x, y, extents: shape(x), inputStrides: strides(x), outputStrides: to, outputOffset: offset, fill: fill)
+    copy(
+      id, x, y, extents: shape(x), inputStrides: strides(x), outputStrides: to, outputOffset: offset,
+      fill: fill)
   }
 }
 

@@ -14,7 +14,8 @@ extension Emitter {
   /// The packed weights of a weighted operation.
   private mutating func addWeights(_ id: OpID) throws(CompilerError) -> DataSlice {
     guard let layout = graph[id].op.weightPacking, layout != .none else {
-      throw CompilerError("the weights of '\(graph[id].name)' are not packed; run pack-weights", status: .internalError)
+      throw CompilerError(
+        "the weights of '\(graph[id].name)' are not packed; run pack-weights", status: .internalError)
     }
     return builder.addData(try constant(graph[id].operands[1]).elements(as: UInt8.self), alignment: 64)
   }
@@ -26,7 +27,8 @@ extension Emitter {
   }
 
   mutating func emitConvolution(_ id: OpID, _ conv: IntegerConv2D) throws(CompilerError) {
-    let window = Instruction.Window(kernel: conv.kernel, strides: conv.strides, pads: conv.pads, dilations: conv.dilations)
+    let window = Instruction.Window(
+      kernel: conv.kernel, strides: conv.strides, pads: conv.pads, dilations: conv.dilations)
     try emitWeighted(id, window, groups: conv.groups, clamp(conv.minimum, conv.maximum))
   }
   mutating func emitProduct(_ id: OpID, _ gemm: IntegerGemm) throws(CompilerError) {
@@ -54,7 +56,8 @@ extension Emitter {
       id,
       .floatProduct(
         .init(
-          input: x, output: try output(node.results[0]), kind: try kind(id), weights: weights, bias: bias, scale: scale)))
+          input: x, output: try output(node.results[0]), kind: try kind(id), weights: weights, bias: bias,
+          scale: scale)))
   }
 
   mutating func emitAveragePool(_ id: OpID, _ pool: IntegerAveragePool) throws(CompilerError) {
@@ -73,13 +76,16 @@ extension Emitter {
       id,
       .averagePool(
         .init(
-          input: x, output: result, window: Instruction.Window(kernel: pool.kernel, strides: pool.strides, pads: pool.pads),
-          countsPads: pool.countPads, multiplier: multiplier, shift: shift, clamp: clamp(pool.minimum, pool.maximum))))
+          input: x, output: result,
+          window: Instruction.Window(kernel: pool.kernel, strides: pool.strides, pads: pool.pads),
+          countsPads: pool.countPads, multiplier: multiplier, shift: shift,
+          clamp: clamp(pool.minimum, pool.maximum))))
   }
 
   mutating func emitMaxPool(_ id: OpID, _ pool: MaxPool) throws(CompilerError) {
     let node = graph[id], x = try input(node.operands[0])
-    let window = Instruction.Window(kernel: pool.kernel, strides: pool.strides, pads: pool.pads, dilations: pool.dilations)
+    let window = Instruction.Window(
+      kernel: pool.kernel, strides: pool.strides, pads: pool.pads, dilations: pool.dilations)
     append(id, .maxPool(.init(input: x, output: try output(node.results[0]), window: window)))
   }
 }

@@ -10,7 +10,9 @@ extension IntegerLowering {
     switch binary.function {
     case .add: return try lowerAdd(node, binary.activation, a, b, output)
     case .multiply:
-      let factor = Double(quantization(a).parameters.scale) * Double(quantization(b).parameters.scale) / Double(output.parameters.scale)
+      let factor =
+        Double(quantization(a).parameters.scale) * Double(quantization(b).parameters.scale)
+        / Double(output.parameters.scale)
       var op = IntegerMultiply()
       guard let fixed = FixedPointMultiplier(factor) else {
         fail("the requantization factor \(factor) is out of range", node.name)
@@ -30,7 +32,8 @@ extension IntegerLowering {
     _ node: Graph.Node, _ activation: Activation, _ a: ValueID, _ b: ValueID, _ output: QuantizedType
   ) throws -> ValueID {
     let scale = Double(output.parameters.scale)
-    let ratioA = Double(quantization(a).parameters.scale) / scale, ratioB = Double(quantization(b).parameters.scale) / scale
+    let ratioA = Double(quantization(a).parameters.scale) / scale,
+      ratioB = Double(quantization(b).parameters.scale) / scale
     // The larger multiplier gets 21 bits: 255 * 2^21 * 2 plus the rounding term stays inside 32 bits.
     let shift = min(20 - Int(max(ratioA, ratioB).exponent), 30)
     var op = IntegerAdd()
@@ -46,7 +49,9 @@ extension IntegerLowering {
     return try append(.integerAdd(op), [a, b], node.name, "sums")
   }
 
-  mutating func lowerAveragePool(_ node: Graph.Node, _ pool: AveragePool, _ output: QuantizedType) throws -> ValueID {
+  mutating func lowerAveragePool(
+    _ node: Graph.Node, _ pool: AveragePool, _ output: QuantizedType
+  ) throws -> ValueID {
     let x = try integer(node.operands[0])
     var op = IntegerAveragePool()
     op.kernel = pool.kernel
@@ -63,7 +68,8 @@ extension IntegerLowering {
       fail("the window of \(counts) positions or its factor \(ratio) is out of range", node.name)
       return x
     }
-    let multipliers = result.addConstant(Constant("\(node.name).multiplier", [counts], fixed.map(\.multiplier)))
+    let multipliers = result.addConstant(
+      Constant("\(node.name).multiplier", [counts], fixed.map(\.multiplier)))
     let shifts = result.addConstant(Constant("\(node.name).shift", [counts], fixed.map(\.shift)))
     return try append(.integerAveragePool(op), [x, multipliers, shifts], node.name, "averages")
   }

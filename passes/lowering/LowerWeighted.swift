@@ -13,7 +13,9 @@ extension IntegerLowering {
     var rowLength: Int { values.count / scales.count }
   }
 
-  mutating func lowerConvolution(_ node: Graph.Node, _ conv: Conv2D, _ output: QuantizedType) throws -> ValueID {
+  mutating func lowerConvolution(
+    _ node: Graph.Node, _ conv: Conv2D, _ output: QuantizedType
+  ) throws -> ValueID {
     let x = try integer(node.operands[0])
     guard let weights = quantizedWeights(node) else { return x }
     let folded = try channelParameters(node, weights, x, output)
@@ -54,10 +56,14 @@ extension IntegerLowering {
       result.addConstant(Constant("\(node.name).scale", [scales.count], scales)),
     ]
     let name = source[node.results[0]].name
-    guard gemm.activation != .none else { return try append(.integerGemmFloat(op), operands, name, "products") }
+    guard gemm.activation != .none else {
+      return try append(.integerGemmFloat(op), operands, name, "products")
+    }
     let sums = try append(.integerGemmFloat(op), operands, "\(name).sums", "products")
     let bounds = gemm.activation.bounds
-    return try append(.unary(Unary(.clip, alpha: bounds.lowerBound, beta: bounds.upperBound)), [sums], name, "float operations")
+    return try append(
+      .unary(Unary(.clip, alpha: bounds.lowerBound, beta: bounds.upperBound)), [sums], name,
+      "float operations")
   }
 
   /// The weights, bias, multiplier and shift operands of an operation with integer results.
@@ -76,7 +82,9 @@ extension IntegerLowering {
       multipliers.append(fixed.multiplier)
       shifts.append(fixed.shift)
     }
-    guard multipliers.count == bias.count else { throw CompilerError("layer '\(node.name)' cannot be lowered") }
+    guard multipliers.count == bias.count else {
+      throw CompilerError("layer '\(node.name)' cannot be lowered")
+    }
     return [
       weightConstant(node, weights), result.addConstant(Constant("\(node.name).bias", [bias.count], bias)),
       result.addConstant(Constant("\(node.name).multiplier", [bias.count], multipliers)),
@@ -90,7 +98,8 @@ extension IntegerLowering {
 
   /// `round(b / (sx sw)) - zx Σ w` per output channel. Channels whose accumulator could leave 32 bits (27 for weights
   /// of up to 4 bits, whose kernels scale products by 16) are reported.
-  private mutating func foldedBias(_ node: Graph.Node, _ weights: Weights, _ input: QuantizedType) -> [Int32] {
+  private mutating func foldedBias(_ node: Graph.Node, _ weights: Weights, _ input: QuantizedType) -> [Int32]
+  {
     let bias = node.operands.count > 2 ? source.constant(node.operands[2])?.floats : nil
     let limit = weights.bits <= 4 ? Int64(1) << 27 : Int64(1) << 31
     let largest = Int64((1 << input.bits) - 1)
@@ -98,7 +107,8 @@ extension IntegerLowering {
       let row = weights.values[channel * weights.rowLength..<(channel + 1) * weights.rowLength]
       let sum = row.reduce(Int64(0)) { $0 + Int64($1) }
       let magnitude = row.reduce(Int64(0)) { $0 + Int64(abs(Int32($1))) } * largest
-      let scaled = Double(bias?[channel] ?? 0) / (Double(input.parameters.scale) * Double(weights.scales[channel]))
+      let scaled =
+        Double(bias?[channel] ?? 0) / (Double(input.parameters.scale) * Double(weights.scales[channel]))
       let rounded = scaled.rounded(.toNearestOrEven)
       guard abs(rounded) < 9e15 else {
         fail("the bias of output channel \(channel) overflows its accumulator: \(rounded) steps", node.name)
@@ -108,7 +118,8 @@ extension IntegerLowering {
       if abs(folded) + magnitude >= limit {
         fail(
           "output channel \(channel) can overflow its accumulator (|bias| + Σ|w|·\(largest) = \(abs(folded) + magnitude) ≥ \(limit)); "
-            + "its weights are tiny beside its bias: keep the layer at more bits or raise its weight scale", node.name)
+            + "its weights are tiny beside its bias: keep the layer at more bits or raise its weight scale",
+          node.name)
         return 0
       }
       return Int32(folded)
@@ -137,7 +148,8 @@ extension IntegerLowering {
       Int8(parameters[parameters.count == 1 ? 0 : index / rowLength].quantize(weight, range))
     }
     return Weights(
-      values: values, shape: shape, scales: (0..<channels).map { parameters[parameters.count == 1 ? 0 : $0].scale },
+      values: values, shape: shape,
+      scales: (0..<channels).map { parameters[parameters.count == 1 ? 0 : $0].scale },
       bits: quantizer.form.width.storageBits)
   }
 }

@@ -82,7 +82,9 @@ struct GptqSolver {
       shift.withUnsafeMutableBufferPointer { shift in
         inner.withUnsafeBufferPointer { inner in
           factor.withUnsafeBufferPointer { factor in
-            guard let y = shift.baseAddress, let x = inner.baseAddress, let u = factor.baseAddress else { return }
+            guard let y = shift.baseAddress, let x = inner.baseAddress, let u = factor.baseAddress else {
+              return
+            }
             for j in 0..<n { addScaled(y + j, u + j * n + j, dot(x + j, u + j * n + j, n - j), n - j) }
           }
         }
@@ -92,7 +94,9 @@ struct GptqSolver {
   }
 
   /// Rounds the rows of a weight matrix [rows, size] in place to multiples of their steps.
-  func round(_ weights: inout [Float], rows: Int, _ parameters: (Int) -> AffineParameters, _ range: ClosedRange<Int32>) {
+  func round(
+    _ weights: inout [Float], rows: Int, _ parameters: (Int) -> AffineParameters, _ range: ClosedRange<Int32>
+  ) {
     var row = [Float](repeating: 0, count: size)
     for index in 0..<rows {
       let p = parameters(index)
@@ -136,6 +140,8 @@ private func dot(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ count: 
 
 /// y += factor x
 @inline(__always)
-private func addScaled(_ y: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, _ factor: Float, _ count: Int) {
+private func addScaled(
+  _ y: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, _ factor: Float, _ count: Int
+) {
   for index in 0..<count { y[index] += factor * x[index] }
 }

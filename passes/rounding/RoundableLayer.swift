@@ -22,7 +22,8 @@ struct RoundableLayer: Sendable {
   init?(_ id: OpID, _ graph: Graph, bitsBelow: Int) {
     let node = graph[id]
     guard let geometry = LayerGeometry(id, graph), let quantizer = graph.definingOp(of: node.operands[1]),
-      case .quantize(let op) = graph[quantizer].op, op.forms.all.count == 1, op.form.width.storageBits < bitsBelow,
+      case .quantize(let op) = graph[quantizer].op, op.forms.all.count == 1,
+      op.form.width.storageBits < bitsBelow,
       op.form.width != .bits(1), let weights = graph.constant(graph[quantizer].operands[0]),
       let parameters = graph.parameters(of: graph[quantizer], op)
     else { return nil }
@@ -42,7 +43,8 @@ struct RoundableLayer: Sendable {
     let constant = Constant("\(weights.name).rounded", shape, new.weights)
     rewriter.setOperand(quantizer, 0, to: rewriter.constant(constant))
     let scaleName = rewriter.graph[operands[1]].name
-    rewriter.setOperand(quantizer, 1, to: rewriter.constant(Constant("\(scaleName).rounded", [new.scales.count], new.scales)))
+    rewriter.setOperand(
+      quantizer, 1, to: rewriter.constant(Constant("\(scaleName).rounded", [new.scales.count], new.scales)))
     rounded.setOperand(op, 1, to: rounded.addConstant(constant))
     guard let values = new.bias, let bias else { return }
     let newBias = Constant("\(bias.name).refitted", [values.count], values)
@@ -55,12 +57,14 @@ struct RoundableLayer: Sendable {
   ///   - float: `count` rows of inputs in the float network.
   ///   - seen: the same rows behind the rounded layers; nil where there are none.
   func rounded(float: [Float], seen: [Float]?, count: Int, damping: Float) throws -> Rounded? {
-    let length = geometry.rowLength, groups = geometry.groups, channels = weights.elementCount / max(length, 1)
+    let length = geometry.rowLength, groups = geometry.groups,
+      channels = weights.elementCount / max(length, 1)
     var result = Rounded(weights: weights.floats, scales: parameters.map(\.scale), bias: bias?.floats)
     var isUsable = false
     let perGroup = channels / groups
     for group in 0..<groups {
-      var target = part(group, of: float, count: count), input = seen.map { part(group, of: $0, count: count) } ?? target
+      var target = part(group, of: float, count: count),
+        input = seen.map { part(group, of: $0, count: count) } ?? target
       let targetMeans = center(&target, count), inputMeans = center(&input, count)
       let hessian = try transposedProduct(input, input, rows: count, columns: length)
       guard let solver = GptqSolver(hessian: hessian, size: length, damping: damping) else { continue }
@@ -89,7 +93,8 @@ struct RoundableLayer: Sendable {
         // The outputs keep their mean: w E[x] + b = w' E[x̂] + b'.
         var shift = 0.0
         for k in 0..<length {
-          shift += Double(old[row * length + k]) * targetMeans[k] - Double(own[row * length + k]) * inputMeans[k]
+          shift +=
+            Double(old[row * length + k]) * targetMeans[k] - Double(own[row * length + k]) * inputMeans[k]
         }
         result.bias?[first + row] += Float(shift)
       }

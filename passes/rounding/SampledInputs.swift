@@ -22,11 +22,13 @@ struct LayerGeometry: Sendable {
     let node = graph[id]
     input = node.operands[0]
     let shape = graph[input].type.shape
-    if case .conv2d(let conv) = node.op, let kernel = graph[node.operands[1]].type.shape.sizes, let c = shape.size(1),
+    if case .conv2d(let conv) = node.op, let kernel = graph[node.operands[1]].type.shape.sizes,
+      let c = shape.size(1),
       let h = shape.size(2), let w = shape.size(3)
     {
       (channels, height, width, groups) = (c, h, w, conv.groups)
-      window = Window(kernel: Array(kernel[2...]), strides: conv.strides, pads: conv.pads, dilations: conv.dilations)
+      window = Window(
+        kernel: Array(kernel[2...]), strides: conv.strides, pads: conv.pads, dilations: conv.dilations)
     } else if case .gemm = node.op, let c = shape.size(1) {
       (channels, height, width, groups) = (c, 1, 1, 1)
       window = Window(kernel: [1, 1], strides: [1, 1], pads: [0, 0, 0, 0])
@@ -64,13 +66,16 @@ struct SampledInputs {
   private(set) var rowCounts: [Int]
 
   init(
-    _ layers: [LayerGeometry], in graph: Graph, _ data: any CalibrationData, samples: Int, rowsWanted: Int, _ context: PassContext
+    _ layers: [LayerGeometry], in graph: Graph, _ data: any CalibrationData, samples: Int, rowsWanted: Int,
+    _ context: PassContext
   ) throws {
     let count = min(samples, data.count)
     let perSample = layers.map { max(min((rowsWanted + count - 1) / count, $0.positions), 1) }
     rowCounts = perSample.map { $0 * count }
     let lengths = layers.map { $0.rowLength * $0.groups }
-    let blocks = zip(rowCounts, lengths).map { UnsafeMutablePointer<Float>.allocate(capacity: max($0 * $1, 1)) }
+    let blocks = zip(rowCounts, lengths).map {
+      UnsafeMutablePointer<Float>.allocate(capacity: max($0 * $1, 1))
+    }
     defer { blocks.forEach { $0.deallocate() } }
     var readers = [[Int]](repeating: [], count: graph.values.count)
     for (index, layer) in layers.enumerated() { readers[layer.input.index].append(index) }
@@ -89,12 +94,15 @@ struct SampledInputs {
             for row in 0..<perSample[index] {
               let position = (row * step + sample * 7919) % layer.positions
               layer.gather(
-                base + offset * stride, position, into: targets[index] + (sample * perSample[index] + row) * lengths[index])
+                base + offset * stride, position,
+                into: targets[index] + (sample * perSample[index] + row) * lengths[index])
             }
           }
         }
       }
     }
-    rows = zip(blocks, zip(rowCounts, lengths)).map { Array(UnsafeBufferPointer(start: $0, count: $1.0 * $1.1)) }
+    rows = zip(blocks, zip(rowCounts, lengths)).map {
+      Array(UnsafeBufferPointer(start: $0, count: $1.0 * $1.1))
+    }
   }
 }

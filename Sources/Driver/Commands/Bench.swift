@@ -14,7 +14,8 @@ struct BenchCommand: ParsableCommand {
       """)
   @Argument(help: "A .qpk program.") var model: String
   @Option(help: "Runs after one warm-up; the minimum counts.") var runs = 200
-  @Option(help: "Instructions the interpreter may use: auto, portable, avx2 or vnni. Also QCC_CPU.") var cpu: String?
+  @Option(help: "Instructions the interpreter may use: auto, portable, avx2 or vnni. Also QCC_CPU.") var cpu:
+    String?
   @Option(help: "Threads for one sample.") var threads = 1
   @Flag(help: "Print JSON.") var json = false
 
@@ -25,7 +26,8 @@ struct BenchCommand: ParsableCommand {
 
   func run() throws {
     guard case .program(let program) = try LoadedModel(path: model) else {
-      throw CompilerError("qcc bench takes a packed program; compile the model first", at: model, status: .usage)
+      throw CompilerError(
+        "qcc bench takes a packed program; compile the model first", at: model, status: .usage)
     }
     let interpreter = Interpreter(program, features: try chosenFeatures(cpu), threads: threads)
     let inputs = interpreter.inputNumbers.map { pattern(interpreter.inputCount($0)) }
@@ -49,17 +51,23 @@ struct BenchCommand: ParsableCommand {
       pointer.initialize(from: values, count: values.count)
       return UnsafePointer(pointer)
     }
-    let targets = outputs.indices.map { UnsafeMutablePointer<Float>.allocate(capacity: max(outputs[$0].count, 1)) }
+    let targets = outputs.indices.map {
+      UnsafeMutablePointer<Float>.allocate(capacity: max(outputs[$0].count, 1))
+    }
     defer {
       sources.forEach { $0.deallocate() }
       targets.forEach { $0.deallocate() }
     }
-    for _ in 0...runs { best = min(best, clock.measure { interpreter.run(1, inputs: sources, outputs: targets) }) }
+    for _ in 0...runs {
+      best = min(best, clock.measure { interpreter.run(1, inputs: sources, outputs: targets) })
+    }
     outputs.removeAll()
     return best.seconds
   }
 
-  private func gops(_ products: Int, _ seconds: Double) -> Double { seconds > 0 ? 2e-9 * Double(products) / seconds : 0 }
+  private func gops(_ products: Int, _ seconds: Double) -> Double {
+    seconds > 0 ? 2e-9 * Double(products) / seconds : 0
+  }
 
   private func textReport(_ timings: [InstructionTiming], _ whole: Double) -> String {
     var table = Table(["operation", "name", "µs", "share", "MACs", "GOPS", "kernel"], right: [2, 3, 4, 5])
@@ -67,8 +75,10 @@ struct BenchCommand: ParsableCommand {
     for timing in timings {
       let seconds = Double(timing.nanoseconds) * 1e-9
       table.add([
-        timing.mnemonic, timing.name.description, fixed(seconds * 1e6, 2), "\(fixed(100 * Double(timing.nanoseconds) / max(sum, 1), 1)) %",
-        timing.products == 0 ? "" : humanCount(timing.products), timing.products == 0 ? "" : fixed(gops(timing.products, seconds), 1),
+        timing.mnemonic, timing.name.description, fixed(seconds * 1e6, 2),
+        "\(fixed(100 * Double(timing.nanoseconds) / max(sum, 1), 1)) %",
+        timing.products == 0 ? "" : humanCount(timing.products),
+        timing.products == 0 ? "" : fixed(gops(timing.products, seconds), 1),
         timing.kernel.map { "\($0)" } ?? "",
       ])
     }

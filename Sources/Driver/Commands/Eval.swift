@@ -9,7 +9,8 @@ import Support
 
 struct EvalCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "eval", abstract: "Measure accuracy on labelled samples, paired with another model if one is given.",
+    commandName: "eval",
+    abstract: "Measure accuracy on labelled samples, paired with another model if one is given.",
     discussion: """
       Example: qcc eval model.qpk --data test/ --against model.onnx
                qcc eval model.qpk --data images/ --labels labels.tsv --samples 500 --json
@@ -17,10 +18,13 @@ struct EvalCommand: ParsableCommand {
       A program brings its own preprocessing; for graphs give --preprocess. Without labels only agreement is measured.
       """)
   @Argument(help: "An .onnx, .qir or .qpk model.") var model: String
-  @Option(help: ArgumentHelp("A model to compare with on the same samples, usually the float one.", valueName: "model"))
+  @Option(
+    help: ArgumentHelp(
+      "A model to compare with on the same samples, usually the float one.", valueName: "model"))
   var against: String?
   @Flag(help: "Evaluate quantizers of a .qir graph as if they were not there.") var float = false
-  @Option(help: "Instructions the interpreter may use: auto, portable, avx2 or vnni. Also QCC_CPU.") var cpu: String?
+  @Option(help: "Instructions the interpreter may use: auto, portable, avx2 or vnni. Also QCC_CPU.") var cpu:
+    String?
   @Flag(help: "Print one JSON object.") var json = false
   @OptionGroup var data: DataFlags
   @OptionGroup var general: GeneralFlags
@@ -29,24 +33,29 @@ struct EvalCommand: ParsableCommand {
     general.apply()
     let features = try chosenFeatures(cpu)
     let predictor = try Predictor(
-      try LoadedModel(path: model, check: general.onnxCheck, shapes: general.inputShapes), mode: float ? .float : .quantized, features: features,
+      try LoadedModel(path: model, check: general.onnxCheck, shapes: general.inputShapes),
+      mode: float ? .float : .quantized, features: features,
       threads: general.threadCount)
     let reference = try against.map {
       try Predictor(
-        try LoadedModel(path: $0, check: general.onnxCheck, shapes: general.inputShapes), mode: .quantized, features: features, threads: general.threadCount)
+        try LoadedModel(path: $0, check: general.onnxCheck, shapes: general.inputShapes), mode: .quantized,
+        features: features, threads: general.threadCount)
     }
     guard
       let source = try data.source(
         inputShape: predictor.inputShape, embedded: predictor.preprocessing ?? reference?.preprocessing)
     else { throw CompilerError("qcc eval needs --data", status: .usage) }
     guard source.hasLabels || reference != nil else {
-      throw CompilerError("the samples have no labels; give --labels, or --against to measure agreement", status: .usage)
+      throw CompilerError(
+        "the samples have no labels; give --labels, or --against to measure agreement", status: .usage)
     }
     let tally = try measure(predictor, reference, source)
     print(json ? tally.json.text : tally.text)
   }
 
-  private func measure(_ predictor: Predictor, _ reference: Predictor?, _ source: SampleSource) throws -> Tally {
+  private func measure(
+    _ predictor: Predictor, _ reference: Predictor?, _ source: SampleSource
+  ) throws -> Tally {
     var tally = Tally(isLabelled: source.hasLabels, isPaired: reference != nil)
     let loader = source.loader(threads: general.threadCount)
     while let batch = try loader.next(64) {

@@ -6,7 +6,8 @@ import Support
 
 struct InspectCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "inspect", abstract: "Show operations, types, bits, sizes and layouts of a model of any stage.",
+    commandName: "inspect",
+    abstract: "Show operations, types, bits, sizes and layouts of a model of any stage.",
     discussion: """
       Example: qcc inspect model.onnx
                qcc inspect model.qpk --disassembly
@@ -16,19 +17,24 @@ struct InspectCommand: ParsableCommand {
   @Flag(help: "Print JSON.") var json = false
   @Option(
     name: .customLong("input-shape"),
-    help: ArgumentHelp("The shape of an ONNX input whose sizes are open: 'x=[N, 3, 224, 224]'.", valueName: "name=shape"))
+    help: ArgumentHelp(
+      "The shape of an ONNX input whose sizes are open: 'x=[N, 3, 224, 224]'.", valueName: "name=shape"))
   var inputShapes: [InputShape] = []
   @Flag(help: "Print the instructions of a packed program.") var disassembly = false
 
   func run() throws {
     switch try LoadedModel(path: model, shapes: inputShapes) {
     case .graph(let graph):
-      guard !disassembly else { throw CompilerError("only packed programs have instructions", at: model, status: .usage) }
+      guard !disassembly else {
+        throw CompilerError("only packed programs have instructions", at: model, status: .usage)
+      }
       let summary = GraphSummary(graph)
       print(json ? summary.json.text : summary.text)
     case .program(let program):
       let summary = ProgramSummary(program)
-      print(json ? summary.json.text : disassembly ? program.disassembly : summary.text, terminator: disassembly && !json ? "" : "\n")
+      print(
+        json ? summary.json.text : disassembly ? program.disassembly : summary.text,
+        terminator: disassembly && !json ? "" : "\n")
     }
   }
 }
@@ -43,16 +49,24 @@ struct GraphSummary {
     var result: [(mnemonic: String, count: Int)] = []
     for id in graph.order {
       let mnemonic = graph[id].op.mnemonic
-      if let index = result.firstIndex(where: { $0.mnemonic == mnemonic }) { result[index].count += 1 } else { result.append((mnemonic, 1)) }
+      if let index = result.firstIndex(where: { $0.mnemonic == mnemonic }) {
+        result[index].count += 1
+      } else {
+        result.append((mnemonic, 1))
+      }
     }
     return result.sorted { ($1.count, $0.mnemonic) < ($0.count, $1.mnemonic) }
   }
   /// Elements of f32 or quantized constants that operations read as weights.
   private var parameterCount: Int {
-    graph.usedConstants.compactMap { graph.constant($0) }.filter { $0.type.element == .f32 || $0.type.quantized != nil }
-      .reduce(0) { $0 + $1.elementCount }
+    graph.usedConstants.compactMap { graph.constant($0) }.filter {
+      $0.type.element == .f32 || $0.type.quantized != nil
+    }
+    .reduce(0) { $0 + $1.elementCount }
   }
-  private var constantBytes: Int { graph.usedConstants.compactMap { graph.constant($0) }.reduce(0) { $0 + $1.storage.bytes.count } }
+  private var constantBytes: Int {
+    graph.usedConstants.compactMap { graph.constant($0) }.reduce(0) { $0 + $1.storage.bytes.count }
+  }
   private var multiplyAccumulates: Int { graph.order.reduce(0) { $0 + graph.multiplyAccumulates($1) } }
   /// The widths of a node: those of its quantizer, its weights or its result.
   private func bits(_ node: Graph.Node) -> String {
@@ -88,18 +102,38 @@ struct GraphSummary {
     .object([
       ("kind", .string("graph")), ("name", .string(graph.name)), ("stage", .string(graph.stage.rawValue)),
       ("metadata", .object(graph.metadata.map { ($0.key, .string($0.value)) })),
-      ("inputs", .array(graph.inputs.map { .object([("name", .string(graph[$0].name)), ("type", .string("\(graph[$0].type)"))]) })),
-      ("outputs", .array(graph.outputs.map { .object([("name", .string(graph[$0].name)), ("type", .string("\(graph[$0].type)"))]) })),
-      ("parameters", .int(parameterCount)), ("constant-bytes", .int(constantBytes)), ("macs", .int(multiplyAccumulates)),
+      (
+        "inputs",
+        .array(
+          graph.inputs.map {
+            .object([("name", .string(graph[$0].name)), ("type", .string("\(graph[$0].type)"))])
+          })
+      ),
+      (
+        "outputs",
+        .array(
+          graph.outputs.map {
+            .object([("name", .string(graph[$0].name)), ("type", .string("\(graph[$0].type)"))])
+          })
+      ),
+      ("parameters", .int(parameterCount)), ("constant-bytes", .int(constantBytes)),
+      ("macs", .int(multiplyAccumulates)),
       (
         "operations",
         .array(
           graph.order.map { id in
             let node = graph[id]
             return .object([
-              ("operation", .string(node.op.mnemonic)), ("name", .string(node.name)), ("bits", .string(bits(node))),
+              ("operation", .string(node.op.mnemonic)), ("name", .string(node.name)),
+              ("bits", .string(bits(node))),
               ("macs", .int(graph.multiplyAccumulates(id))),
-              ("results", .array(node.results.map { .object([("name", .string(graph[$0].name)), ("type", .string("\(graph[$0].type)"))]) })),
+              (
+                "results",
+                .array(
+                  node.results.map {
+                    .object([("name", .string(graph[$0].name)), ("type", .string("\(graph[$0].type)"))])
+                  })
+              ),
             ])
           })
       ),
@@ -121,12 +155,16 @@ struct ProgramSummary {
     program.instructions.compactMap { instruction in
       switch instruction.operation {
       case .convolution(let o):
-        let geometry = ConvolutionGeometry(o, input: program.tensors[o.input], output: program.tensors[o.output])
-        return (instruction.name.description, o.kind == .dense4 ? 4 : 8, geometry.productsPerPixel, o.weights.count)
+        let geometry = ConvolutionGeometry(
+          o, input: program.tensors[o.input], output: program.tensors[o.output])
+        return (
+          instruction.name.description, o.kind == .dense4 ? 4 : 8, geometry.productsPerPixel, o.weights.count
+        )
       case .floatProduct(let o):
         let inputs = program.tensors[o.input].channels, outputs = program.tensors[o.output].elementCount
         return (instruction.name.description, o.kind == .dense4 ? 4 : 8, inputs * outputs, o.weights.count)
-      case .quantize, .dequantize, .add, .multiply, .averagePool, .maxPool, .lookup, .copy, .softmax: return nil
+      case .quantize, .dequantize, .add, .multiply, .averagePool, .maxPool, .lookup, .copy, .softmax:
+        return nil
       }
     }
   }
@@ -134,13 +172,24 @@ struct ProgramSummary {
   var text: String {
     var lines: [String] = []
     for (key, value) in metadata {
-      lines.append(value.contains("\n") ? "\(key):\n" + value.split(separator: "\n").map { "    \($0)" }.joined(separator: "\n") : "\(key): \(value)")
+      lines.append(
+        value.contains("\n")
+          ? "\(key):\n" + value.split(separator: "\n").map { "    \($0)" }.joined(separator: "\n")
+          : "\(key): \(value)")
     }
-    for index in program.inputs { lines.append("input  \(program.tensors[index].name): \(program.type(index))") }
-    for index in program.outputs { lines.append("output \(program.tensors[index].name): \(program.type(index))") }
+    for index in program.inputs {
+      lines.append("input  \(program.tensors[index].name): \(program.type(index))")
+    }
+    for index in program.outputs {
+      lines.append("output \(program.tensors[index].name): \(program.type(index))")
+    }
     let weights = weighted.reduce(0) { $0 + $1.weights }, bytes = weighted.reduce(0) { $0 + $1.bytes }
-    lines.append("\(program.instructions.count) instructions, \(program.tensors.count) tensors, \(program.goldenVectors.count) self-test vectors")
-    lines.append("weights \(humanCount(weights)) in \(humanBytes(bytes)) of \(humanBytes(program.data.count)) data; arena \(humanBytes(program.arenaBytes))")
+    lines.append(
+      "\(program.instructions.count) instructions, \(program.tensors.count) tensors, \(program.goldenVectors.count) self-test vectors"
+    )
+    lines.append(
+      "weights \(humanCount(weights)) in \(humanBytes(bytes)) of \(humanBytes(program.data.count)) data; arena \(humanBytes(program.arenaBytes))"
+    )
     var table = Table(["layer", "bits", "weights", "bytes"], right: [1, 2, 3])
     for layer in weighted { table.add([layer.name, "\(layer.bits)", "\(layer.weights)", "\(layer.bytes)"]) }
     lines.append(table.text)
@@ -154,7 +203,12 @@ struct ProgramSummary {
       ("self-test-vectors", .int(program.goldenVectors.count)),
       (
         "tensors",
-        .array(program.tensors.indices.map { .object([("name", .string(program.tensors[$0].name.description)), ("type", .string(program.type($0)))]) })
+        .array(
+          program.tensors.indices.map {
+            .object([
+              ("name", .string(program.tensors[$0].name.description)), ("type", .string(program.type($0))),
+            ])
+          })
       ),
       (
         "instructions",
@@ -168,7 +222,13 @@ struct ProgramSummary {
       ),
       (
         "layers",
-        .array(weighted.map { .object([("name", .string($0.name)), ("bits", .int($0.bits)), ("weights", .int($0.weights)), ("bytes", .int($0.bytes))]) })
+        .array(
+          weighted.map {
+            .object([
+              ("name", .string($0.name)), ("bits", .int($0.bits)), ("weights", .int($0.weights)),
+              ("bytes", .int($0.bytes)),
+            ])
+          })
       ),
     ])
   }

@@ -27,21 +27,27 @@ struct PassesCommand: ParsableCommand {
       print("\(pass.name): \(pass.summary)  [\(stages)\(pass.produces.map { " → \($0.rawValue)" } ?? "")]")
       for option in pass.options {
         let value = option.defaultText.isEmpty ? "none" : option.defaultText
-        print("    \(option.name) = \(value)  (\(option.expectation))\(option.help.isEmpty ? "" : "  \(option.help)")")
+        print(
+          "    \(option.name) = \(value)  (\(option.expectation))\(option.help.isEmpty ? "" : "  \(option.help)")"
+        )
       }
     }
   }
   private func description(_ pass: Pass) -> Json {
     .object([
       ("name", .string(pass.name)), ("summary", .string(pass.summary)),
-      ("accepts", .array([.string(pass.accepts.lowerBound.rawValue), .string(pass.accepts.upperBound.rawValue)])),
+      (
+        "accepts",
+        .array([.string(pass.accepts.lowerBound.rawValue), .string(pass.accepts.upperBound.rawValue)])
+      ),
       ("produces", pass.produces.map { .string($0.rawValue) } ?? .null),
       (
         "options",
         .array(
           pass.options.map {
             .object([
-              ("name", .string($0.name)), ("default", .string($0.defaultText)), ("expects", .string($0.expectation)),
+              ("name", .string($0.name)), ("default", .string($0.defaultText)),
+              ("expects", .string($0.expectation)),
               ("help", .string($0.help)),
             ])
           })
@@ -69,14 +75,18 @@ struct TargetsCommand: ParsableCommand {
     } else {
       var table = Table(["target", "weights", "activations", "summary"])
       for target in targets {
-        table.add([target.name, "\(target.policy.weightBits) bits", "\(target.policy.activationBits) bits", target.summary])
+        table.add([
+          target.name, "\(target.policy.weightBits) bits", "\(target.policy.activationBits) bits",
+          target.summary,
+        ])
       }
       print(table.text)
     }
   }
   private func description(_ target: Target) -> Json {
     .object([
-      ("name", .string(target.name)), ("summary", .string(target.summary)), ("architecture", .string(target.architecture)),
+      ("name", .string(target.name)), ("summary", .string(target.summary)),
+      ("architecture", .string(target.architecture)),
       ("weight-forms", .array(target.weights.forms.map { .string($0.text) })),
       ("activation-forms", .array(target.activations.forms.map { .string($0.text) })),
       (
@@ -93,7 +103,8 @@ struct TargetsCommand: ParsableCommand {
 
 struct OpsCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
-    commandName: "ops", abstract: "List the ONNX operators that are read, and the operations of the graph text.",
+    commandName: "ops",
+    abstract: "List the ONNX operators that are read, and the operations of the graph text.",
     discussion: "Example: qcc ops; qcc ops --ir; qcc ops --json")
   @Flag(help: "List the operations of .qir instead.") var ir = false
   @Flag(help: "Print JSON.") var json = false
@@ -105,9 +116,11 @@ struct OpsCommand: ParsableCommand {
         Json.array(
           OnnxOperator.all.map {
             .object([
-              ("name", .string($0.name)), ("versions", .array($0.sinceVersions.map { .int($0) })), ("summary", .string($0.summary)),
+              ("name", .string($0.name)), ("versions", .array($0.sinceVersions.map { .int($0) })),
+              ("summary", .string($0.summary)),
             ])
-          }).text)
+          }
+        ).text)
       return
     }
     var table = Table(["operator", "versions", "becomes"])
@@ -115,7 +128,9 @@ struct OpsCommand: ParsableCommand {
       table.add([entry.name, entry.sinceVersions.map(String.init).joined(separator: " "), entry.summary])
     }
     print(table.text)
-    print("\(OnnxOperator.all.count) operators, operator sets \(OnnxOperator.operatorSets.lowerBound) to \(OnnxOperator.operatorSets.upperBound)")
+    print(
+      "\(OnnxOperator.all.count) operators, operator sets \(OnnxOperator.operatorSets.lowerBound) to \(OnnxOperator.operatorSets.upperBound)"
+    )
   }
 
   private func printFamilies() {
@@ -125,9 +140,16 @@ struct OpsCommand: ParsableCommand {
           Op.families.map { family in
             .object([
               ("mnemonics", .array(family.mnemonics.map { .string($0) })),
-              ("attributes", .array(family.attributes.map { .object([("name", .string($0.name)), ("expects", .string($0.expectation))]) })),
+              (
+                "attributes",
+                .array(
+                  family.attributes.map {
+                    .object([("name", .string($0.name)), ("expects", .string($0.expectation))])
+                  })
+              ),
             ])
-          }).text)
+          }
+        ).text)
       return
     }
     for family in Op.families {
