@@ -90,14 +90,18 @@ final class PreparedLayer {
       ? WeightPacking.pack4(weights, channels: channels, rowLength: rowLength)
       : WeightPacking.pack8(weights, channels: channels, rowLength: rowLength)
     let outputPixelStride = (channels + 3) / 4 * 4
+    guard let fixed = FixedPointMultiplier(fused: 0.0007) else { fatalError("0.0007 is a valid factor") }
     arguments = ConvolutionArguments(
       input: pointer(
         (0..<imageWidth * imageWidth * pixelBytes).map { _ in UInt8.random(in: 0...255, using: &random) }),
       inputRowStride: layer.stride * imageWidth * pixelBytes, inputPixelStride: layer.stride * pixelBytes,
       stepOffsets: pointer(offsets), steps: offsets.count, weights: UnsafeRawPointer(copied(packed)),
       bias: pointer([Int32](repeating: 1000, count: panels)),
-      multiplier: pointer([Int32](repeating: 1_500_000_000, count: panels)),
-      shift: pointer([Int32](repeating: 41, count: panels)), outputChannels: channels,
+      multiplier: pointer([Int32](repeating: fixed.multiplier, count: panels)),
+      shift: pointer([Int32](repeating: fixed.shift, count: panels)),
+      scale: pointer([Float](repeating: Float(fixed.value), count: panels)),
+      scratch: copied([UInt8](repeating: 0, count: ConvolutionArguments.scratchBytes)),
+      outputChannels: channels,
       output: copied([UInt8](repeating: 0, count: pixels * outputPixelStride)).assumingMemoryBound(
         to: UInt8.self),
       outputPixelStride: outputPixelStride, outputWidth: layer.outputSize, outputZeroPoint: 10,

@@ -20,6 +20,9 @@
 /// packed weights of the padding are zero. A kernel stores `storedChannels` bytes a pixel and nothing else;
 /// those beyond `outputChannels` follow the same formula, so they hold the clamped output zero point.
 ///
+/// `scale` is multiplier * 2^-shift of every channel, padded with 0, where `FixedPointMultiplier.fusedScale` proves for
+/// all of them that one fused multiply-add gives the same bytes; otherwise nil.
+///
 /// - Requires: 1 <= shift <= 62, multiplier >= 0; the input zero point's contribution is folded into `bias`;
 ///   every accumulator fits 28 bits when weights have 4 bits, since kernels may scale products by 16;
 ///   0 <= clampMinimum <= clampMaximum <= 255 and 0 <= outputZeroPoint <= 255.
@@ -35,6 +38,9 @@ package struct ConvolutionArguments {
   package var bias: UnsafePointer<Int32>
   package var multiplier: UnsafePointer<Int32>
   package var shift: UnsafePointer<Int32>
+  package var scale: UnsafePointer<Float>?
+  /// `scratchBytes` that only this call uses, aligned to 64, with any content.
+  package var scratch: UnsafeMutableRawPointer
   package var outputChannels: Int
   /// Bytes written per pixel: `outputChannels` at least, its whole panels at most.
   package var storedChannels: Int
@@ -46,13 +52,17 @@ package struct ConvolutionArguments {
   package var clampMinimum: Int32
   package var clampMaximum: Int32
 
+  /// Enough for the tiles of every kernel, whatever the layer.
+  package static var scratchBytes: Int { 8192 }
+
   /// Without `storedChannels`, the next multiple of 4 of `outputChannels`: a whole nhwc4 pixel. A group of a
   /// grouped convolution names the number itself, so that it does not write over its neighbour.
   package init(
     input: UnsafePointer<UInt8>, inputRowStride: Int, inputPixelStride: Int,
     stepOffsets: UnsafePointer<Int32>, steps: Int, weights: UnsafeRawPointer,
     bias: UnsafePointer<Int32>, multiplier: UnsafePointer<Int32>, shift: UnsafePointer<Int32>,
-    outputChannels: Int, storedChannels: Int? = nil,
+    scale: UnsafePointer<Float>?, scratch: UnsafeMutableRawPointer, outputChannels: Int,
+    storedChannels: Int? = nil,
     output: UnsafeMutablePointer<UInt8>, outputPixelStride: Int, outputWidth: Int,
     outputZeroPoint: Int32, clampMinimum: Int32, clampMaximum: Int32
   ) {
@@ -65,6 +75,8 @@ package struct ConvolutionArguments {
     self.bias = bias
     self.multiplier = multiplier
     self.shift = shift
+    self.scale = scale
+    self.scratch = scratch
     self.outputChannels = outputChannels
     self.storedChannels = storedChannels ?? (outputChannels &+ 3) & ~3
     self.output = output

@@ -30,6 +30,35 @@ package struct FixedPointMultiplier: Hashable, Sendable {
     self.init(multiplier: Int32(scaled), shift: shift)
   }
 
+  /// The nearest factor with an odd 24-bit multiplier (times 2^7, so that the shift is that of 31 bits): off by at
+  /// most 2^-23 of itself, and what `fusedScale` needs. Nil as above.
+  package init?(fused factor: Double) {
+    guard let nearest = FixedPointMultiplier(factor) else { return nil }
+    let upper = nearest.multiplier == 0 ? 0 : nearest.multiplier >> 7 | 1
+    self.init(multiplier: upper << 7, shift: nearest.shift)
+  }
+
+  /// The factor as a float, when one fused multiply-add rounds every accumulator as `requantize` does:
+  ///
+  ///     zeroPoint + requantize(a, multiplier, shift)
+  ///       == bits(fma(Float(a), fusedScale, 1.5 * 2^23 + zeroPoint)) - bits(1.5 * 2^23)
+  ///
+  /// after both are clamped to 0 ... 255, for |a| <= `largestAccumulator` and zero points of 0 ... 255. Nil when that
+  /// is not proven. The proof: an odd multiplier m of 24 bits is a float, and fma rounds a m / 2^s + c once, to an
+  /// integer as long as the sum stays within 2^23 ... 2^24. Ties, which the two break differently, would need
+  /// 2^(s-1) to divide a, so that |a m / 2^s| >= m / 2 >= 2^22. Beyond 2^24 the conversion of a is inexact, but
+  /// monotonic: both sides are clamped when 2^24 times the factor exceeds 2^10.
+  package func fusedScale(largestAccumulator: Int64) -> Float? {
+    let odd = multiplier >> 7
+    guard multiplier >= 0, multiplier & 0x7F == 0, (1...62).contains(shift) else { return nil }
+    if odd == 0 { return 0 }
+    guard odd & 1 == 1, odd >= 1 << 23 else { return nil }
+    let factor = value
+    guard Double(largestAccumulator) * factor < 4_194_304 - 1024 else { return nil }
+    guard largestAccumulator <= 1 << 24 || factor * 16_777_216 >= 1024 else { return nil }
+    return Float(factor)
+  }
+
   package var value: Double { scaledByPowerOfTwo(Double(multiplier), -shift) }
 }
 

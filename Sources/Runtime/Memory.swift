@@ -1,33 +1,36 @@
+import KernelInterface
 import Program
 
 /// The bytes that one sample in flight needs: arena and scratch, aligned to 64 and followed by the slack that
 /// kernels may read. Used by one thread, or by several on disjoint shares of a step.
 package final class WorkingMemory: @unchecked Sendable {
   let arena: UnsafeMutablePointer<UInt8>
-  let scratch: UnsafeMutablePointer<UInt8>
+  /// A padded image, at the end of the scratch memory.
+  let image: UnsafeMutablePointer<UInt8>
+  private let scratch: UnsafeMutableRawPointer
   /// The caller's tensors, set before every run.
   package let inputs: UnsafeMutablePointer<UnsafePointer<Float>?>
   package let outputs: UnsafeMutablePointer<UnsafeMutablePointer<Float>?>
   private let owned: UnsafeMutableRawPointer?
 
-  package convenience init(arenaBytes: Int, scratchBytes: Int, inputs: Int, outputs: Int) {
-    let arenaSize = roundedUp(arenaBytes + Limits.slackBytes, to: 64)
-    let size = arenaSize + scratchBytes + Limits.slackBytes
-    let block = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 64)
-    // Bytes that no instruction writes are the same in every run.
-    block.initializeMemory(as: UInt8.self, repeating: 0, count: size)
-    self.init(arena: block, scratch: block + arenaSize, owned: block, inputs: inputs, outputs: outputs)
-  }
-
-  /// Over memory of the caller's, each block with `Limits.slackBytes` behind what the program needs, unless
-  /// `owned` is there to be freed.
-  package init(
-    arena: UnsafeMutableRawPointer, scratch: UnsafeMutableRawPointer, owned: UnsafeMutableRawPointer? = nil,
-    inputs inputCount: Int, outputs outputCount: Int
+  /// - Parameter arena: together with `scratch`, or nil to allocate both.
+  init(
+    arena: UnsafeMutableRawPointer?, scratch: UnsafeMutableRawPointer?, arenaBytes: Int, scratchBytes: Int,
+    kernelBytes: Int, inputs inputCount: Int, outputs outputCount: Int
   ) {
-    self.arena = arena.assumingMemoryBound(to: UInt8.self)
-    self.scratch = scratch.assumingMemoryBound(to: UInt8.self)
-    self.owned = owned
+    if let arena, let scratch {
+      (self.arena, self.scratch) = (arena.assumingMemoryBound(to: UInt8.self), scratch)
+      owned = nil
+    } else {
+      let arenaSize = roundedUp(arenaBytes + Limits.slackBytes, to: 64)
+      let size = arenaSize + scratchBytes + Limits.slackBytes
+      let block = UnsafeMutableRawPointer.allocate(byteCount: size, alignment: 64)
+      // Bytes that no instruction writes are the same in every run.
+      block.initializeMemory(as: UInt8.self, repeating: 0, count: size)
+      (self.arena, self.scratch) = (block.assumingMemoryBound(to: UInt8.self), block + arenaSize)
+      owned = block
+    }
+    image = (self.scratch + kernelBytes).assumingMemoryBound(to: UInt8.self)
     inputs = .allocate(capacity: max(inputCount, 1))
     inputs.initialize(repeating: nil, count: max(inputCount, 1))
     outputs = .allocate(capacity: max(outputCount, 1))
@@ -38,6 +41,11 @@ package final class WorkingMemory: @unchecked Sendable {
     owned?.deallocate()
     inputs.deallocate()
     outputs.deallocate()
+  }
+
+  /// What the kernels of one of several threads may use.
+  func kernelScratch(_ part: Int) -> UnsafeMutableRawPointer {
+    scratch + part &* ConvolutionArguments.scratchBytes
   }
 
   /// The numbers of an f32 tensor.

@@ -45,7 +45,7 @@ struct Step {
     case .quantize(let step): step.run(memory, range)
     case .dequantize(let step): step.run(memory, range)
     case .pad(let step): step.run(memory, range)
-    case .convolution(let step): step.run(memory, range)
+    case .convolution(let step): step.run(memory, part: part, range)
     case .floatProduct(let step): step.run(memory, range)
     case .add(let step): step.run(memory, range)
     case .multiply(let step): step.run(memory, range)
@@ -66,8 +66,9 @@ package final class PreparedProgram {
   let inputs: [Int]
   let outputs: [Int]
   let steps: [Step]
-  /// Bytes of the largest padded image.
+  /// What every thread's kernels need, and the largest padded image behind it.
   package let scratchBytes: Int
+  private let kernelBytes: Int
   private let constants: ConstantPool
 
   /// - Requires: a validated program.
@@ -80,7 +81,8 @@ package final class PreparedProgram {
     inputs = program.inputs
     outputs = program.outputs
     steps = planner.steps
-    scratchBytes = planner.scratchBytes
+    kernelBytes = threads * ConvolutionArguments.scratchBytes
+    scratchBytes = kernelBytes + roundedUp(planner.imageBytes, to: 64)
   }
 
   /// Runs one sample, whose inputs and outputs `memory` points at, on the calling thread.
@@ -89,9 +91,17 @@ package final class PreparedProgram {
   }
 
   package func makeMemory() -> WorkingMemory {
+    makeMemory(arena: nil, scratch: nil)
+  }
+
+  /// Over memory of the caller's, aligned to 64 and with `Limits.slackBytes` behind the bytes that the program and
+  /// `scratchBytes` name.
+  package func makeMemory(
+    arena: UnsafeMutableRawPointer?, scratch: UnsafeMutableRawPointer?
+  ) -> WorkingMemory {
     WorkingMemory(
-      arenaBytes: program.arenaBytes, scratchBytes: scratchBytes, inputs: inputs.count, outputs: outputs.count
-    )
+      arena: arena, scratch: scratch, arenaBytes: program.arenaBytes, scratchBytes: scratchBytes,
+      kernelBytes: kernelBytes, inputs: inputs.count, outputs: outputs.count)
   }
 }
 
@@ -103,7 +113,7 @@ private struct Planner {
   let constants: ConstantPool
   private let elementwise: ElementwiseKernels
   var steps: [Step] = []
-  var scratchBytes = 0
+  var imageBytes = 0
 
   init(program: Program, features: CPUFeatures, threads: Int, constants: ConstantPool) {
     self.program = program
@@ -129,7 +139,7 @@ private struct Planner {
       if o.window.isPadded {
         let step = PadStep(o.window, program.tensors[o.input])
         append(.pad(step), index, step.units, nanoseconds: step.byteCount / 8)
-        scratchBytes = max(scratchBytes, step.byteCount)
+        imageBytes = max(imageBytes, step.byteCount)
         pad = step
       }
       if let step = ConvolutionStep(o, program, pad: pad, features: features, threads: threads, constants) {

@@ -122,6 +122,8 @@ struct ConvolutionCase {
     let biasBuffer = GuardedBuffer(bias + [Int32](repeating: 0, count: padding))
     let multiplierBuffer = GuardedBuffer(multiplier + [Int32](repeating: 0, count: padding))
     let shiftBuffer = GuardedBuffer(shift + [Int32](repeating: 31, count: padding))
+    let scaleBuffer = fusedScales.map { GuardedBuffer($0 + [Float](repeating: 0, count: padding)) }
+    let scratchBuffer = GuardedBuffer(bytes: ConvolutionArguments.scratchBytes, fill: Self.poison)
     // The last pixel's bytes beyond its stored channels lie behind the guard page.
     let outputBytes = (pixels - 1) * outputPixelStride + storedChannels
     let outputBuffer = GuardedBuffer(bytes: 64 + outputBytes, fill: Self.poison)
@@ -132,7 +134,8 @@ struct ConvolutionCase {
       stepOffsets: offsetBuffer.pointer(to: Int32.self), steps: offsets.count,
       weights: UnsafeRawPointer(weightBuffer.base),
       bias: biasBuffer.pointer(to: Int32.self), multiplier: multiplierBuffer.pointer(to: Int32.self),
-      shift: shiftBuffer.pointer(to: Int32.self), outputChannels: outputChannels,
+      shift: shiftBuffer.pointer(to: Int32.self), scale: scaleBuffer?.pointer(to: Float.self),
+      scratch: scratchBuffer.base, outputChannels: outputChannels,
       storedChannels: storedChannels,
       output: (outputBuffer.base + 64).assumingMemoryBound(to: UInt8.self),
       outputPixelStride: outputPixelStride,
@@ -146,11 +149,24 @@ struct ConvolutionCase {
     }
     if first < pixels { kernel.function(arguments, first, pixels - first) }
 
-    withExtendedLifetime((inputBuffer, weightBuffer, offsetBuffer, biasBuffer, multiplierBuffer, shiftBuffer))
-    {}
+    withExtendedLifetime((inputBuffer, weightBuffer, offsetBuffer, biasBuffer, multiplierBuffer)) {}
+    withExtendedLifetime((shiftBuffer, scaleBuffer, scratchBuffer)) {}
     let all = UnsafeRawBufferPointer(start: outputBuffer.base, count: outputBuffer.count)
     precondition(all[..<64].allSatisfy { $0 == Self.poison }, "the kernel wrote before its output")
     return [UInt8](all[64...]) + [UInt8](repeating: Self.poison, count: outputPixelStride - storedChannels)
+  }
+
+  /// What the runtime hands to kernels: the factors, where fused multiply-adds are exact for every channel.
+  var fusedScales: [Float]? {
+    let product = Int64(rowLength) * (kind == .dense4 ? 8 : 128) * 255
+    let scales =
+      outputChannels == 0
+      ? []
+      : bias.indices.map { channel in
+        FixedPointMultiplier(multiplier: multiplier[channel], shift: shift[channel])
+          .fusedScale(largestAccumulator: Int64(bias[channel].magnitude) + product)
+      }
+    return scales.contains(nil) ? nil : scales.compactMap { $0 }
   }
 
   private static let poison: UInt8 = 0xA5
@@ -161,6 +177,10 @@ extension ConvolutionCase {
   enum Values: CaseIterable {
     /// Everything over its whole range, with multipliers that keep outputs in the middle.
     case random
+    /// The same with multipliers for which fused multiply-adds are exact.
+    case fused
+    /// The same, all inputs 255 and all weights of the largest magnitude.
+    case extremeFused
     /// All inputs 255 and all weights of the largest magnitude.
     case extreme
     /// Multipliers and shifts at the ends of their domains, biases of any size.
@@ -205,12 +225,13 @@ extension ConvolutionCase {
     let lastColumn = min(outputWidth, pixels) - 1
     let lastBase = (pixels - 1) / outputWidth * inputRowStride + lastColumn * inputPixelStride
     let inputBytes = lastBase + Int(offsets.max() ?? 0) + (kind == .depthwise ? outputChannels : 4)
+    let isExtreme = values == .extreme || values == .extremeFused
     let largest: Int8 = kind == .dense4 ? 7 : 127
     let sign: Int8 = Bool.random(using: &random) ? 1 : -1
     let length = rowLength
-    input = (0..<inputBytes).map { _ in values == .extreme ? 255 : UInt8.random(in: 0...255, using: &random) }
+    input = (0..<inputBytes).map { _ in isExtreme ? 255 : UInt8.random(in: 0...255, using: &random) }
     weights = (0..<outputChannels * length).map { _ in
-      values == .extreme ? sign * largest : Int8.random(in: -largest...largest, using: &random)
+      isExtreme ? sign * largest : Int8.random(in: -largest...largest, using: &random)
     }
     bias = []
     multiplier = []
@@ -220,6 +241,10 @@ extension ConvolutionCase {
       case .random, .extreme:
         bias.append(Int32.random(in: -20_000...20_000, using: &random))
         multiplier.append(Int32.random(in: (1 << 30)...Int32.max, using: &random))
+        shift.append(Int32.random(in: kind == .dense4 ? 34...39 : 38...43, using: &random))
+      case .fused, .extremeFused:
+        bias.append(Int32.random(in: -20_000...20_000, using: &random))
+        multiplier.append(Int32.random(in: (1 << 23)..<(1 << 24), using: &random) << 7 | 1 << 7)
         shift.append(Int32.random(in: kind == .dense4 ? 34...39 : 38...43, using: &random))
       case .extremeScales:
         let range: ClosedRange<Int32> = kind == .dense4 ? -100_000_000...100_000_000 : Int32.min...Int32.max

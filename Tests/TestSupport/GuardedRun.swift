@@ -12,8 +12,7 @@ package func runGuarded(_ program: Program, features: CPUFeatures, inputs: [[Flo
   let scratch = GuardedMemory(prepared.scratchBytes + Limits.slackBytes)
   let sources = program.inputs.map { GuardedMemory(4 * program.tensors[$0].elementCount) }
   let targets = program.outputs.map { GuardedMemory(4 * program.tensors[$0].elementCount) }
-  let memory = WorkingMemory(
-    arena: arena.base, scratch: scratch.base, inputs: sources.count, outputs: targets.count)
+  let memory = prepared.makeMemory(arena: arena.base, scratch: scratch.base)
   for (number, source) in sources.enumerated() {
     let reals = source.base.assumingMemoryBound(to: Float.self)
     if let inputs { reals.update(from: inputs[number], count: inputs[number].count) }

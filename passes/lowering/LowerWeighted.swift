@@ -75,7 +75,7 @@ extension IntegerLowering {
     var multipliers: [Int32] = [], shifts: [Int32] = []
     for (channel, scale) in weights.scales.enumerated() {
       let factor = Double(input.parameters.scale) * Double(scale) / Double(output.parameters.scale)
-      guard let fixed = FixedPointMultiplier(factor) else {
+      guard let fixed = FixedPointMultiplier(fused: factor) else {
         fail("the requantization factor \(factor) of output channel \(channel) is out of range", node.name)
         continue
       }

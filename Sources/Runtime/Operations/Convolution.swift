@@ -27,7 +27,7 @@ struct PadStep {
   func run(_ memory: WorkingMemory, _ range: Range<Int>) {
     let pixelBytes = input.storedChannels
     for row in range {
-      let target = memory.scratch + row &* rowBytes
+      let target = memory.image + row &* rowBytes
       guard row >= top, row < top &+ input.height else {
         target.update(repeating: zeroPoint, count: rowBytes)
         continue
@@ -70,6 +70,7 @@ struct ConvolutionStep {
   private let bias: UnsafePointer<Int32>
   private let multiplier: UnsafePointer<Int32>
   private let shift: UnsafePointer<Int32>
+  private let scale: UnsafePointer<Float>?
   private let zeroPoint: Int32
   private let minimum: Int32
   private let maximum: Int32
@@ -104,6 +105,7 @@ struct ConvolutionStep {
     bias = pool.allocate(parameters.bias)
     multiplier = pool.allocate(parameters.multiplier)
     shift = pool.allocate(parameters.shift)
+    scale = parameters.fusedScales(geometry).map { pool.allocate($0) }
     let kind: KernelKind =
       switch convolution.kind {
       case .dense8: .dense8
@@ -127,21 +129,27 @@ struct ConvolutionStep {
     }
   }
 
-  func run(_ memory: WorkingMemory, _ range: Range<Int>) {
+  func run(_ memory: WorkingMemory, part: Int, _ range: Range<Int>) {
+    let scratch = memory.kernelScratch(part)
     switch split {
     case .pixels:
       let first = range.lowerBound * Self.pixelsPerUnit,
         end = min(range.upperBound * Self.pixelsPerUnit, output.pixels)
       for call in 0..<geometry.calls {
-        run(memory, call, panels: 0..<geometry.panelsPerCall, pixels: first..<end)
+        run(memory, scratch, call, panels: 0..<geometry.panelsPerCall, pixels: first..<end)
       }
     case .panels:
-      for call in 0..<geometry.calls { run(memory, call, panels: range, pixels: 0..<output.pixels) }
+      for call in 0..<geometry.calls {
+        run(memory, scratch, call, panels: range, pixels: 0..<output.pixels)
+      }
     }
   }
 
   /// Some panels of one group, or of all channels (depthwise), for some pixels.
-  private func run(_ memory: WorkingMemory, _ call: Int, panels: Range<Int>, pixels: Range<Int>) {
+  private func run(
+    _ memory: WorkingMemory, _ scratch: UnsafeMutableRawPointer, _ call: Int, panels: Range<Int>,
+    pixels: Range<Int>
+  ) {
     let isDepthwise = geometry.kind == .depthwise
     let callChannels = isDepthwise ? geometry.outputChannels : geometry.outputsPerGroup
     let firstChannel = 16 * panels.lowerBound, endChannel = min(16 * panels.upperBound, callChannels)
@@ -151,13 +159,14 @@ struct ConvolutionStep {
     let rounding = isLast ? output.storedChannels - output.channels : 0
     let stored = min(channels + rounding, roundedUp(channels, to: 16))
     let panel = call * geometry.panelsPerCall + panels.lowerBound
-    let image = readsScratch ? UnsafePointer(memory.scratch) : UnsafePointer(memory.arena + input.offset)
+    let image = readsScratch ? UnsafePointer(memory.image) : UnsafePointer(memory.arena + input.offset)
     let inputChannel = isDepthwise ? firstChannel : call * geometry.inputsPerGroup
     let arguments = ConvolutionArguments(
       input: image + inputChannel, inputRowStride: inputRowStride, inputPixelStride: inputPixelStride,
       stepOffsets: stepOffsets, steps: geometry.steps, weights: weights + panel * geometry.panelBytes,
       bias: bias + 16 * panel, multiplier: multiplier + 16 * panel, shift: shift + 16 * panel,
-      outputChannels: channels, storedChannels: stored,
+      scale: scale.map { $0 + 16 * panel }, scratch: scratch, outputChannels: channels,
+      storedChannels: stored,
       output: memory.arena + (output.offset + call * callChannels + firstChannel),
       outputPixelStride: output.pixelStride,
       outputWidth: outputWidth, outputZeroPoint: zeroPoint, clampMinimum: minimum, clampMaximum: maximum)
@@ -205,6 +214,23 @@ private struct ChannelParameters {
       shift[place] = Int32(data.bytes[convolution.shift.offset + channel])
       largestBias = max(largestBias, Int64(bias[place].magnitude))
     }
+  }
+
+  /// The factors of all channels, if fused multiply-adds are exact for each.
+  func fusedScales(_ geometry: ConvolutionGeometry) -> [Float]? {
+    let largestWeight: Int64 =
+      switch geometry.kind {
+      case .dense8, .depthwise: 128
+      case .dense4: 8
+      }
+    var scales = [Float](repeating: 0, count: multiplier.count)
+    for index in scales.indices {
+      let fixed = FixedPointMultiplier(multiplier: multiplier[index], shift: shift[index])
+      let largest = Int64(bias[index].magnitude) + Int64(geometry.rowLength) * largestWeight * 255
+      guard let scale = fixed.fusedScale(largestAccumulator: largest) else { return nil }
+      scales[index] = scale
+    }
+    return scales
   }
 
   /// Kernels for 4-bit weights may scale sums by 16.
