@@ -1,10 +1,8 @@
 import CInstructions
 import KernelInterface
 
-// All kernels of this instruction set are one file whose functions are private and, unless inlined, not
-// generic: so no object holds a weak symbol, and debug builds are as fast as release builds.
-
-private typealias Lanes = SIMD16<Int32>
+// Kernels call only functions that are private and, unless inlined, not generic: so no object holds a weak symbol, and
+// the inner loops of debug builds are as fast as those of release builds.
 
 /// Computes the sums of a tile: `sums[pixel][panel]`, with the bias.
 private typealias TileFunction = (_ tile: TileOperands, _ sums: Sums) -> Void
@@ -194,14 +192,16 @@ private func convolve<let panels: Int>(
     // The constants of vector v of a tile are at v % panels, and so are the three that follow.
     for i in 0..<8 {
       let panel = channel &+ 16 &* (i % panels)
-      requantizations[i] = Requantization(
+      requantizations[i] = requantization(
         multiplier: load(UnsafeRawPointer(arguments.multiplier + panel)),
         shift: load(UnsafeRawPointer(arguments.shift + panel)))
     }
     let channels = min(arguments.storedChannels &- channel, 16 &* panels)
     let isContiguous = channels == 16 &* panels && channels == arguments.outputPixelStride
-    let output = TileOutput(
-      arguments, saturating: needsSaturation(arguments, channel: channel, channels: channels))
+    let output = byteOutput(
+      zeroPoint: arguments.outputZeroPoint, minimum: arguments.clampMinimum, maximum: arguments.clampMaximum,
+      saturating: needsSaturation(
+        arguments.shift + channel, channels: min(channels, arguments.outputChannels &- channel)))
 
     let tile = TileOperands(
       bases: bases, stepOffsets: arguments.stepOffsets, weights: arguments.weights + channel &* 4 &* blocks,
@@ -230,13 +230,13 @@ private func convolve<let panels: Int>(
         // Four vectors are 64 bytes of the output, whatever pixels they belong to.
         let vectors = valid &* panels
         for v in stride(from: 0, to: vectors, by: 4) {
-          let bytes = output.bytes(sums + v, requantizations + v % panels, vectors: 4)
-          store_bytes_x16(destination + 16 &* v, byteMask(16 &* (vectors &- v)), bytes)
+          let row = bytes(output, sums + v, requantizations + v % panels, vectors: 4)
+          store_bytes_x16(destination + 16 &* v, byteMask(16 &* (vectors &- v)), row)
         }
       } else {
         for pixel in 0..<valid {
-          let bytes = output.bytes(sums + pixel &* panels, requantizations, vectors: panels)
-          store_bytes_x16(destination + pixel &* arguments.outputPixelStride, byteMask(channels), bytes)
+          let row = bytes(output, sums + pixel &* panels, requantizations, vectors: panels)
+          store_bytes_x16(destination + pixel &* arguments.outputPixelStride, byteMask(channels), row)
         }
       }
       destination += valid &* arguments.outputPixelStride
@@ -308,10 +308,13 @@ package func convolutionDepthwiseAVX512VNNI(_ arguments: ConvolutionArguments, _
       transpose(UnsafeRawPointer(arguments.bias + channel), panelStride: 64, lastPanel, into: bias)
       transpose(UnsafeRawPointer(arguments.multiplier + channel), panelStride: 64, lastPanel, into: sums)
       transpose(UnsafeRawPointer(arguments.shift + channel), panelStride: 64, lastPanel, into: sums + 4)
-      for k in 0..<4 { requantizations[k] = Requantization(multiplier: sums[k], shift: sums[k &+ 4]) }
+      for k in 0..<4 { requantizations[k] = requantization(multiplier: sums[k], shift: sums[k &+ 4]) }
 
-      let output = TileOutput(
-        arguments, saturating: needsSaturation(arguments, channel: channel, channels: channels))
+      let output = byteOutput(
+        zeroPoint: arguments.outputZeroPoint, minimum: arguments.clampMinimum,
+        maximum: arguments.clampMaximum,
+        saturating: needsSaturation(
+          arguments.shift + channel, channels: min(channels, arguments.outputChannels &- channel)))
       var destination = UnsafeMutableRawPointer(
         arguments.output + (first &* arguments.outputPixelStride &+ channel))
       var cursor = PixelCursor(arguments, first: first)
@@ -322,7 +325,7 @@ package func convolutionDepthwiseAVX512VNNI(_ arguments: ConvolutionArguments, _
         depthwiseTile(bases, channel, arguments.stepOffsets, groups, weights, bias, sums)
         for pixel in 0..<valid {
           store_bytes_x16(
-            destination, byteMask(channels), output.bytesOfQuarters(sums + 4 &* pixel, requantizations))
+            destination, byteMask(channels), bytesOfQuarters(output, sums + 4 &* pixel, requantizations))
           destination += arguments.outputPixelStride
         }
         left &-= valid
@@ -406,109 +409,6 @@ private func transpose(
   vectors[2] = even_quarters_x16(upper01, upper23)
   vectors[3] = odd_quarters_x16(upper01, upper23)
 }
-
-// MARK: - Epilogue
-
-/// Requantization of 16 accumulators, exact for every shift.
-private struct Requantization {
-  private var multiplierEven: Lanes
-  private var multiplierOdd: Lanes
-  /// 64-bit counts, one less than the shifts: the last bit is shifted out after rounding, by `TileOutput`.
-  private var shiftEven: Lanes
-  private var shiftOdd: Lanes
-
-  @inline(__always)
-  init(multiplier: Lanes, shift: Lanes) {
-    let counts = shift &- 1
-    multiplierEven = multiplier
-    multiplierOdd = odd_to_even_x16(multiplier)
-    shiftEven = odd_to_even_x16(interleave_even_x16(counts, counts))
-    shiftOdd = odd_to_even_x16(counts)
-  }
-
-  /// `floor(accumulator * multiplier / 2^(shift-1))`, which 32 bits hold when every shift is at least 32;
-  /// otherwise `saturating` must be set, and results beyond ±2^30 are brought there.
-  @inline(__always)
-  func doubled(_ accumulators: Lanes, saturating: Bool) -> Lanes {
-    var even = shift_right_64_x16(multiply_even_x16(accumulators, multiplierEven), shiftEven)
-    var odd = shift_right_64_x16(multiply_even_x16(odd_to_even_x16(accumulators), multiplierOdd), shiftOdd)
-    if saturating {
-      even = clamp_64_x16(even, -1 << 30, 1 << 30)
-      odd = clamp_64_x16(odd, -1 << 30, 1 << 30)
-    }
-    return interleave_even_x16(even, odd)
-  }
-}
-
-/// The last step, from sums to bytes.
-///
-/// `(v + 1) >> 1` rounds a doubled result half-up and `(v + 1 + 2 z) >> 1` adds the zero point too. 16 bits
-/// with saturation are enough, since whatever saturates lies beyond 0...255 on the same side.
-private struct TileOutput {
-  private let saturating: Bool
-  private let offset: Lanes
-  private let minimum: Lanes
-  private let maximum: Lanes
-
-  @inline(__always)
-  init(_ arguments: ConvolutionArguments, saturating: Bool) {
-    self.saturating = saturating
-    offset = Lanes(repeating: (1 &+ 2 &* arguments.outputZeroPoint) &* 0x0001_0001)
-    minimum = Lanes(repeating: arguments.clampMinimum &* 0x0101_0101)
-    maximum = Lanes(repeating: arguments.clampMaximum &* 0x0101_0101)
-  }
-
-  /// The bytes of one to four vectors of 16 sums, in order; what follows them is arbitrary.
-  @inline(__always)
-  func bytes(
-    _ sums: UnsafePointer<Lanes>, _ requantizations: UnsafePointer<Requantization>, vectors: Int
-  ) -> Lanes {
-    let v0 = requantizations[0].doubled(sums[0], saturating: saturating)
-    let v1 = vectors > 1 ? requantizations[1].doubled(sums[1], saturating: saturating) : v0
-    let v2 = vectors > 2 ? requantizations[2].doubled(sums[2], saturating: saturating) : v0
-    let v3 = vectors > 3 ? requantizations[3].doubled(sums[3], saturating: saturating) : v1
-    // From four bytes of each vector in a quarter to sixteen of each vector.
-    let byVector = Lanes(0, 4, 8, 12, 1, 5, 9, 13, 2, 6, 10, 14, 3, 7, 11, 15)
-    return permute_x16(packed(v0, v1, v2, v3), byVector)
-  }
-
-  /// The bytes of four vectors of sums: in each quarter of the result, four of every vector.
-  @inline(__always)
-  func bytesOfQuarters(
-    _ sums: UnsafePointer<Lanes>, _ requantizations: UnsafePointer<Requantization>
-  ) -> Lanes {
-    packed(
-      requantizations[0].doubled(sums[0], saturating: saturating),
-      requantizations[1].doubled(sums[1], saturating: saturating),
-      requantizations[2].doubled(sums[2], saturating: saturating),
-      requantizations[3].doubled(sums[3], saturating: saturating))
-  }
-
-  /// In each quarter of the result, four bytes of every doubled result.
-  @inline(__always)
-  private func packed(_ v0: Lanes, _ v1: Lanes, _ v2: Lanes, _ v3: Lanes) -> Lanes {
-    let words01 = halve_words_x16(add_words_x16(pack_words_x16(v0, v1), offset))
-    let words23 = halve_words_x16(add_words_x16(pack_words_x16(v2, v3), offset))
-    return minimum_bytes_x16(maximum_bytes_x16(pack_bytes_x16(words01, words23), minimum), maximum)
-  }
-}
-
-/// Whether a shift of these channels is too small for 32-bit results.
-@inline(__always)
-private func needsSaturation(_ arguments: ConvolutionArguments, channel: Int, channels: Int) -> Bool {
-  var smallest: Int32 = 62
-  for c in channel..<min(channel &+ channels, arguments.outputChannels) {
-    smallest = min(smallest, arguments.shift[c])
-  }
-  return smallest < 32
-}
-
-/// A mask of the first `count` bytes of 64.
-@inline(__always)
-private func byteMask(_ count: Int) -> UInt64 { count >= 64 ? ~0 : (1 &<< UInt64(count)) &- 1 }
-
-@inline(__always)
-private func load(_ pointer: UnsafeRawPointer) -> Lanes { pointer.loadUnaligned(as: Lanes.self) }
 
 // MARK: - Ceiling
 
