@@ -188,6 +188,11 @@ QCC_INSTRUCTION int32x16 shift_right_4_x16(int32x16 a) {
   return (int32x16)_mm512_srai_epi32((__m512i)a, 4);
 }
 
+/// The bits of the floats `Float(a) * b + c`, rounded once; `b` and `c` hold bits of floats.
+QCC_INSTRUCTION int32x16 multiply_add_floats_x16(int32x16 a, int32x16 b, int32x16 c) {
+  return (int32x16)_mm512_fmadd_ps(_mm512_cvtepi32_ps((__m512i)a), (__m512)b, (__m512)c);
+}
+
 /// Shift of 16-bit lanes by 4 to the left.
 QCC_INSTRUCTION int32x16 shift_left_4_words_x16(int32x16 a) {
   return (int32x16)_mm512_slli_epi16((__m512i)a, 4);
