@@ -14,10 +14,9 @@ let unchecked: [SwiftSetting] = strict + [.unsafeFlags(["-Ounchecked"])]
 let optimized: [SwiftSetting] = strict + [.unsafeFlags(["-O"])]
 
 /// Kernels for one instruction set. The objects must hold no weak symbols, since the linker might hand
-/// a copy compiled for this instruction set to code that runs everywhere (scripts/check-weak-symbols); so in
-/// debug builds too, functions must be inlined across files.
+/// a copy compiled for this instruction set to code that runs everywhere (scripts/check-weak-symbols).
 func kernels(_ flags: [String]) -> [SwiftSetting] {
-  strict + [.unsafeFlags(["-Ounchecked", "-wmo", "-num-threads", "1"] + flags.flatMap { ["-Xcc", $0] })]
+  strict + [.unsafeFlags(["-Ounchecked"] + flags.flatMap { ["-Xcc", $0] })]
 }
 
 let package = Package(
