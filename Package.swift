@@ -99,6 +99,10 @@ let package = Package(
     .executableTarget(
       name: "qcc-kernel-bench", dependencies: ["Runtime", "KernelInterface", "Numerics"],
       path: "Benchmarks/Kernels", swiftSettings: strict, linkerSettings: [.linkedLibrary("m")]),
+    .executableTarget(
+      name: "qcc-runtime-bench", dependencies: ["Runtime", "Program", "KernelInterface"],
+      path: "Benchmarks/Runtime",
+      swiftSettings: strict),
 
     .testTarget(
       name: "PassesTests",

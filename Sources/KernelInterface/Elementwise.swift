@@ -5,18 +5,15 @@ package struct ElementwiseKernels: Sendable {
   package let features: CPUFeatures
   package let add: @Sendable (AddArguments, _ count: Int) -> Void
   package let quantize: @Sendable (QuantizeArguments, _ count: Int) -> Void
-  package let product: @Sendable (ProductArguments) -> Void
 
   package init(
     _ name: StaticString, needs features: CPUFeatures, add: @escaping @Sendable (AddArguments, Int) -> Void,
-    quantize: @escaping @Sendable (QuantizeArguments, Int) -> Void,
-    product: @escaping @Sendable (ProductArguments) -> Void
+    quantize: @escaping @Sendable (QuantizeArguments, Int) -> Void
   ) {
     self.name = name
     self.features = features
     self.add = add
     self.quantize = quantize
-    self.product = product
   }
 }
 
@@ -99,55 +96,5 @@ package func quantizeReals(
     let bounded: Float = low < 512 ? low : 512
     let rounded = Int32(bitPattern: (bounded + 12_582_912).bitPattern) &- 0x4B40_0000
     output[i] = UInt8(truncatingIfNeeded: min(max(rounded &+ zeroPoint, 0), maximum))
-  }
-}
-
-/// One panel of a matrix product: `sums[c] += Σ_k x[k] * w[c][k]` for 16 channels, wrapping; weights packed
-/// by `WeightPacking`.
-package struct ProductArguments {
-  package var sums: UnsafeMutablePointer<Int32>
-  package var x: UnsafePointer<UInt8>
-  package var weights: UnsafePointer<Int8>
-  /// Blocks of 4 weights that x has; with 4-bit weights two share 64 bytes.
-  package var steps: Int
-  package var hasFourBits: Bool
-
-  package init(
-    sums: UnsafeMutablePointer<Int32>, x: UnsafePointer<UInt8>, weights: UnsafePointer<Int8>, steps: Int,
-    hasFourBits: Bool
-  ) {
-    self.sums = sums
-    self.x = x
-    self.weights = weights
-    self.steps = steps
-    self.hasFourBits = hasFourBits
-  }
-}
-
-@inlinable @inline(__always)
-package func accumulateProduct(
-  _ sums: UnsafeMutablePointer<Int32>, _ x: UnsafePointer<UInt8>, _ weights: UnsafePointer<Int8>, steps: Int,
-  hasFourBits: Bool
-) {
-  for step in 0..<steps {
-    let x0 = Int32(x[4 &* step]), x1 = Int32(x[4 &* step &+ 1])
-    let x2 = Int32(x[4 &* step &+ 2]), x3 = Int32(x[4 &* step &+ 3])
-    if hasFourBits {
-      let row = weights + 64 &* (step &>> 1)
-      // The nibble of interest moves to the upper half of its byte, and down again with its sign.
-      let left: Int8 = step & 1 == 0 ? 4 : 0
-      for c in 0..<16 {
-        let w0 = (row[4 &* c] &<< left) &>> 4, w1 = (row[4 &* c &+ 1] &<< left) &>> 4
-        let w2 = (row[4 &* c &+ 2] &<< left) &>> 4, w3 = (row[4 &* c &+ 3] &<< left) &>> 4
-        sums[c] &+= x0 &* Int32(w0) &+ x1 &* Int32(w1) &+ x2 &* Int32(w2) &+ x3 &* Int32(w3)
-      }
-    } else {
-      let row = weights + 64 &* step
-      for c in 0..<16 {
-        sums[c] &+=
-          x0 &* Int32(row[4 &* c]) &+ x1 &* Int32(row[4 &* c &+ 1]) &+ x2 &* Int32(row[4 &* c &+ 2])
-          &+ x3 &* Int32(row[4 &* c &+ 3])
-      }
-    }
   }
 }

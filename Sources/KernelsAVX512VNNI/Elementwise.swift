@@ -11,7 +11,3 @@ package func addAVX512VNNI(_ x: AddArguments, _ count: Int) {
 package func quantizeAVX512VNNI(_ x: QuantizeArguments, _ count: Int) {
   quantizeReals(x.input, x.output, count, scale: x.scale, zeroPoint: x.zeroPoint, maximum: x.maximum)
 }
-
-package func productAVX512VNNI(_ x: ProductArguments) {
-  accumulateProduct(x.sums, x.x, x.weights, steps: x.steps, hasFourBits: x.hasFourBits)
-}

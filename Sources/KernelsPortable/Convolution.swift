@@ -4,8 +4,6 @@ import Numerics
 // The specification as loops, for any processor: 16 channels at a time in lanes that the optimizer maps to
 // whatever vectors there are, and some pixels at a time so that weights are unpacked once for all of them.
 
-private typealias Lanes = SIMD16<Int32>
-
 /// Pixels that share unpacked weights.
 private let pixelsAtOnce = 8
 
@@ -75,46 +73,6 @@ private func accumulate(
       &+ Lanes(repeating: Int32(x[2])) &* w.w2 &+ Lanes(repeating: Int32(x[3])) &* w.w3
   }
 }
-
-/// The four weights that one 32-bit lane of packed weights holds for a channel.
-private struct UnpackedWeights {
-  let w0: Lanes
-  let w1: Lanes
-  let w2: Lanes
-  let w3: Lanes
-
-  /// Signed bytes.
-  @inline(__always)
-  init(bytes: Lanes) {
-    w0 = (bytes &<< 24) &>> 24
-    w1 = (bytes &<< 16) &>> 24
-    w2 = (bytes &<< 8) &>> 24
-    w3 = bytes &>> 24
-  }
-
-  /// The lower halves of the bytes.
-  @inline(__always)
-  init(lowerNibbles bytes: Lanes) {
-    w0 = (bytes &<< 28) &>> 28
-    w1 = (bytes &<< 20) &>> 28
-    w2 = (bytes &<< 12) &>> 28
-    w3 = (bytes &<< 4) &>> 28
-  }
-
-  /// The upper halves of the bytes.
-  @inline(__always)
-  init(upperNibbles bytes: Lanes) {
-    w0 = (bytes &<< 24) &>> 28
-    w1 = (bytes &<< 16) &>> 28
-    w2 = (bytes &<< 8) &>> 28
-    w3 = bytes &>> 28
-  }
-}
-
-/// 64 bytes of packed weights. Byte j of a channel is bits 8 j ... 8 j + 7 of its lane on little-endian
-/// processors, the only ones supported.
-@inline(__always)
-private func load(_ pointer: UnsafeRawPointer) -> Lanes { pointer.loadUnaligned(as: Lanes.self) }
 
 /// Calls `accumulate` for every tile of up to `pixelsAtOnce` pixels and 16 channels, with the bases of the
 /// pixels and sums that hold the bias; then requantizes and stores the sums.

@@ -151,10 +151,16 @@ package final class Interpreter {
     runObserved(&observer)
   }
 
-  /// What chose to run an instruction's multiplications; nil for other instructions.
-  package func kernel(of instruction: Int) -> Kernel? {
+  /// The name of what was chosen to run an instruction's multiplications; nil for other instructions.
+  package func kernel(of instruction: Int) -> StaticString? {
     for step in prepared.steps where step.instruction == instruction {
-      if case .convolution(let convolution) = step.work { return convolution.kernel }
+      switch step.work {
+      case .convolution(let convolution): return convolution.kernel.name
+      case .matrixVector(let product): return product.kernels.name
+      case .quantize, .dequantize, .pad, .add, .multiply, .averagePool, .maxPool, .lookup, .fill, .copy,
+        .softmax:
+        continue
+      }
     }
     return nil
   }

@@ -31,11 +31,9 @@ package enum KernelTable {
     #if arch(x86_64) && os(Linux)
       kernels.append(
         ElementwiseKernels(
-          "elementwise_avx512vnni", needs: .avx512vnni, add: addAVX512VNNI, quantize: quantizeAVX512VNNI,
-          product: productAVX512VNNI))
+          "elementwise_avx512vnni", needs: .avx512vnni, add: addAVX512VNNI, quantize: quantizeAVX512VNNI))
       kernels.append(
-        ElementwiseKernels(
-          "elementwise_avx2", needs: .avx2, add: addAVX2, quantize: quantizeAVX2, product: productAVX2))
+        ElementwiseKernels("elementwise_avx2", needs: .avx2, add: addAVX2, quantize: quantizeAVX2))
     #endif
     kernels.append(portableElementwise)
     return kernels
@@ -43,14 +41,42 @@ package enum KernelTable {
 
   package static var portableElementwise: ElementwiseKernels {
     ElementwiseKernels(
-      "elementwise_portable", needs: [], add: addPortable, quantize: quantizePortable,
-      product: productPortable)
+      "elementwise_portable", needs: [], add: addPortable, quantize: quantizePortable)
   }
 
   /// The fastest that `features` allow.
   package static func selectElementwise(_ features: CPUFeatures) -> ElementwiseKernels {
     for kernels in elementwise where features.isSuperset(of: kernels.features) { return kernels }
     return portableElementwise
+  }
+
+  /// One input row times packed weights, fastest first.
+  package static var matrixVector: [MatrixVectorKernels] {
+    var kernels: [MatrixVectorKernels] = []
+    #if arch(x86_64) && os(Linux)
+      kernels.append(
+        MatrixVectorKernels(
+          "matrixvector_avx512vnni", needs: .avx512vnni, sums8: sums8AVX512VNNI, sums4: sums4AVX512VNNI,
+          reals: sumsToRealsAVX512VNNI, bytes: sumsToBytesAVX512VNNI))
+      kernels.append(
+        MatrixVectorKernels(
+          "matrixvector_avx2", needs: .avx2, sums8: sums8AVX2, sums4: sums4AVX2, reals: sumsToRealsAVX2,
+          bytes: sumsToBytesAVX2))
+    #endif
+    kernels.append(portableMatrixVector)
+    return kernels
+  }
+
+  package static var portableMatrixVector: MatrixVectorKernels {
+    MatrixVectorKernels(
+      "matrixvector_portable", needs: [], sums8: sums8Portable, sums4: sums4Portable,
+      reals: sumsToRealsPortable, bytes: sumsToBytesPortable)
+  }
+
+  /// The fastest that `features` allow.
+  package static func selectMatrixVector(_ features: CPUFeatures) -> MatrixVectorKernels {
+    for kernels in matrixVector where features.isSuperset(of: kernels.features) { return kernels }
+    return portableMatrixVector
   }
 
   /// What the instruction sets can do at most, for reports.

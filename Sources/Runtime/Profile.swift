@@ -42,7 +42,7 @@
         let instruction = program.instructions[index]
         return InstructionTiming(
           instruction: index, name: instruction.name, mnemonic: instruction.operation.mnemonic,
-          kernel: kernel(of: index)?.name, nanoseconds: observer.fastest[index],
+          kernel: kernel(of: index), nanoseconds: observer.fastest[index],
           products: program.products(index))
       }
     }

@@ -8,7 +8,7 @@ struct Step {
     case dequantize(DequantizeStep)
     case pad(PadStep)
     case convolution(ConvolutionStep)
-    case floatProduct(FloatProductStep)
+    case matrixVector(MatrixVectorStep)
     case add(AddStep)
     case multiply(MultiplyStep)
     case averagePool(AveragePoolStep)
@@ -46,7 +46,7 @@ struct Step {
     case .dequantize(let step): step.run(memory, range)
     case .pad(let step): step.run(memory, range)
     case .convolution(let step): step.run(memory, part: part, range)
-    case .floatProduct(let step): step.run(memory, range)
+    case .matrixVector(let step): step.run(memory, part: part, range)
     case .add(let step): step.run(memory, range)
     case .multiply(let step): step.run(memory, range)
     case .averagePool(let step): step.run(memory, range)
@@ -135,6 +135,9 @@ private struct Planner {
       let step = DequantizeStep(o, program)
       append(.dequantize(step), index, step.units, nanoseconds: elements)
     case .convolution(let o):
+      if let step = MatrixVectorStep(o, program, features: features, constants) {
+        return append(step, index)
+      }
       var pad: PadStep?
       if o.window.isPadded {
         let step = PadStep(o.window, program.tensors[o.input])
@@ -148,9 +151,7 @@ private struct Planner {
           .convolution(step), index, step.units, nanoseconds: products / productsPerNanosecond(step.kernel))
       }
     case .floatProduct(let o):
-      if let step = FloatProductStep(o, program, elementwise, constants) {
-        append(.floatProduct(step), index, step.units, nanoseconds: step.geometry.productsPerPixel / 4)
-      }
+      if let step = MatrixVectorStep(o, program, features: features, constants) { append(step, index) }
     case .add(let o):
       let step = AddStep(o, program, elementwise)
       append(.add(step), index, step.units, nanoseconds: elements / 2)
@@ -179,8 +180,20 @@ private struct Planner {
     }
   }
 
+  private mutating func append(_ step: MatrixVectorStep, _ index: Int) {
+    append(
+      .matrixVector(step), index, step.units,
+      nanoseconds: step.geometry.weightBytes / bytesPerNanosecond(step))
+  }
+
   private mutating func append(_ work: Step.Work, _ index: Int, _ units: Int, nanoseconds: Int) {
     steps.append(Step(work, instruction: index, units: units, nanoseconds: nanoseconds, threads: threads))
+  }
+
+  /// Weights that one thread reads, roughly.
+  private func bytesPerNanosecond(_ step: MatrixVectorStep) -> Int {
+    if step.kernels.features.contains(.avx512vnni) { return 64 }
+    return step.kernels.features.contains(.avx2) ? 32 : 4
   }
 
   /// What one thread does at least, from the slowest shapes of each instruction set.

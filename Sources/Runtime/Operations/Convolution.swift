@@ -2,52 +2,6 @@ import KernelInterface
 import Numerics
 import Program
 
-/// Copies an image into the scratch memory, with a border of its zero point.
-struct PadStep {
-  let input: Plane
-  let zeroPoint: UInt8
-  let top: Int
-  let left: Int
-  let paddedHeight: Int
-  let paddedWidth: Int
-
-  init(_ window: Instruction.Window, _ tensor: Program.Tensor) {
-    input = Plane(tensor)
-    zeroPoint = tensor.zeroPoint
-    top = window.padTop
-    left = window.padLeft
-    paddedHeight = window.paddedHeight(tensor)
-    paddedWidth = window.paddedWidth(tensor)
-  }
-
-  var rowBytes: Int { paddedWidth * input.storedChannels }
-  var byteCount: Int { paddedHeight * rowBytes }
-  var units: Int { paddedHeight }
-
-  func run(_ memory: WorkingMemory, _ range: Range<Int>) {
-    let pixelBytes = input.storedChannels
-    for row in range {
-      let target = memory.image + row &* rowBytes
-      guard row >= top, row < top &+ input.height else {
-        target.update(repeating: zeroPoint, count: rowBytes)
-        continue
-      }
-      let source = UnsafePointer(memory.arena + (input.offset &+ (row &- top) &* input.rowStride))
-      let image = target + left &* pixelBytes
-      target.update(repeating: zeroPoint, count: left &* pixelBytes)
-      if input.pixelStride == pixelBytes {
-        image.update(from: source, count: input.width &* pixelBytes)
-      } else {
-        for column in 0..<input.width {
-          (image + column &* pixelBytes).update(from: source + column &* input.pixelStride, count: pixelBytes)
-        }
-      }
-      let right = paddedWidth &- left &- input.width
-      (image + input.width &* pixelBytes).update(repeating: zeroPoint, count: right &* pixelBytes)
-    }
-  }
-}
-
 /// A convolution by a kernel, over the input in place or over the scratch image.
 struct ConvolutionStep {
   /// What a thread's share is cut from: output pixels of all channels, or panels of all pixels.
@@ -191,48 +145,4 @@ private struct StepOffsets {
     // Steps that only round up have weight zero and read what the last one reads.
     while offsets.count < geometry.steps { offsets.append(offsets[offsets.count - 1]) }
   }
-}
-
-/// Bias, multiplier and shift of every channel, in panels: what the file holds, with the padding that it
-/// leaves out.
-private struct ChannelParameters {
-  var bias: [Int32]
-  var multiplier: [Int32]
-  var shift: [Int32]
-  private var largestBias: Int64 = 0
-
-  init(_ convolution: Instruction.Convolution, _ geometry: ConvolutionGeometry, _ data: DataStorage) {
-    let count = 16 * geometry.panelsPerCall * geometry.calls
-    bias = [Int32](repeating: 0, count: count)
-    multiplier = bias
-    shift = [Int32](repeating: 31, count: count)
-    let perCall = geometry.outputChannels / geometry.calls
-    for channel in 0..<geometry.outputChannels {
-      let place = channel / perCall * 16 * geometry.panelsPerCall + channel % perCall
-      bias[place] = data.int32(convolution.bias, channel)
-      multiplier[place] = data.int32(convolution.multiplier, channel)
-      shift[place] = Int32(data.bytes[convolution.shift.offset + channel])
-      largestBias = max(largestBias, Int64(bias[place].magnitude))
-    }
-  }
-
-  /// The factors of all channels, if fused multiply-adds are exact for each.
-  func fusedScales(_ geometry: ConvolutionGeometry) -> [Float]? {
-    let largestWeight: Int64 =
-      switch geometry.kind {
-      case .dense8, .depthwise: 128
-      case .dense4: 8
-      }
-    var scales = [Float](repeating: 0, count: multiplier.count)
-    for index in scales.indices {
-      let fixed = FixedPointMultiplier(multiplier: multiplier[index], shift: shift[index])
-      let largest = Int64(bias[index].magnitude) + Int64(geometry.rowLength) * largestWeight * 255
-      guard let scale = fixed.fusedScale(largestAccumulator: largest) else { return nil }
-      scales[index] = scale
-    }
-    return scales
-  }
-
-  /// Kernels for 4-bit weights may scale sums by 16.
-  func accumulatorsFit28Bits(_ rowLength: Int) -> Bool { largestBias + Int64(rowLength) * 8 * 255 < 1 << 27 }
 }
