@@ -28,6 +28,20 @@ struct Layer {
       name: "3x3/2 3-32 @112", inputChannels: 3, outputChannels: 32, kernelSize: 3, stride: 2, outputSize: 112
     ),
     Layer(
+      name: "1x1 16-96 @112", inputChannels: 16, outputChannels: 96, kernelSize: 1, stride: 1, outputSize: 112),
+    Layer(
+      name: "1x1 16-96 @28", inputChannels: 16, outputChannels: 96, kernelSize: 1, stride: 1, outputSize: 28),
+    Layer(
+      name: "1x1 40-240 @28", inputChannels: 40, outputChannels: 240, kernelSize: 1, stride: 1, outputSize: 28),
+    Layer(
+      name: "1x1 240-40 @28", inputChannels: 240, outputChannels: 40, kernelSize: 1, stride: 1, outputSize: 28),
+    Layer(
+      name: "3x3 32-32 @16", inputChannels: 32, outputChannels: 32, kernelSize: 3, stride: 1, outputSize: 16),
+    Layer(
+      name: "3x3 64-64 @8", inputChannels: 64, outputChannels: 64, kernelSize: 3, stride: 1, outputSize: 8),
+    Layer(
+      name: "3x3/2 3-64 @112", inputChannels: 3, outputChannels: 64, kernelSize: 3, stride: 2, outputSize: 112),
+    Layer(
       name: "1x1 1280-1000 @1", inputChannels: 1280, outputChannels: 1000, kernelSize: 1, stride: 1,
       outputSize: 1),
     Layer(
