@@ -14,17 +14,15 @@ package func convolutionDense4AVX512VNNI(_ arguments: ConvolutionArguments, _ fi
 /// Bytes of input and output that stay in the first-level cache while the groups of panels take turns.
 private let cachedBytes = 32 << 10
 
-/// Walks blocks of pixels, groups of panels and runs of pixels within a row.
+/// Walks blocks of pixels, groups of panels and rows.
 @inline(__always)
 private func convolve(
   _ arguments: ConvolutionArguments, blocks: Int, _ first: Int, _ count: Int,
-  _ product: (_ panels: Int, _ pixels: Int, _ tile: DenseTile) -> Void
+  _ product: (_ panels: Int, _ pixels: Int, _ tile: UnsafePointer<DenseTile>, _ run: TileRun) -> Void
 ) {
   let panels = (arguments.storedChannels &+ 15) / 16
   let groups = (panels &+ 3) / 4
-  let bytes = fusedOutput(
-    zeroPoint: arguments.outputZeroPoint, minimum: arguments.clampMinimum, maximum: arguments.clampMaximum)
-  let sums = arguments.scratch.assumingMemoryBound(to: Lanes.self)
+  let tile = (arguments.scratch + DenseTile.scratchOffset).assumingMemoryBound(to: DenseTile.self)
   let bytesPerPixel = max(1, arguments.inputPixelStride &+ arguments.outputPixelStride)
   let block = groups == 1 ? count : max(48, cachedBytes / bytesPerPixel)
   var blockStart = first
@@ -35,34 +33,33 @@ private func convolve(
     for group in 0..<groups {
       // Groups of equal size, the larger ones first.
       let width = (panels &- panel &+ groups &- group &- 1) / (groups &- group)
-      let channel = 16 &* panel
-      var tile = DenseTile(
-        input: UnsafeRawPointer(arguments.input), pixelStride: arguments.inputPixelStride,
-        stepOffsets: arguments.stepOffsets, weights: arguments.weights + panel &* 64 &* blocks,
-        blocks: blocks,
-        bias: arguments.bias + channel, scale: arguments.scale.map { $0 + channel }, sums: sums,
-        output: UnsafeMutableRawPointer(arguments.output),
-        outputPixelStride: arguments.outputPixelStride,
-        channels: min(arguments.storedChannels &- channel, 16 &* width), bytes: bytes)
-      let exact = arguments.scale == nil ? ExactOutput(arguments, channel: channel, panels: width) : nil
+      tile.initialize(to: DenseTile(arguments, panel: panel, panels: width, blocks: blocks))
       var pixel = blockStart
       while pixel < blockEnd {
         let row = pixel / arguments.outputWidth
         let column = pixel &- row &* arguments.outputWidth
         var left = min(arguments.outputWidth &- column, blockEnd &- pixel)
-        tile.input =
-          UnsafeRawPointer(arguments.input)
-          + (row &* arguments.inputRowStride &+ column &* arguments.inputPixelStride)
-        tile.output =
-          UnsafeMutableRawPointer(arguments.output) + (pixel &* arguments.outputPixelStride &+ channel)
+        var run = TileRun(
+          input: UnsafeRawPointer(arguments.input)
+            + (row &* arguments.inputRowStride &+ column &* arguments.inputPixelStride),
+          output: UnsafeMutableRawPointer(arguments.output)
+            + (pixel &* arguments.outputPixelStride &+ 16 &* panel),
+          tiles: 1)
         pixel &+= left
         while left > 0 {
           let pixels = tilePixels(panels: width, left: left)
-          product(width, pixels, tile)
-          if let exact { exact.store(tile, panels: width, pixels: pixels) }
-          tile.input += pixels &* arguments.inputPixelStride
-          tile.output += pixels &* arguments.outputPixelStride
-          left &-= pixels
+          if arguments.scale != nil {
+            // Seven pixels remain rather than one, see `tilePixels`.
+            run.tiles = left / pixels &- (width == 4 && pixels == 6 && left % 6 == 1 ? 1 : 0)
+            product(width, pixels, tile, run)
+          } else {
+            product(width, pixels, tile, run)
+            storeExactly(tile, run, arguments, panel: panel, panels: width, pixels: pixels)
+          }
+          let done = run.tiles &* pixels
+          run.input += done &* arguments.inputPixelStride
+          run.output += done &* arguments.outputPixelStride
+          left &-= done
         }
       }
       panel &+= width
@@ -71,134 +68,213 @@ private func convolve(
   }
 }
 
-/// Pixels of the next tile of a row that has `left` more: as many as fit, but two nearly equal tiles rather than a full
-/// one and a single pixel, whose few accumulators would wait for one another.
+/// Pixels of the next tile of a row that has `left` more: as many as fit. Of four panels seven are four and three,
+/// since the few accumulators of a single pixel would wait for one another.
 @inline(__always)
 private func tilePixels(panels: Int, left: Int) -> Int {
   switch panels {
   case 1: return left >= 16 ? 16 : left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1
-  case 2: return left >= 8 && left != 9 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1
-  case 3: return left >= 8 && left != 9 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1
-  default: return left >= 6 && left != 7 && left != 8 ? 6 : left >= 4 ? 4 : left
+  case 2, 3: return left >= 8 ? 8 : left >= 4 ? 4 : left >= 2 ? 2 : 1
+  default: return left >= 6 && left != 7 ? 6 : left >= 4 ? 4 : left
   }
 }
 
-private func product8(_ panels: Int, _ pixels: Int, _ tile: DenseTile) {
+@inline(__always)
+private func product8(_ panels: Int, _ pixels: Int, _ tile: UnsafePointer<DenseTile>, _ run: TileRun) {
   switch panels {
   case 1:
     switch pixels {
-    case 16: product8Of1x16(tile)
-    case 8: product8Of1x8(tile)
-    case 4: product8Of1x4(tile)
-    case 2: product8Of1x2(tile)
-    default: product8Of1x1(tile)
+    case 16: product8Of1x16(tile, run)
+    case 8: product8Of1x8(tile, run)
+    case 4: product8Of1x4(tile, run)
+    case 2: product8Of1x2(tile, run)
+    default: product8Of1x1(tile, run)
     }
   case 2:
     switch pixels {
-    case 8: product8Of2x8(tile)
-    case 4: product8Of2x4(tile)
-    case 2: product8Of2x2(tile)
-    default: product8Of2x1(tile)
+    case 8: product8Of2x8(tile, run)
+    case 4: product8Of2x4(tile, run)
+    case 2: product8Of2x2(tile, run)
+    default: product8Of2x1(tile, run)
     }
   case 3:
     switch pixels {
-    case 8: product8Of3x8(tile)
-    case 4: product8Of3x4(tile)
-    case 2: product8Of3x2(tile)
-    default: product8Of3x1(tile)
+    case 8: product8Of3x8(tile, run)
+    case 4: product8Of3x4(tile, run)
+    case 2: product8Of3x2(tile, run)
+    default: product8Of3x1(tile, run)
     }
   default:
     switch pixels {
-    case 6: product8Of4x6(tile)
-    case 4: product8Of4x4(tile)
-    case 3: product8Of4x3(tile)
-    case 2: product8Of4x2(tile)
-    default: product8Of4x1(tile)
+    case 6: product8Of4x6(tile, run)
+    case 4: product8Of4x4(tile, run)
+    case 3: product8Of4x3(tile, run)
+    case 2: product8Of4x2(tile, run)
+    default: product8Of4x1(tile, run)
     }
   }
 }
 
-private func product4(_ panels: Int, _ pixels: Int, _ tile: DenseTile) {
+@inline(__always)
+private func product4(_ panels: Int, _ pixels: Int, _ tile: UnsafePointer<DenseTile>, _ run: TileRun) {
   switch panels {
   case 1:
     switch pixels {
-    case 16: product4Of1x16(tile)
-    case 8: product4Of1x8(tile)
-    case 4: product4Of1x4(tile)
-    case 2: product4Of1x2(tile)
-    default: product4Of1x1(tile)
+    case 16: product4Of1x16(tile, run)
+    case 8: product4Of1x8(tile, run)
+    case 4: product4Of1x4(tile, run)
+    case 2: product4Of1x2(tile, run)
+    default: product4Of1x1(tile, run)
     }
   case 2:
     switch pixels {
-    case 8: product4Of2x8(tile)
-    case 4: product4Of2x4(tile)
-    case 2: product4Of2x2(tile)
-    default: product4Of2x1(tile)
+    case 8: product4Of2x8(tile, run)
+    case 4: product4Of2x4(tile, run)
+    case 2: product4Of2x2(tile, run)
+    default: product4Of2x1(tile, run)
     }
   case 3:
     switch pixels {
-    case 8: product4Of3x8(tile)
-    case 4: product4Of3x4(tile)
-    case 2: product4Of3x2(tile)
-    default: product4Of3x1(tile)
+    case 8: product4Of3x8(tile, run)
+    case 4: product4Of3x4(tile, run)
+    case 2: product4Of3x2(tile, run)
+    default: product4Of3x1(tile, run)
     }
   default:
     switch pixels {
-    case 6: product4Of4x6(tile)
-    case 4: product4Of4x4(tile)
-    case 3: product4Of4x3(tile)
-    case 2: product4Of4x2(tile)
-    default: product4Of4x1(tile)
+    case 6: product4Of4x6(tile, run)
+    case 4: product4Of4x4(tile, run)
+    case 3: product4Of4x3(tile, run)
+    case 2: product4Of4x2(tile, run)
+    default: product4Of4x1(tile, run)
     }
   }
 }
 
 // Panels times pixels; functions of their own, so that each has all registers.
 
-@inline(never) private func product8Of1x16(_ t: DenseTile) { DenseProduct<1, 16>().run8(t) }
-@inline(never) private func product8Of1x8(_ t: DenseTile) { DenseProduct<1, 8>().run8(t) }
-@inline(never) private func product8Of1x4(_ t: DenseTile) { DenseProduct<1, 4>().run8(t) }
-@inline(never) private func product8Of1x2(_ t: DenseTile) { DenseProduct<1, 2>().run8(t) }
-@inline(never) private func product8Of1x1(_ t: DenseTile) { DenseProduct<1, 1>().run8(t) }
-@inline(never) private func product8Of2x8(_ t: DenseTile) { DenseProduct<2, 8>().run8(t) }
-@inline(never) private func product8Of2x4(_ t: DenseTile) { DenseProduct<2, 4>().run8(t) }
-@inline(never) private func product8Of2x2(_ t: DenseTile) { DenseProduct<2, 2>().run8(t) }
-@inline(never) private func product8Of2x1(_ t: DenseTile) { DenseProduct<2, 1>().run8(t) }
-@inline(never) private func product8Of3x8(_ t: DenseTile) { DenseProduct<3, 8>().run8(t) }
-@inline(never) private func product8Of3x4(_ t: DenseTile) { DenseProduct<3, 4>().run8(t) }
-@inline(never) private func product8Of3x2(_ t: DenseTile) { DenseProduct<3, 2>().run8(t) }
-@inline(never) private func product8Of3x1(_ t: DenseTile) { DenseProduct<3, 1>().run8(t) }
-@inline(never) private func product8Of4x6(_ t: DenseTile) { DenseProduct<4, 6>().run8(t) }
-@inline(never) private func product8Of4x4(_ t: DenseTile) { DenseProduct<4, 4>().run8(t) }
-@inline(never) private func product8Of4x3(_ t: DenseTile) { DenseProduct<4, 3>().run8(t) }
-@inline(never) private func product8Of4x2(_ t: DenseTile) { DenseProduct<4, 2>().run8(t) }
-@inline(never) private func product8Of4x1(_ t: DenseTile) { DenseProduct<4, 1>().run8(t) }
+@inline(never) private func product8Of1x16(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<1, 16>().run8(t, r)
+}
+@inline(never) private func product8Of1x8(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<1, 8>().run8(t, r)
+}
+@inline(never) private func product8Of1x4(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<1, 4>().run8(t, r)
+}
+@inline(never) private func product8Of1x2(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<1, 2>().run8(t, r)
+}
+@inline(never) private func product8Of1x1(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<1, 1>().run8(t, r)
+}
+@inline(never) private func product8Of2x8(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<2, 8>().run8(t, r)
+}
+@inline(never) private func product8Of2x4(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<2, 4>().run8(t, r)
+}
+@inline(never) private func product8Of2x2(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<2, 2>().run8(t, r)
+}
+@inline(never) private func product8Of2x1(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<2, 1>().run8(t, r)
+}
+@inline(never) private func product8Of3x8(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<3, 8>().run8(t, r)
+}
+@inline(never) private func product8Of3x4(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<3, 4>().run8(t, r)
+}
+@inline(never) private func product8Of3x2(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<3, 2>().run8(t, r)
+}
+@inline(never) private func product8Of3x1(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<3, 1>().run8(t, r)
+}
+@inline(never) private func product8Of4x6(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<4, 6>().run8(t, r)
+}
+@inline(never) private func product8Of4x4(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<4, 4>().run8(t, r)
+}
+@inline(never) private func product8Of4x3(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<4, 3>().run8(t, r)
+}
+@inline(never) private func product8Of4x2(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<4, 2>().run8(t, r)
+}
+@inline(never) private func product8Of4x1(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<4, 1>().run8(t, r)
+}
 
-@inline(never) private func product4Of1x16(_ t: DenseTile) { DenseProduct<1, 16>().run4(t) }
-@inline(never) private func product4Of1x8(_ t: DenseTile) { DenseProduct<1, 8>().run4(t) }
-@inline(never) private func product4Of1x4(_ t: DenseTile) { DenseProduct<1, 4>().run4(t) }
-@inline(never) private func product4Of1x2(_ t: DenseTile) { DenseProduct<1, 2>().run4(t) }
-@inline(never) private func product4Of1x1(_ t: DenseTile) { DenseProduct<1, 1>().run4(t) }
-@inline(never) private func product4Of2x8(_ t: DenseTile) { DenseProduct<2, 8>().run4(t) }
-@inline(never) private func product4Of2x4(_ t: DenseTile) { DenseProduct<2, 4>().run4(t) }
-@inline(never) private func product4Of2x2(_ t: DenseTile) { DenseProduct<2, 2>().run4(t) }
-@inline(never) private func product4Of2x1(_ t: DenseTile) { DenseProduct<2, 1>().run4(t) }
-@inline(never) private func product4Of3x8(_ t: DenseTile) { DenseProduct<3, 8>().run4(t) }
-@inline(never) private func product4Of3x4(_ t: DenseTile) { DenseProduct<3, 4>().run4(t) }
-@inline(never) private func product4Of3x2(_ t: DenseTile) { DenseProduct<3, 2>().run4(t) }
-@inline(never) private func product4Of3x1(_ t: DenseTile) { DenseProduct<3, 1>().run4(t) }
-@inline(never) private func product4Of4x6(_ t: DenseTile) { DenseProduct<4, 6>().run4(t) }
-@inline(never) private func product4Of4x4(_ t: DenseTile) { DenseProduct<4, 4>().run4(t) }
-@inline(never) private func product4Of4x3(_ t: DenseTile) { DenseProduct<4, 3>().run4(t) }
-@inline(never) private func product4Of4x2(_ t: DenseTile) { DenseProduct<4, 2>().run4(t) }
-@inline(never) private func product4Of4x1(_ t: DenseTile) { DenseProduct<4, 1>().run4(t) }
+@inline(never) private func product4Of1x16(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<1, 16>().run4(t, r)
+}
+@inline(never) private func product4Of1x8(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<1, 8>().run4(t, r)
+}
+@inline(never) private func product4Of1x4(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<1, 4>().run4(t, r)
+}
+@inline(never) private func product4Of1x2(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<1, 2>().run4(t, r)
+}
+@inline(never) private func product4Of1x1(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<1, 1>().run4(t, r)
+}
+@inline(never) private func product4Of2x8(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<2, 8>().run4(t, r)
+}
+@inline(never) private func product4Of2x4(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<2, 4>().run4(t, r)
+}
+@inline(never) private func product4Of2x2(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<2, 2>().run4(t, r)
+}
+@inline(never) private func product4Of2x1(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<2, 1>().run4(t, r)
+}
+@inline(never) private func product4Of3x8(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<3, 8>().run4(t, r)
+}
+@inline(never) private func product4Of3x4(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<3, 4>().run4(t, r)
+}
+@inline(never) private func product4Of3x2(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<3, 2>().run4(t, r)
+}
+@inline(never) private func product4Of3x1(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<3, 1>().run4(t, r)
+}
+@inline(never) private func product4Of4x6(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<4, 6>().run4(t, r)
+}
+@inline(never) private func product4Of4x4(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<4, 4>().run4(t, r)
+}
+@inline(never) private func product4Of4x3(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<4, 3>().run4(t, r)
+}
+@inline(never) private func product4Of4x2(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<4, 2>().run4(t, r)
+}
+@inline(never) private func product4Of4x1(_ t: UnsafePointer<DenseTile>, _ r: TileRun) {
+  DenseProduct<4, 1>().run4(t, r)
+}
 
 // MARK: - Tiles
 
-/// Where a tile reads, and what becomes of its sums.
-private struct DenseTile {
-  /// The first pixel of the tile; the others follow at equal distances.
+/// A run of tiles within a row.
+private struct TileRun {
+  /// The first pixel; the others follow at equal distances.
   var input: UnsafeRawPointer
+  var output: UnsafeMutableRawPointer
+  var tiles: Int
+}
+
+/// What the tiles of a group of panels share. In memory, so that calls hand over one address.
+private struct DenseTile {
   let pixelStride: Int
   let stepOffsets: UnsafePointer<Int32>
   /// Of the first panel; the others follow.
@@ -209,11 +285,29 @@ private struct DenseTile {
   /// Nil: the sums are left in `sums`.
   let scale: UnsafePointer<Float>?
   let sums: UnsafeMutablePointer<Lanes>
-  var output: UnsafeMutableRawPointer
   let outputPixelStride: Int
   /// Bytes that are stored of every pixel.
   let channels: Int
   let bytes: FusedOutput
+
+  /// In the scratch memory, behind the sums of a tile.
+  static var scratchOffset: Int { 4096 }
+
+  @inline(__always)
+  init(_ arguments: ConvolutionArguments, panel: Int, panels: Int, blocks: Int) {
+    let channel = 16 &* panel
+    pixelStride = arguments.inputPixelStride
+    stepOffsets = arguments.stepOffsets
+    weights = arguments.weights + panel &* 64 &* blocks
+    self.blocks = blocks
+    bias = arguments.bias + channel
+    scale = arguments.scale.map { $0 + channel }
+    sums = arguments.scratch.assumingMemoryBound(to: Lanes.self)
+    outputPixelStride = arguments.outputPixelStride
+    channels = min(arguments.storedChannels &- channel, 16 &* panels)
+    bytes = fusedOutput(
+      zeroPoint: arguments.outputZeroPoint, minimum: arguments.clampMinimum, maximum: arguments.clampMaximum)
+  }
 
   @inline(__always)
   func weights(_ panel: Int, _ block: Int) -> Lanes { load(weights + (panel &* blocks &+ block) &* 64) }
@@ -230,33 +324,41 @@ private struct DenseProduct<let panels: Int, let pixels: Int> {
 
   /// Weights of 8 bits.
   @inline(__always)
-  func run8(_ t: DenseTile) {
-    let bias = Row { t.bias($0) }
-    var accumulators = Accumulators(repeating: bias)
-    for step in 0..<t.blocks {
-      let weights = Row { t.weights($0, step) }
-      accumulate(t.input, Int(t.stepOffsets[step]), t.pixelStride, weights, &accumulators)
+  func run8(_ tile: UnsafePointer<DenseTile>, _ run: TileRun) {
+    var run = run
+    while run.tiles > 0 {
+      let t = tile.pointee
+      let bias = Row { t.bias($0) }
+      var accumulators = Accumulators(repeating: bias)
+      for step in 0..<t.blocks {
+        let weights = Row { t.weights($0, step) }
+        accumulate(run.input, Int(t.stepOffsets[step]), t.pixelStride, weights, &accumulators)
+      }
+      finish(t, &run, accumulators)
     }
-    finish(t, accumulators)
   }
 
   /// Weights of 4 bits. A nibble in the upper half of its byte is the weight times 16: that costs one shift of every
   /// accumulator at the end, and nothing in the loop.
   @inline(__always)
-  func run4(_ t: DenseTile) {
+  func run4(_ tile: UnsafePointer<DenseTile>, _ run: TileRun) {
     let upper = Lanes(repeating: Int32(bitPattern: 0xF0F0_F0F0))
-    let bias = Row { t.bias($0) &<< 4 }
-    var accumulators = Accumulators(repeating: bias)
-    for pair in 0..<t.blocks {
-      let even = Row { shift_left_4_words_x16(t.weights($0, pair)) & upper }
-      accumulate(t.input, Int(t.stepOffsets[2 &* pair]), t.pixelStride, even, &accumulators)
-      let odd = Row { t.weights($0, pair) & upper }
-      accumulate(t.input, Int(t.stepOffsets[2 &* pair &+ 1]), t.pixelStride, odd, &accumulators)
+    var run = run
+    while run.tiles > 0 {
+      let t = tile.pointee
+      let bias = Row { t.bias($0) &<< 4 }
+      var accumulators = Accumulators(repeating: bias)
+      for pair in 0..<t.blocks {
+        let even = Row { shift_left_4_words_x16(t.weights($0, pair)) & upper }
+        accumulate(run.input, Int(t.stepOffsets[2 &* pair]), t.pixelStride, even, &accumulators)
+        let odd = Row { t.weights($0, pair) & upper }
+        accumulate(run.input, Int(t.stepOffsets[2 &* pair &+ 1]), t.pixelStride, odd, &accumulators)
+      }
+      for pixel in 0..<pixels {
+        for panel in 0..<panels { accumulators[pixel][panel] = shift_right_4_x16(accumulators[pixel][panel]) }
+      }
+      finish(t, &run, accumulators)
     }
-    for pixel in 0..<pixels {
-      for panel in 0..<panels { accumulators[pixel][panel] = shift_right_4_x16(accumulators[pixel][panel]) }
-    }
-    finish(t, accumulators)
   }
 
   @inline(__always)
@@ -283,7 +385,9 @@ private struct DenseProduct<let panels: Int, let pixels: Int> {
   }
 
   @inline(__always)
-  private func finish(_ t: DenseTile, _ accumulators: Accumulators) {
+  private func finish(_ t: DenseTile, _ run: inout TileRun, _ accumulators: Accumulators) {
+    run.tiles &-= 1
+    run.input += pixels &* t.pixelStride
     guard let scale = t.scale else {
       for pixel in 0..<pixels {
         for panel in 0..<panels { t.sums[pixel &* panels &+ panel] = accumulators[pixel][panel] }
@@ -291,7 +395,8 @@ private struct DenseProduct<let panels: Int, let pixels: Int> {
       return
     }
     let scales = Row { load(UnsafeRawPointer(scale + 16 &* $0)) }
-    var output = t.output
+    var output = run.output
+    run.output += pixels &* t.outputPixelStride
     let mask = byteMask(t.channels)
     if panels >= 3 {
       for pixel in 0..<pixels {
@@ -347,31 +452,29 @@ private struct DenseProduct<let panels: Int, let pixels: Int> {
   }
 }
 
-/// The last step for any multipliers and shifts, from sums in memory.
-private struct ExactOutput {
-  private let output: ByteOutput
-  /// Those of the panels, and again, so that four follow any of the first.
-  private let requantizations: UnsafeMutablePointer<Requantization>
-
-  /// Computes the constants into the scratch memory, behind the sums of a tile.
-  init(_ arguments: ConvolutionArguments, channel: Int, panels: Int) {
-    requantizations = (arguments.scratch + 4096).assumingMemoryBound(to: Requantization.self)
-    for i in 0..<4 {
-      let panel = channel &+ 16 &* min(i, panels &- 1)
-      requantizations[i] = requantization(
-        multiplier: load(UnsafeRawPointer(arguments.multiplier + panel)),
-        shift: load(UnsafeRawPointer(arguments.shift + panel)))
-    }
-    output = byteOutput(
-      zeroPoint: arguments.outputZeroPoint, minimum: arguments.clampMinimum, maximum: arguments.clampMaximum,
-      saturating: needsSaturation(
-        arguments.shift + channel, channels: min(16 &* panels, arguments.outputChannels &- channel)))
+/// The last step for any multipliers and shifts, from the sums of one tile.
+@inline(never)
+private func storeExactly(
+  _ tile: UnsafePointer<DenseTile>, _ run: TileRun, _ arguments: ConvolutionArguments, panel: Int,
+  panels: Int,
+  pixels: Int
+) {
+  let first = 16 &* panel
+  let requantizations = (arguments.scratch + (DenseTile.scratchOffset &+ 1024)).assumingMemoryBound(
+    to: Requantization.self)
+  for i in 0..<4 {
+    let channel = first &+ 16 &* min(i, panels &- 1)
+    requantizations[i] = requantization(
+      multiplier: load(UnsafeRawPointer(arguments.multiplier + channel)),
+      shift: load(UnsafeRawPointer(arguments.shift + channel)))
   }
-
-  func store(_ tile: DenseTile, panels: Int, pixels: Int) {
-    for pixel in 0..<pixels {
-      let bytes = bytes(output, tile.sums + pixel &* panels, requantizations, vectors: panels)
-      store_bytes_x16(tile.output + pixel &* tile.outputPixelStride, byteMask(tile.channels), bytes)
-    }
+  let output = byteOutput(
+    zeroPoint: arguments.outputZeroPoint, minimum: arguments.clampMinimum, maximum: arguments.clampMaximum,
+    saturating: needsSaturation(
+      arguments.shift + first, channels: min(16 &* panels, arguments.outputChannels &- first)))
+  for pixel in 0..<pixels {
+    let bytes = bytes(output, tile.pointee.sums + pixel &* panels, requantizations, vectors: panels)
+    store_bytes_x16(
+      run.output + pixel &* tile.pointee.outputPixelStride, byteMask(tile.pointee.channels), bytes)
   }
 }
