@@ -4,7 +4,7 @@ SWIFT ?= swift
 QCC := .build/release/qcc
 
 .DEFAULT_GOAL := build
-.PHONY: help build test demo format lint bless fuzz bench clean dependencies test-dependencies
+.PHONY: help build test demo format lint bless fuzz bench bench-peers clean dependencies test-dependencies
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -33,6 +33,9 @@ fuzz: test-dependencies ## fuzz every reader of untrusted files for a short whil
 
 bench: build ## time the kernels against the peak of this processor
 	$(SWIFT) run --configuration release qcc-kernel-bench
+
+bench-peers: build ## time qcc and other runtimes side by side: Benchmarks/Peers/README.md (PEERS='--models resnet20')
+	python3 Benchmarks/Peers/bench_peers.py $(PEERS)
 
 clean: ## remove everything that was built
 	rm -rf .build

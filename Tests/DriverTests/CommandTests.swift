@@ -98,4 +98,19 @@ struct CommandTests {
       #expect(throws: Never.self) { try JSONSerialization.jsonObject(with: output) }
     }
   }
+
+  @Test func measuresOnRequest() throws {
+    try withTemporaryFolder { folder in
+      let program = "\(folder)/padding.qpk"
+      try QCC.expectSuccess([Self.model, "--target", "x86-int8", "-o", program])
+      let lines = try QCC.expectSuccess(["bench", program, "--serve"], input: Data("1\n0\n".utf8)).text.split(
+        separator: "\n")
+      #expect(lines.count == 2)
+      for line in lines {
+        let report = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Double]
+        #expect(Set(try #require(report).keys) == ["minimum", "median", "runs"])
+      }
+      #expect(try QCC.run(["bench", program, "--serve"], input: Data("soon\n".utf8)).status == 64)
+    }
+  }
 }

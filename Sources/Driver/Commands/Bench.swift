@@ -18,6 +18,10 @@ struct BenchCommand: ParsableCommand {
     String?
   @Option(help: "Threads for one sample.") var threads = 1
   @Flag(help: "Print JSON.") var json = false
+  @Flag(
+    help: ArgumentHelp(
+      "Measure on request: for each line of standard input, a number of milliseconds, run so long and print a line of JSON.",
+      discussion: "So that programs and other runtimes can be timed alternately.")) var serve = false
 
   func validate() throws {
     if runs < 1 || runs > 10_000_000 { throw ValidationError("--runs must be 1 to 10000000") }
@@ -31,7 +35,9 @@ struct BenchCommand: ParsableCommand {
     }
     let interpreter = Interpreter(program, features: try chosenFeatures(cpu), threads: threads)
     let inputs = interpreter.inputNumbers.map { pattern(interpreter.inputCount($0)) }
-    let whole = try fastestRun(interpreter, inputs)
+    let wholeRuns = WholeRuns(interpreter, inputs)
+    if serve { return try serveMeasurements(of: wholeRuns) }
+    let whole = wholeRuns.fastest(of: runs + 1)
     let timings: [InstructionTiming]
     do { timings = try interpreter.profile(inputs, runs: runs) } catch { throw CompilerError("\(error)") }
     print(json ? jsonReport(program, timings, whole).text : textReport(timings, whole))
@@ -39,31 +45,6 @@ struct BenchCommand: ParsableCommand {
 
   /// Values that fill the range of the quantized input; the time of integer kernels does not depend on them.
   private func pattern(_ count: Int) -> [Float] { (0..<count).map { Float($0 * 37 % 255) / 255 } }
-
-  /// Seconds of the fastest whole run, without timing its parts.
-  private func fastestRun(_ interpreter: Interpreter, _ inputs: [[Float]]) throws(CompilerError) -> Double {
-    var outputs = interpreter.outputNumbers.map { [Float](repeating: 0, count: interpreter.outputCount($0)) }
-    let clock = ContinuousClock()
-    var best = Duration.seconds(1_000_000)
-    // Pointers to stable copies, so that runs allocate nothing.
-    let sources = inputs.map { values in
-      let pointer = UnsafeMutablePointer<Float>.allocate(capacity: max(values.count, 1))
-      pointer.initialize(from: values, count: values.count)
-      return UnsafePointer(pointer)
-    }
-    let targets = outputs.indices.map {
-      UnsafeMutablePointer<Float>.allocate(capacity: max(outputs[$0].count, 1))
-    }
-    defer {
-      sources.forEach { $0.deallocate() }
-      targets.forEach { $0.deallocate() }
-    }
-    for _ in 0...runs {
-      best = min(best, clock.measure { interpreter.run(1, inputs: sources, outputs: targets) })
-    }
-    outputs.removeAll()
-    return best.seconds
-  }
 
   private func gops(_ products: Int, _ seconds: Double) -> Double {
     seconds > 0 ? 2e-9 * Double(products) / seconds : 0

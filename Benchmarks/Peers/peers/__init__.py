@@ -1,0 +1,1 @@
+"""Times qcc and other inference runtimes side by side. See README.md."""
