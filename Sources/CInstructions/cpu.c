@@ -1,5 +1,9 @@
 #include "instructions.h"
 
+#if defined(__aarch64__) && defined(__linux__)
+#include <sys/auxv.h>
+#endif
+
 uint32_t qcc_cpu_features(void) {
   uint32_t features = 0;
 #if defined(__x86_64__)
@@ -13,6 +17,13 @@ uint32_t qcc_cpu_features(void) {
       features |= 2;
     }
   }
+#elif defined(__aarch64__)
+  features |= 1 << 16;
+#if defined(__linux__)
+  // HWCAP_ASIMDDP and HWCAP2_I8MM of <asm/hwcap.h>.
+  if (getauxval(AT_HWCAP) & (1 << 20)) features |= 1 << 17;
+  if (getauxval(AT_HWCAP2) & (1 << 13)) features |= 1 << 18;
+#endif
 #endif
   return features;
 }

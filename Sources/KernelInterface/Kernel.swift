@@ -17,6 +17,13 @@ package struct CPUFeatures: OptionSet, Hashable, Sendable {
   package static let avx2 = CPUFeatures(rawValue: 1)
   /// AVX512 F, CD, BW, DQ, VL and VNNI (Cascade Lake and Zen 4 and later).
   package static let avx512vnni = CPUFeatures(rawValue: 2)
+
+  /// The vectors of every 64-bit Arm processor.
+  package static let neon = CPUFeatures(rawValue: 1 << 16)
+  /// Dot products of bytes (Armv8.2, Cortex-A75 and Neoverse N1 and later).
+  package static let dotProduct = CPUFeatures(rawValue: 1 << 17)
+  /// Matrix products of bytes (Armv8.6, Cortex-A510 and Neoverse V1 and later).
+  package static let i8mm = CPUFeatures(rawValue: 1 << 18)
 }
 
 extension CPUFeatures {

@@ -5,6 +5,10 @@ import KernelsPortable
 #if arch(x86_64) && os(Linux)
   import KernelsAVX2
   import KernelsAVX512VNNI
+#elseif arch(arm64) && canImport(KernelsNEON)
+  import KernelsDotProduct
+  import KernelsI8MM
+  import KernelsNEON
 #endif
 
 /// The list of all kernels of this build: dispatch, tests and benchmarks read nothing else.
@@ -20,6 +24,13 @@ package enum KernelTable {
       kernels.append(Kernel("dense8_avx2", .dense8, needs: .avx2, convolutionDense8AVX2))
       kernels.append(Kernel("dense4_avx2", .dense4, needs: .avx2, convolutionDense4AVX2))
       kernels.append(Kernel("depthwise_avx2", .depthwise, needs: .avx2, convolutionDepthwiseAVX2))
+    #elseif arch(arm64) && canImport(KernelsNEON)
+      kernels.append(Kernel("dense8_i8mm", .dense8, needs: .i8mm, convolutionDense8I8MM))
+      kernels.append(Kernel("dense4_i8mm", .dense4, needs: .i8mm, convolutionDense4I8MM))
+      kernels.append(Kernel("dense8_dotprod", .dense8, needs: .dotProduct, convolutionDense8DotProduct))
+      kernels.append(Kernel("dense4_dotprod", .dense4, needs: .dotProduct, convolutionDense4DotProduct))
+      kernels.append(Kernel("dense8_neon", .dense8, needs: .neon, convolutionDense8NEON))
+      kernels.append(Kernel("dense4_neon", .dense4, needs: .neon, convolutionDense4NEON))
     #endif
     for kind in KernelKind.allCases { kernels.append(portable(kind)) }
     return kernels

@@ -1,4 +1,3 @@
-import Foundation
 import KernelInterface
 import Numerics
 
@@ -12,40 +11,6 @@ struct SeededGenerator: RandomNumberGenerator {
     z = (z ^ (z >> 30)) &* 0xBF58_476D_1CE4_E5B9
     z = (z ^ (z >> 27)) &* 0x94D0_49BB_1331_11EB
     return z ^ (z >> 31)
-  }
-}
-
-/// Memory that ends at an inaccessible page, so that a read or write behind it stops the process.
-final class GuardedBuffer {
-  let base: UnsafeMutableRawPointer
-  let count: Int
-  private let mapping: UnsafeMutableRawPointer
-  private let mappedBytes: Int
-
-  init(bytes count: Int, fill: UInt8) {
-    let page = 4096
-    mappedBytes = (count + page - 1) / page * page + page
-    guard
-      let mapping = mmap(nil, mappedBytes, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
-      mapping != MAP_FAILED, mprotect(mapping + (mappedBytes - page), page, PROT_NONE) == 0
-    else { fatalError("cannot map \(mappedBytes) bytes") }
-    self.mapping = mapping
-    self.count = count
-    base = mapping + (mappedBytes - page - count)
-    memset(base, Int32(fill), count)
-  }
-
-  convenience init<Element: BitwiseCopyable>(_ elements: [Element]) {
-    self.init(bytes: elements.count * MemoryLayout<Element>.stride, fill: 0)
-    elements.withUnsafeBytes {
-      base.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(base), byteCount: $0.count)
-    }
-  }
-
-  deinit { munmap(mapping, mappedBytes) }
-
-  func pointer<Element: BitwiseCopyable>(to _: Element.Type) -> UnsafePointer<Element> {
-    UnsafePointer(base.assumingMemoryBound(to: Element.self))
   }
 }
 
@@ -179,9 +144,9 @@ extension ConvolutionCase {
     case random
     /// The same with multipliers for which fused multiply-adds are exact.
     case fused
-    /// The same, all inputs 255 and all weights of the largest magnitude.
+    /// The same, all inputs and all weights at one end of their ranges.
     case extremeFused
-    /// All inputs 255 and all weights of the largest magnitude.
+    /// All inputs and all weights at one end of their ranges.
     case extreme
     /// Multipliers and shifts at the ends of their domains, biases of any size.
     case extremeScales
@@ -226,12 +191,13 @@ extension ConvolutionCase {
     let lastBase = (pixels - 1) / outputWidth * inputRowStride + lastColumn * inputPixelStride
     let inputBytes = lastBase + Int(offsets.max() ?? 0) + (kind == .depthwise ? outputChannels : 4)
     let isExtreme = values == .extreme || values == .extremeFused
-    let largest: Int8 = kind == .dense4 ? 7 : 127
-    let sign: Int8 = Bool.random(using: &random) ? 1 : -1
+    let range: ClosedRange<Int8> = kind == .dense4 ? -8...7 : -128...127
+    let extremeWeight = Bool.random(using: &random) ? range.lowerBound : range.upperBound
+    let extremeInput: UInt8 = Int.random(in: 0...3, using: &random) == 0 ? 0 : 255
     let length = rowLength
-    input = (0..<inputBytes).map { _ in isExtreme ? 255 : UInt8.random(in: 0...255, using: &random) }
+    input = (0..<inputBytes).map { _ in isExtreme ? extremeInput : UInt8.random(in: 0...255, using: &random) }
     weights = (0..<outputChannels * length).map { _ in
-      isExtreme ? sign * largest : Int8.random(in: -largest...largest, using: &random)
+      isExtreme ? extremeWeight : Int8.random(in: range, using: &random)
     }
     bias = []
     multiplier = []
@@ -259,5 +225,37 @@ extension ConvolutionCase {
     clampMinimum = Int32.random(in: 0...100, using: &random)
     clampMaximum = Int32.random(in: clampMinimum...255, using: &random)
     if Bool.random(using: &random) { (clampMinimum, clampMaximum) = (0, 255) }
+  }
+}
+
+extension ConvolutionCase {
+  /// Numbers of output channels with ragged and whole panels.
+  static let channelCounts = [1, 3, 15, 16, 17, 31, 33, 48, 50, 64, 65, 100, 130]
+
+  /// Small convolutions of all values and of numbers of pixels that leave tiles incomplete, with slices to run.
+  static func forEachSmall(
+    _ kind: KernelKind, outputChannels: Int, _ body: (ConvolutionCase, _ slices: [Int]) -> Void
+  ) {
+    var random = SeededGenerator(state: UInt64(outputChannels))
+    for pixels in [1, 2, 3, 5, 7, 12, 13, 29] {
+      for values in Values.allCases {
+        let convolution = ConvolutionCase(
+          kind, outputChannels: outputChannels, inputChannels: Int.random(in: 1...21, using: &random),
+          kernelSize: Int.random(in: 1...3, using: &random),
+          outputWidth: Int.random(in: 1...9, using: &random),
+          pixels: pixels, values: values, seed: random.next())
+        body(convolution, [Int.random(in: 1...pixels, using: &random), 1])
+      }
+    }
+  }
+
+  /// Sums of thousands of products, of all values.
+  static func forEachLong(_ kind: KernelKind, _ body: (ConvolutionCase) -> Void) {
+    for values in Values.allCases {
+      body(
+        ConvolutionCase(
+          kind, outputChannels: 20, inputChannels: 500, kernelSize: kind == .depthwise ? 7 : 2,
+          outputWidth: 4, pixels: 9, values: values, seed: 5))
+    }
   }
 }

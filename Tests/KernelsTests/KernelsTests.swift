@@ -25,30 +25,17 @@ import Testing
       """)
   }
 
-  @Test(arguments: runnable.indices, [1, 3, 15, 16, 17, 31, 33, 48, 50, 64, 65, 100, 130])
+  @Test(arguments: runnable.indices, ConvolutionCase.channelCounts)
   func givesTheBitsOfTheFormula(kernel: Int, channels: Int) {
     let kernel = Self.runnable[kernel]
-    var random = SeededGenerator(state: UInt64(channels))
-    for pixels in [1, 2, 3, 5, 7, 12, 13, 29] {
-      for values in ConvolutionCase.Values.allCases {
-        let convolution = ConvolutionCase(
-          kernel.kind, outputChannels: channels, inputChannels: Int.random(in: 1...21, using: &random),
-          kernelSize: Int.random(in: 1...3, using: &random),
-          outputWidth: Int.random(in: 1...9, using: &random),
-          pixels: pixels, values: values, seed: random.next())
-        Self.check(kernel, convolution, slices: [Int.random(in: 1...pixels, using: &random), 1])
-      }
+    ConvolutionCase.forEachSmall(kernel.kind, outputChannels: channels) { convolution, slices in
+      Self.check(kernel, convolution, slices: slices)
     }
   }
 
   @Test(arguments: runnable.indices)
   func accumulatesLongRowsExactly(kernel: Int) {
     let kernel = Self.runnable[kernel]
-    for values in ConvolutionCase.Values.allCases {
-      let convolution = ConvolutionCase(
-        kernel.kind, outputChannels: 20, inputChannels: 500, kernelSize: kernel.kind == .depthwise ? 7 : 2,
-        outputWidth: 4, pixels: 9, values: values, seed: 5)
-      Self.check(kernel, convolution, slices: [])
-    }
+    ConvolutionCase.forEachLong(kernel.kind) { Self.check(kernel, $0, slices: []) }
   }
 }

@@ -1,0 +1,190 @@
+#pragma once
+#include "instructions.h"
+
+// One instruction per function, for 64-bit Arm. Vectors are 32-bit lanes whatever their content, as in
+// instructions.h; `_x4` has 128 bits, the only width here.
+
+#if defined(__aarch64__)
+#include <arm_neon.h>
+
+typedef int32_t int32x4 __attribute__((ext_vector_type(4)));  // Swift: SIMD4<Int32>
+
+/// `a`, but to the compiler the result of something unknown. Without it the compiler takes vectors apart whose lanes
+/// are used one by one, and computes them in other registers.
+QCC_INSTRUCTION int32x4 kept_x4(int32x4 a) {
+  __asm__("" : "+w"(a));
+  return a;
+}
+
+/// `p`, but to the compiler a result of the four vectors: what is loaded from it stays behind their computation.
+/// Without it the compiler moves loads of a loop to its start and runs out of registers.
+QCC_INSTRUCTION const void *after_x4(const void *p, int32x4 a, int32x4 b, int32x4 c, int32x4 d) {
+  __asm__("" : "+r"(p) : "w"(a), "w"(b), "w"(c), "w"(d));
+  return p;
+}
+
+// MARK: Loads
+
+/// 4 bytes in lane 0, or 8 in lanes 0 and 1; zeros above.
+QCC_INSTRUCTION int32x4 load_4_bytes_x4(const void *p) {
+  int32_t word;
+  __builtin_memcpy(&word, p, 4);
+  return (int32x4){word, 0, 0, 0};
+}
+QCC_INSTRUCTION int32x4 load_8_bytes_x4(const void *p) {
+  int64_t word;
+  __builtin_memcpy(&word, p, 8);
+  return (int32x4)(int64x2_t){word, 0};
+}
+
+/// `a` with lane 1, or both upper lanes, replaced by what lies at `p`.
+QCC_INSTRUCTION int32x4 load_lane_1_x4(int32x4 a, const void *p) {
+  int32_t word;
+  __builtin_memcpy(&word, p, 4);
+  return (int32x4)vsetq_lane_s32(word, (int32x4_t)a, 1);
+}
+QCC_INSTRUCTION int32x4 load_upper_half_x4(int32x4 a, const void *p) {
+  int64_t word;
+  __builtin_memcpy(&word, p, 8);
+  return (int32x4)vsetq_lane_s64(word, (int64x2_t)a, 1);
+}
+
+// MARK: Moves
+
+/// Lane 0 or 1 in every lane.
+QCC_INSTRUCTION int32x4 repeat_lane_0_x4(int32x4 a) { return (int32x4)vdupq_laneq_s32((int32x4_t)a, 0); }
+QCC_INSTRUCTION int32x4 repeat_lane_1_x4(int32x4 a) { return (int32x4)vdupq_laneq_s32((int32x4_t)a, 1); }
+
+/// The lower or upper halves of `a` and of `b`.
+QCC_INSTRUCTION int32x4 lower_halves_x4(int32x4 a, int32x4 b) {
+  return (int32x4)vzip1q_s64((int64x2_t)a, (int64x2_t)b);
+}
+QCC_INSTRUCTION int32x4 upper_halves_x4(int32x4 a, int32x4 b) {
+  return (int32x4)vzip2q_s64((int64x2_t)a, (int64x2_t)b);
+}
+
+/// Interleaves the lanes of the lower or upper halves.
+QCC_INSTRUCTION int32x4 interleave_low_x4(int32x4 a, int32x4 b) {
+  return (int32x4)vzip1q_s32((int32x4_t)a, (int32x4_t)b);
+}
+QCC_INSTRUCTION int32x4 interleave_high_x4(int32x4 a, int32x4 b) {
+  return (int32x4)vzip2q_s32((int32x4_t)a, (int32x4_t)b);
+}
+
+// MARK: Products of bytes
+
+/// Shift of bytes by 4 to the left.
+QCC_INSTRUCTION int32x4 shift_left_4_bytes_x4(int32x4 a) { return (int32x4)vshlq_n_s8((int8x16_t)a, 4); }
+
+/// The products of the signed bytes of the lower or upper halves, in 16 bits.
+QCC_INSTRUCTION int32x4 multiply_low_bytes_x4(int32x4 a, int32x4 b) {
+  return (int32x4)vmull_s8(vget_low_s8((int8x16_t)a), vget_low_s8((int8x16_t)b));
+}
+QCC_INSTRUCTION int32x4 multiply_high_bytes_x4(int32x4 a, int32x4 b) {
+  return (int32x4)vmull_high_s8((int8x16_t)a, (int8x16_t)b);
+}
+
+/// 16-bit lanes of `c` minus the products of the signed bytes of the lower or upper halves.
+QCC_INSTRUCTION int32x4 subtract_low_products_x4(int32x4 c, int32x4 a, int32x4 b) {
+  return (int32x4)vmlsl_s8((int16x8_t)c, vget_low_s8((int8x16_t)a), vget_low_s8((int8x16_t)b));
+}
+QCC_INSTRUCTION int32x4 subtract_high_products_x4(int32x4 c, int32x4 a, int32x4 b) {
+  return (int32x4)vmlsl_high_s8((int16x8_t)c, (int8x16_t)a, (int8x16_t)b);
+}
+
+/// The sums of neighbouring signed bytes, in 16 bits.
+QCC_INSTRUCTION int32x4 add_neighbouring_bytes_x4(int32x4 a) { return (int32x4)vpaddlq_s8((int8x16_t)a); }
+
+/// 32-bit lanes of `c` plus the two signed 16-bit lanes of `a` at their place.
+QCC_INSTRUCTION int32x4 add_word_pairs_x4(int32x4 c, int32x4 a) {
+  return (int32x4)vpadalq_s16((int32x4_t)c, (int16x8_t)a);
+}
+
+/// The sums of neighbouring 32-bit lanes of `a`, then of `b`.
+QCC_INSTRUCTION int32x4 add_neighbours_x4(int32x4 a, int32x4 b) {
+  return (int32x4)vpaddq_s32((int32x4_t)a, (int32x4_t)b);
+}
+
+#if defined(__ARM_FEATURE_DOTPROD)
+/// c[i] + Σ_{j<4} (signed byte j of a[i]) * (signed byte j of b[i]), wrapping; `_lane_n`: of b[n].
+QCC_INSTRUCTION int32x4 dot4_signed_x4(int32x4 c, int32x4 a, int32x4 b) {
+  return (int32x4)vdotq_s32((int32x4_t)c, (int8x16_t)a, (int8x16_t)b);
+}
+QCC_INSTRUCTION int32x4 dot4_signed_lane_0_x4(int32x4 c, int32x4 a, int32x4 b) {
+  return (int32x4)vdotq_laneq_s32((int32x4_t)c, (int8x16_t)a, (int8x16_t)b, 0);
+}
+QCC_INSTRUCTION int32x4 dot4_signed_lane_1_x4(int32x4 c, int32x4 a, int32x4 b) {
+  return (int32x4)vdotq_laneq_s32((int32x4_t)c, (int8x16_t)a, (int8x16_t)b, 1);
+}
+QCC_INSTRUCTION int32x4 dot4_signed_lane_2_x4(int32x4 c, int32x4 a, int32x4 b) {
+  return (int32x4)vdotq_laneq_s32((int32x4_t)c, (int8x16_t)a, (int8x16_t)b, 2);
+}
+QCC_INSTRUCTION int32x4 dot4_signed_lane_3_x4(int32x4 c, int32x4 a, int32x4 b) {
+  return (int32x4)vdotq_laneq_s32((int32x4_t)c, (int8x16_t)a, (int8x16_t)b, 3);
+}
+#endif
+
+#if defined(__ARM_FEATURE_MATMUL_INT8)
+/// c[i] + Σ_{j<4} (signed byte j of a[i]) * (unsigned byte j of b[n]), wrapping.
+QCC_INSTRUCTION int32x4 dot4_lane_0_x4(int32x4 c, int32x4 a, int32x4 b) {
+  return (int32x4)vsudotq_laneq_s32((int32x4_t)c, (int8x16_t)a, (uint8x16_t)b, 0);
+}
+QCC_INSTRUCTION int32x4 dot4_lane_1_x4(int32x4 c, int32x4 a, int32x4 b) {
+  return (int32x4)vsudotq_laneq_s32((int32x4_t)c, (int8x16_t)a, (uint8x16_t)b, 1);
+}
+
+/// Matrices of two rows: c[2 i + j] + Σ_{k<8} (unsigned byte 8 i + k of a) * (signed byte 8 j + k of b),
+/// wrapping.
+QCC_INSTRUCTION int32x4 multiply_matrices_x4(int32x4 c, int32x4 a, int32x4 b) {
+  return (int32x4)vusmmlaq_s32((int32x4_t)c, (uint8x16_t)a, (int8x16_t)b);
+}
+#endif
+
+// MARK: Requantization
+
+/// bits(fma(Float(a), scale, addend)), rounded once.
+QCC_INSTRUCTION int32x4 scaled_bits_x4(int32x4 a, int32x4 scale, int32x4 addend) {
+  float32x4_t sum = vfmaq_f32((float32x4_t)addend, vcvtq_f32_s32((int32x4_t)a), (float32x4_t)scale);
+  return (int32x4)sum;
+}
+
+/// The 64-bit products of the lower or upper halves.
+QCC_INSTRUCTION int32x4 multiply_low_x4(int32x4 a, int32x4 b) {
+  return (int32x4)vmull_s32(vget_low_s32((int32x4_t)a), vget_low_s32((int32x4_t)b));
+}
+QCC_INSTRUCTION int32x4 multiply_high_x4(int32x4 a, int32x4 b) {
+  return (int32x4)vmull_high_s32((int32x4_t)a, (int32x4_t)b);
+}
+
+/// 64-bit lanes shifted to the left by 64-bit counts; to the right, rounding half-up, by negative ones.
+QCC_INSTRUCTION int32x4 shift_rounding_64_x4(int32x4 a, int32x4 counts) {
+  return (int32x4)vrshlq_s64((int64x2_t)a, (int64x2_t)counts);
+}
+
+/// The lower or upper two lanes in 64 bits.
+QCC_INSTRUCTION int32x4 widen_low_x4(int32x4 a) { return (int32x4)vmovl_s32(vget_low_s32((int32x4_t)a)); }
+QCC_INSTRUCTION int32x4 widen_high_x4(int32x4 a) { return (int32x4)vmovl_high_s32((int32x4_t)a); }
+
+/// Two vectors with lanes of half the width, with saturation: of 64 bits; of 32; of 16, to unsigned bytes.
+QCC_INSTRUCTION int32x4 narrow_64_x4(int32x4 low, int32x4 high) {
+  return (int32x4)vqmovn_high_s64(vqmovn_s64((int64x2_t)low), (int64x2_t)high);
+}
+QCC_INSTRUCTION int32x4 narrow_32_x4(int32x4 low, int32x4 high) {
+  return (int32x4)vqmovn_high_s32(vqmovn_s32((int32x4_t)low), (int32x4_t)high);
+}
+QCC_INSTRUCTION int32x4 narrow_to_bytes_x4(int32x4 low, int32x4 high) {
+  return (int32x4)vqmovun_high_s16(vqmovun_s16((int16x8_t)low), (int16x8_t)high);
+}
+
+/// Saturating addition of 16-bit lanes.
+QCC_INSTRUCTION int32x4 add_words_x4(int32x4 a, int32x4 b) {
+  return (int32x4)vqaddq_s16((int16x8_t)a, (int16x8_t)b);
+}
+
+QCC_INSTRUCTION int32x4 maximum_bytes_x4(int32x4 a, int32x4 b) {
+  return (int32x4)vmaxq_u8((uint8x16_t)a, (uint8x16_t)b);
+}
+QCC_INSTRUCTION int32x4 minimum_bytes_x4(int32x4 a, int32x4 b) {
+  return (int32x4)vminq_u8((uint8x16_t)a, (uint8x16_t)b);
+}
+#endif

@@ -1,0 +1,264 @@
+import CInstructions
+import KernelInterface
+import KernelsNEON
+
+// The dot product of this instruction set multiplies signed bytes. Inputs become signed by a flip of their
+// highest bit, which subtracts 128, and the bias makes up for it:
+//
+//     bias + Σ x w  =  bias + 128 Σ w + Σ (x - 128) w   mod 2^32
+
+/// Dense convolution with 8-bit weights.
+@export(interface) package func convolutionDense8DotProduct(
+  _ arguments: ConvolutionArguments, _ first: Int, _ count: Int
+) {
+  convolve(
+    arguments, first, count, panelBytes: 64 &* arguments.steps,
+    TileFunctions(
+      prepare: dense8Prepare, widePixels: 4, wide: dense8Tile4, narrowPixels: 2, narrow: dense8Tile2,
+      single: dense8Tile1))
+}
+
+/// Dense convolution with 4-bit weights.
+@export(interface) package func convolutionDense4DotProduct(
+  _ arguments: ConvolutionArguments, _ first: Int, _ count: Int
+) {
+  convolve(
+    arguments, first, count, panelBytes: 32 &* arguments.steps,
+    TileFunctions(
+      prepare: dense4Prepare, widePixels: 4, wide: dense4Tile4, narrowPixels: 2, narrow: dense4Tile2,
+      single: dense4Tile1))
+}
+
+private func dense8Prepare(_ t: TileOperands) { Weights(hasFourBits: false).prepare(t) }
+private func dense8Tile4(_ t: TileOperands, _ s: Sums) { Tile<4>(hasFourBits: false).sum(t, s) }
+private func dense8Tile2(_ t: TileOperands, _ s: Sums) { Tile<2>(hasFourBits: false).sum(t, s) }
+private func dense8Tile1(_ t: TileOperands, _ s: Sums) { Weights(hasFourBits: false).sumSingle(t, s) }
+
+private func dense4Prepare(_ t: TileOperands) { Weights(hasFourBits: true).prepare(t) }
+private func dense4Tile4(_ t: TileOperands, _ s: Sums) { Tile<4>(hasFourBits: true).sum(t, s) }
+private func dense4Tile2(_ t: TileOperands, _ s: Sums) { Tile<2>(hasFourBits: true).sum(t, s) }
+private func dense4Tile1(_ t: TileOperands, _ s: Sums) { Weights(hasFourBits: true).sumSingle(t, s) }
+
+private typealias Sums = UnsafeMutablePointer<Lanes>
+
+// MARK: - Tiles
+
+/// 16 channels of some pixels. With four, 16 accumulators, eight vectors of weights and four of inputs fit the
+/// 32 registers.
+private struct Tile<let pixels: Int> {
+  let hasFourBits: Bool
+
+  @inline(__always)
+  func sum(_ t: TileOperands, _ sums: Sums) {
+    let weights = Weights(hasFourBits: hasFourBits)
+    let bases = InlineArray<pixels, UnsafeRawPointer> { t.bases[$0] }
+    var rows = InlineArray<pixels, Row>(repeating: Row(UnsafeRawPointer(t.prepared)))
+    var step = 0
+    var w = t.weights
+    while step &+ 1 < t.steps {
+      let offsets = t.stepOffsets + step
+      if step &+ 3 < t.steps, isRunOfFour(offsets) {
+        let x = InlineArray<pixels, Lanes> { signed(load(bases[$0] + Int(offsets[0]))) }
+        let w0 = weights.even(w), w1 = weights.odd(w)
+        for pixel in 0..<pixels {
+          rows[pixel].add0(w0, x[pixel])
+          rows[pixel].add1(w1, x[pixel])
+        }
+        w = after_x4(
+          w + weights.pairBytes, rows[0].v3, rows[pixels / 4].v3, rows[pixels / 2].v3, rows[pixels &- 1].v3)
+        let w2 = weights.even(w), w3 = weights.odd(w)
+        for pixel in 0..<pixels {
+          rows[pixel].add2(w2, x[pixel])
+          rows[pixel].add3(w3, x[pixel])
+        }
+        step &+= 4
+      } else {
+        let w0 = weights.even(w), w1 = weights.odd(w)
+        for pixel in 0..<pixels {
+          let low = load_4_bytes_x4(bases[pixel] + Int(offsets[0]))
+          let x = signed(load_lane_1_x4(low, bases[pixel] + Int(offsets[1])))
+          rows[pixel].add0(w0, x)
+          rows[pixel].add1(w1, x)
+        }
+        step &+= 2
+      }
+      w += weights.pairBytes
+    }
+    if !hasFourBits && step < t.steps {
+      let w0 = weights.even(w)
+      for pixel in 0..<pixels {
+        rows[pixel].add0(w0, signed(load_4_bytes_x4(bases[pixel] + Int(t.stepOffsets[step]))))
+      }
+    }
+    for pixel in 0..<pixels { weights.unscaled(rows[pixel]).store(sums + 4 &* pixel) }
+  }
+}
+
+/// How weights are read. A nibble in the upper half of its byte is the weight times 16, and so are all sums
+/// with 4-bit weights until they are complete.
+private struct Weights {
+  let hasFourBits: Bool
+
+  /// Of two steps.
+  @inline(__always)
+  var pairBytes: Int { hasFourBits ? 64 : 128 }
+
+  @inline(__always)
+  func even(_ pair: UnsafeRawPointer) -> Row { hasFourBits ? Row(pair).lowerNibbles : Row(pair) }
+
+  @inline(__always)
+  func odd(_ pair: UnsafeRawPointer) -> Row { hasFourBits ? Row(pair).upperNibbles : Row(pair + 64) }
+
+  @inline(__always)
+  func bias(_ t: TileOperands) -> Row {
+    let bias = Row(UnsafeRawPointer(t.bias))
+    return hasFourBits ? bias.shiftedLeft(4) : bias
+  }
+
+  @inline(__always)
+  func unscaled(_ row: Row) -> Row { hasFourBits ? row.shiftedRight(4) : row }
+
+  /// bias + 128 Σ w.
+  @inline(__always)
+  func prepare(_ t: TileOperands) {
+    var row = Row.zero
+    var w = t.weights
+    for _ in 0..<t.steps / 2 {
+      row.add0(even(w), .minus128)
+      row.add0(odd(w), .minus128)
+      w += pairBytes
+    }
+    if t.steps & 1 != 0 { row.add0(even(w), .minus128) }
+    bias(t).subtracting(row).store(t.prepared)
+  }
+
+  /// One pixel and the sum of the weights at once: what there is to load bounds the speed.
+  @inline(__always)
+  func sumSingle(_ t: TileOperands, _ sums: Sums) {
+    let base = t.bases[0]
+    var row = bias(t), correction = Row.zero
+    var w = t.weights
+    for pair in 0..<t.steps / 2 {
+      let w0 = even(w), w1 = odd(w)
+      let low = load_4_bytes_x4(base + Int(t.stepOffsets[2 &* pair]))
+      let x = signed(load_lane_1_x4(low, base + Int(t.stepOffsets[2 &* pair &+ 1])))
+      row.add0(w0, x)
+      correction.add0(w0, .minus128)
+      row.add1(w1, x)
+      correction.add0(w1, .minus128)
+      w += pairBytes
+    }
+    if t.steps & 1 != 0 {
+      let w0 = even(w)
+      row.add0(w0, signed(load_4_bytes_x4(base + Int(t.stepOffsets[t.steps &- 1]))))
+      correction.add0(w0, .minus128)
+    }
+    unscaled(row.subtracting(correction)).store(sums)
+  }
+}
+
+/// Whether four steps read 16 bytes that lie together. Offsets are not negative.
+@inline(__always)
+private func isRunOfFour(_ offsets: UnsafePointer<Int32>) -> Bool {
+  let both01 = UnsafeRawPointer(offsets).loadUnaligned(as: UInt64.self)
+  let both23 = UnsafeRawPointer(offsets + 2).loadUnaligned(as: UInt64.self)
+  return both23 &- both01 == 0x8_0000_0008 && both01 &>> 32 == (both01 & 0xFFFF_FFFF) &+ 4
+}
+
+@inline(__always)
+private func load(_ pointer: UnsafeRawPointer) -> Lanes { pointer.loadUnaligned(as: Lanes.self) }
+
+/// 128 less, as signed bytes.
+@inline(__always)
+private func signed(_ x: Lanes) -> Lanes { kept_x4(kept_x4(x) ^ .minus128) }
+
+extension Lanes {
+  /// All bytes -128.
+  @inline(__always)
+  fileprivate static var minus128: Lanes { Lanes(repeating: Int32(bitPattern: 0x8080_8080)) }
+}
+
+/// The four vectors of 16 channels: sums, or weights of one step.
+private struct Row {
+  private var v0: Lanes
+  private var v1: Lanes
+  private var v2: Lanes
+  private(set) var v3: Lanes
+
+  @inline(__always)
+  private init(_ v0: Lanes, _ v1: Lanes, _ v2: Lanes, _ v3: Lanes) {
+    (self.v0, self.v1, self.v2, self.v3) = (v0, v1, v2, v3)
+  }
+
+  @inline(__always)
+  init(_ pointer: UnsafeRawPointer) {
+    self.init(load(pointer), load(pointer + 16), load(pointer + 32), load(pointer + 48))
+  }
+
+  @inline(__always)
+  static var zero: Row { Row(.zero, .zero, .zero, .zero) }
+
+  @inline(__always)
+  func store(_ vectors: UnsafeMutablePointer<Lanes>) {
+    vectors[0] = v0
+    vectors[1] = v1
+    vectors[2] = v2
+    vectors[3] = v3
+  }
+
+  @inline(__always)
+  private func map(_ transform: (Lanes) -> Lanes) -> Row {
+    Row(transform(v0), transform(v1), transform(v2), transform(v3))
+  }
+
+  /// The nibbles of either half of the bytes, in the upper half.
+  @inline(__always)
+  var lowerNibbles: Row { map { shift_left_4_bytes_x4($0) } }
+
+  @inline(__always)
+  var upperNibbles: Row { map { $0 & Lanes(repeating: Int32(bitPattern: 0xF0F0_F0F0)) } }
+
+  @inline(__always)
+  func shiftedLeft(_ count: Int32) -> Row { map { $0 &<< count } }
+
+  @inline(__always)
+  func shiftedRight(_ count: Int32) -> Row { map { $0 &>> count } }
+
+  @inline(__always)
+  func subtracting(_ other: Row) -> Row {
+    Row(v0 &- other.v0, v1 &- other.v1, v2 &- other.v2, v3 &- other.v3)
+  }
+
+  /// Adds one step, whose inputs are lane 0, 1, 2 or 3 of `x`.
+  @inline(__always)
+  mutating func add0(_ w: Row, _ x: Lanes) {
+    v0 = dot4_signed_lane_0_x4(v0, w.v0, x)
+    v1 = dot4_signed_lane_0_x4(v1, w.v1, x)
+    v2 = dot4_signed_lane_0_x4(v2, w.v2, x)
+    v3 = dot4_signed_lane_0_x4(v3, w.v3, x)
+  }
+
+  @inline(__always)
+  mutating func add1(_ w: Row, _ x: Lanes) {
+    v0 = dot4_signed_lane_1_x4(v0, w.v0, x)
+    v1 = dot4_signed_lane_1_x4(v1, w.v1, x)
+    v2 = dot4_signed_lane_1_x4(v2, w.v2, x)
+    v3 = dot4_signed_lane_1_x4(v3, w.v3, x)
+  }
+
+  @inline(__always)
+  mutating func add2(_ w: Row, _ x: Lanes) {
+    v0 = dot4_signed_lane_2_x4(v0, w.v0, x)
+    v1 = dot4_signed_lane_2_x4(v1, w.v1, x)
+    v2 = dot4_signed_lane_2_x4(v2, w.v2, x)
+    v3 = dot4_signed_lane_2_x4(v3, w.v3, x)
+  }
+
+  @inline(__always)
+  mutating func add3(_ w: Row, _ x: Lanes) {
+    v0 = dot4_signed_lane_3_x4(v0, w.v0, x)
+    v1 = dot4_signed_lane_3_x4(v1, w.v1, x)
+    v2 = dot4_signed_lane_3_x4(v2, w.v2, x)
+    v3 = dot4_signed_lane_3_x4(v3, w.v3, x)
+  }
+}

@@ -1,0 +1,128 @@
+import CInstructions
+import KernelInterface
+
+// What the kernels of all instruction sets of 64-bit Arm share: everything but the sums of tiles. It is
+// compiled for NEON, which every such processor has.
+
+package typealias Lanes = SIMD4<Int32>
+
+/// What the sums of a tile, 16 channels of some pixels, are made of.
+package struct TileOperands {
+  /// One for each pixel.
+  package let bases: UnsafePointer<UnsafeRawPointer>
+  package let stepOffsets: UnsafePointer<Int32>
+  package let steps: Int
+  /// Of one panel.
+  package let weights: UnsafeRawPointer
+  package let bias: UnsafePointer<Int32>
+  /// Four vectors that `TileFunctions.prepare` makes of bias and weights.
+  package let prepared: UnsafeMutablePointer<Lanes>
+}
+
+/// The sums of a tile, with the bias: `sums[pixel][four channels]`.
+package typealias TileFunction = (_ tile: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) -> Void
+
+/// How an instruction set computes sums.
+package struct TileFunctions {
+  /// What `wide` and `narrow` find in `prepared`.
+  let prepare: (_ tile: TileOperands) -> Void
+  let wide: TileFunction
+  let widePixels: Int
+  let narrow: TileFunction
+  let narrowPixels: Int
+  /// One pixel, without `prepare`.
+  let single: TileFunction
+
+  /// - Requires: narrowPixels <= widePixels <= 8.
+  package init(
+    prepare: @escaping (TileOperands) -> Void, widePixels: Int, wide: @escaping TileFunction,
+    narrowPixels: Int, narrow: @escaping TileFunction, single: @escaping TileFunction
+  ) {
+    self.prepare = prepare
+    self.wide = wide
+    self.widePixels = widePixels
+    self.narrow = narrow
+    self.narrowPixels = narrowPixels
+    self.single = single
+  }
+}
+
+/// All pixels of all panels, one panel after the other.
+/// - Parameter panelBytes: packed weights of 16 channels.
+@export(interface) package func convolve(
+  _ arguments: ConvolutionArguments, _ first: Int, _ count: Int, panelBytes: Int, _ functions: TileFunctions
+) {
+  // Pixel bases, four prepared vectors, and the sums of eight pixels.
+  let bases = arguments.scratch.assumingMemoryBound(to: UnsafeRawPointer.self)
+  let prepared = (arguments.scratch + 64).assumingMemoryBound(to: Lanes.self)
+  let sums = prepared + 4
+  var channel = 0
+  while channel < arguments.storedChannels {
+    let channels = min(arguments.storedChannels &- channel, 16)
+    let tile = TileOperands(
+      bases: bases, stepOffsets: arguments.stepOffsets, steps: arguments.steps,
+      weights: arguments.weights + channel / 16 &* panelBytes, bias: arguments.bias + channel,
+      prepared: prepared)
+    if count > 1 { functions.prepare(tile) }
+    let output = PanelOutput(arguments, channel: channel)
+    var destination = UnsafeMutableRawPointer(
+      arguments.output + (first &* arguments.outputPixelStride &+ channel))
+    var cursor = PixelCursor(arguments, first: first)
+    var left = count
+    while left > 0 {
+      let pixels: Int
+      if left > functions.narrowPixels {
+        pixels = min(left, functions.widePixels)
+        cursor.fill(bases, functions.widePixels, valid: pixels)
+        functions.wide(tile, sums)
+      } else if left > 1 {
+        pixels = left
+        cursor.fill(bases, functions.narrowPixels, valid: pixels)
+        functions.narrow(tile, sums)
+      } else {
+        pixels = 1
+        cursor.fill(bases, 1, valid: 1)
+        functions.single(tile, sums)
+      }
+      left &-= pixels
+      output.store(
+        sums, pixels: pixels, destination, pixelStride: arguments.outputPixelStride, channels: channels)
+      destination += pixels &* arguments.outputPixelStride
+    }
+    channel &+= 16
+  }
+}
+
+/// Walks the bases of consecutive output pixels.
+private struct PixelCursor {
+  private var base: UnsafeRawPointer
+  private var column: Int
+  private let outputWidth: Int
+  private let pixelStride: Int
+  /// From the last pixel of a row to the first of the next.
+  private let wrapStride: Int
+
+  @inline(__always)
+  init(_ arguments: ConvolutionArguments, first: Int) {
+    let row = first / arguments.outputWidth
+    column = first &- row &* arguments.outputWidth
+    outputWidth = arguments.outputWidth
+    pixelStride = arguments.inputPixelStride
+    wrapStride = arguments.inputRowStride &- (arguments.outputWidth &- 1) &* arguments.inputPixelStride
+    base = UnsafeRawPointer(arguments.input) + (row &* arguments.inputRowStride &+ column &* pixelStride)
+  }
+
+  /// The bases of the next `valid` pixels of a tile; the last is repeated, so that a tile at the end reads
+  /// what exists.
+  @inline(__always)
+  mutating func fill(_ bases: UnsafeMutablePointer<UnsafeRawPointer>, _ pixels: Int, valid: Int) {
+    for pixel in 0..<valid {
+      bases[pixel] = base
+      column &+= 1
+      let wraps = column == outputWidth
+      column = wraps ? 0 : column
+      base += wraps ? wrapStride : pixelStride
+    }
+    for pixel in valid..<pixels { bases[pixel] = bases[valid &- 1] }
+  }
+}

@@ -1,0 +1,49 @@
+import ArmTestSupport
+import KernelInterface
+import Runtime
+
+/// As in Tests/KernelsTests, here by functions of the C library that Embedded Swift does not import.
+final class GuardedBuffer {
+  let base: UnsafeMutableRawPointer
+  let count: Int
+
+  init(bytes count: Int, fill: UInt8) {
+    base = qcc_map_guarded(count, fill)
+    self.count = count
+  }
+
+  convenience init<Element: BitwiseCopyable>(_ elements: [Element]) {
+    self.init(bytes: elements.count * MemoryLayout<Element>.stride, fill: 0)
+    elements.withUnsafeBytes {
+      base.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(base), byteCount: $0.count)
+    }
+  }
+
+  deinit { qcc_unmap_guarded(base, count) }
+
+  func pointer<Element: BitwiseCopyable>(to _: Element.Type) -> UnsafePointer<Element> {
+    UnsafePointer(base.assumingMemoryBound(to: Element.self))
+  }
+}
+
+/// Runs the cases of Tests/KernelsTests with every kernel of the list that the processor can run.
+/// - Returns: how many bytes differ from the formula.
+@_cdecl("qcc_test_kernels")
+func testKernels() -> Int {
+  var wrong = 0
+  for kernel in KernelTable.all where CPUFeatures.host.isSuperset(of: kernel.features) {
+    var cases = 0, wrongOfKernel = 0
+    func check(_ convolution: ConvolutionCase, _ slices: [Int]) {
+      let actual = convolution.run(kernel, slices: slices), expected = convolution.expected()
+      cases += 1
+      for i in expected.indices where actual[i] != expected[i] { wrongOfKernel += 1 }
+    }
+    for channels in ConvolutionCase.channelCounts {
+      ConvolutionCase.forEachSmall(kernel.kind, outputChannels: channels, check)
+    }
+    ConvolutionCase.forEachLong(kernel.kind) { check($0, []) }
+    qcc_report_kernel(kernel.name.utf8Start, cases, wrongOfKernel)
+    wrong += wrongOfKernel
+  }
+  return wrong
+}
