@@ -12,6 +12,9 @@ import Testing
   static let script = URL(fileURLWithPath: #filePath).deletingLastPathComponent().deletingLastPathComponent()
     .deletingLastPathComponent().appendingPathComponent("scripts/test-arm").path
 
+  /// With all instructions that kernels use, without matrix products of bytes, and without dot products.
+  static let processors = ["max", "neoverse-n1", "cortex-a53"]
+
   /// Builds once; false, with the reason printed, where a tool is missing.
   static let isBuilt: Bool = {
     let build = try? run([])
@@ -40,7 +43,18 @@ import Testing
       errors: String(decoding: messages, as: UTF8.self))
   }
 
-  @Test(.enabled(if: ArmTests.isBuilt)) func givesTheBitsOfThisMachine() throws {
+  /// The cases of KernelsTests, by every kernel that a processor can run.
+  @Test(.enabled(if: ArmTests.isBuilt), arguments: processors)
+  func kernelsGiveTheBitsOfTheFormula(processor: String) throws {
+    let result = try Self.run(["-c", processor, "kernels"])
+    #expect(result.status == 0, "\(result.output)\(result.errors)")
+    #expect(result.output.contains("dense8_i8mm") == (processor == "max"))
+    #expect(result.output.contains("dense8_dotprod") == (processor != "cortex-a53"))
+    #expect(result.output.contains("dense8_neon"))
+  }
+
+  @Test(.enabled(if: ArmTests.isBuilt), arguments: processors)
+  func givesTheBitsOfThisMachine(processor: String) throws {
     let folder = FileManager.default.temporaryDirectory.appendingPathComponent("qcc-arm-\(UUID().uuidString)")
     try FileManager.default.createDirectory(at: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(at: folder) }
@@ -58,7 +72,7 @@ import Testing
         let hash = String(contents.withUnsafeBytes { qcc_xxh3_64($0.baseAddress, $0.count) }, radix: 16)
         expected += "\(tensor) \(String(repeating: "0", count: 16 - hash.count))\(hash)\n"
       }
-      let result = try Self.run(files.map(\.path))
+      let result = try Self.run(["-c", processor] + files.map(\.path))
       #expect(result.status == 0, "\(result.errors)")
       #expect(result.output == expected)
       let bytes = try Data(contentsOf: files[2])
