@@ -73,6 +73,19 @@ package enum KernelTable {
         MatrixVectorKernels(
           "matrixvector_avx2", needs: .avx2, sums8: sums8AVX2, sums4: sums4AVX2, reals: sumsToRealsAVX2,
           bytes: sumsToBytesAVX2))
+    #elseif arch(arm64) && canImport(KernelsNEON)
+      kernels.append(
+        MatrixVectorKernels(
+          "matrixvector_i8mm", needs: .i8mm, sums8: sums8I8MM, sums4: sums4I8MM, reals: sumsToRealsNEON,
+          bytes: sumsToBytesNEON))
+      kernels.append(
+        MatrixVectorKernels(
+          "matrixvector_dotprod", needs: .dotProduct, sums8: sums8DotProduct, sums4: sums4DotProduct,
+          reals: sumsToRealsNEON, bytes: sumsToBytesNEON))
+      kernels.append(
+        MatrixVectorKernels(
+          "matrixvector_neon", needs: .neon, sums8: sums8NEON, sums4: sums4NEON, reals: sumsToRealsNEON,
+          bytes: sumsToBytesNEON))
     #endif
     kernels.append(portableMatrixVector)
     return kernels

@@ -45,5 +45,30 @@ func testKernels() -> Int {
     qcc_report_kernel(kernel.name.utf8Start, cases, wrongOfKernel)
     wrong += wrongOfKernel
   }
+  for kernels in KernelTable.matrixVector where CPUFeatures.host.isSuperset(of: kernels.features) {
+    let wrongOfKernels = testMatrixVector(kernels)
+    qcc_report_kernel(kernels.name.utf8Start, matrixVectorCases, wrongOfKernels)
+    wrong += wrongOfKernels
+  }
+  return wrong
+}
+
+private typealias Vector = MatrixVectorCase
+
+private var matrixVectorCases: Int {
+  2 * Vector.channelCounts.count * Vector.lengths.count + Vector.Values.allCases.count
+    + Vector.resultCounts.count
+}
+
+private func testMatrixVector(_ kernels: MatrixVectorKernels) -> Int {
+  var wrong = 0
+  for channels in Vector.channelCounts {
+    for length in Vector.lengths {
+      wrong += Vector.wrongSums(kernels, bits: 8, channels: channels, length: length, .random)
+      wrong += Vector.wrongSums(kernels, bits: 4, channels: channels, length: length, .random)
+    }
+  }
+  for values in Vector.Values.allCases { wrong += Vector.wrongLongSums(kernels, values) }
+  for count in Vector.resultCounts { wrong += Vector.wrongResults(kernels, count: count) }
   return wrong
 }

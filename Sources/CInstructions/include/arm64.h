@@ -76,6 +76,9 @@ QCC_INSTRUCTION int32x4 interleave_high_x4(int32x4 a, int32x4 b) {
 /// Shift of bytes by 4 to the left.
 QCC_INSTRUCTION int32x4 shift_left_4_bytes_x4(int32x4 a) { return (int32x4)vshlq_n_s8((int8x16_t)a, 4); }
 
+/// Logical shift of bytes by 4 to the right.
+QCC_INSTRUCTION int32x4 upper_nibbles_x4(int32x4 a) { return (int32x4)vshrq_n_u8((uint8x16_t)a, 4); }
+
 /// The products of the signed bytes of the lower or upper halves, in 16 bits.
 QCC_INSTRUCTION int32x4 multiply_low_bytes_x4(int32x4 a, int32x4 b) {
   return (int32x4)vmull_s8(vget_low_s8((int8x16_t)a), vget_low_s8((int8x16_t)b));
@@ -92,12 +95,31 @@ QCC_INSTRUCTION int32x4 subtract_high_products_x4(int32x4 c, int32x4 a, int32x4 
   return (int32x4)vmlsl_high_s8((int16x8_t)c, (int8x16_t)a, (int8x16_t)b);
 }
 
+/// The same of unsigned bytes: products, and sums with products.
+QCC_INSTRUCTION int32x4 multiply_low_unsigned_bytes_x4(int32x4 a, int32x4 b) {
+  return (int32x4)vmull_u8(vget_low_u8((uint8x16_t)a), vget_low_u8((uint8x16_t)b));
+}
+QCC_INSTRUCTION int32x4 multiply_high_unsigned_bytes_x4(int32x4 a, int32x4 b) {
+  return (int32x4)vmull_high_u8((uint8x16_t)a, (uint8x16_t)b);
+}
+QCC_INSTRUCTION int32x4 add_low_unsigned_products_x4(int32x4 c, int32x4 a, int32x4 b) {
+  return (int32x4)vmlal_u8((uint16x8_t)c, vget_low_u8((uint8x16_t)a), vget_low_u8((uint8x16_t)b));
+}
+QCC_INSTRUCTION int32x4 add_high_unsigned_products_x4(int32x4 c, int32x4 a, int32x4 b) {
+  return (int32x4)vmlal_high_u8((uint16x8_t)c, (uint8x16_t)a, (uint8x16_t)b);
+}
+
 /// The sums of neighbouring signed bytes, in 16 bits.
 QCC_INSTRUCTION int32x4 add_neighbouring_bytes_x4(int32x4 a) { return (int32x4)vpaddlq_s8((int8x16_t)a); }
 
 /// 32-bit lanes of `c` plus the two signed 16-bit lanes of `a` at their place.
 QCC_INSTRUCTION int32x4 add_word_pairs_x4(int32x4 c, int32x4 a) {
   return (int32x4)vpadalq_s16((int32x4_t)c, (int16x8_t)a);
+}
+
+/// The same with unsigned 16-bit lanes.
+QCC_INSTRUCTION int32x4 add_unsigned_word_pairs_x4(int32x4 c, int32x4 a) {
+  return (int32x4)vpadalq_u16((uint32x4_t)c, (uint16x8_t)a);
 }
 
 /// The sums of neighbouring 32-bit lanes of `a`, then of `b`.
@@ -121,6 +143,14 @@ QCC_INSTRUCTION int32x4 dot4_signed_lane_2_x4(int32x4 c, int32x4 a, int32x4 b) {
 }
 QCC_INSTRUCTION int32x4 dot4_signed_lane_3_x4(int32x4 c, int32x4 a, int32x4 b) {
   return (int32x4)vdotq_laneq_s32((int32x4_t)c, (int8x16_t)a, (int8x16_t)b, 3);
+}
+
+/// The same of unsigned bytes.
+QCC_INSTRUCTION int32x4 dot4_unsigned_lane_0_x4(int32x4 c, int32x4 a, int32x4 b) {
+  return (int32x4)vdotq_laneq_u32((uint32x4_t)c, (uint8x16_t)a, (uint8x16_t)b, 0);
+}
+QCC_INSTRUCTION int32x4 dot4_unsigned_lane_1_x4(int32x4 c, int32x4 a, int32x4 b) {
+  return (int32x4)vdotq_laneq_u32((uint32x4_t)c, (uint8x16_t)a, (uint8x16_t)b, 1);
 }
 #endif
 
