@@ -45,6 +45,9 @@ package enum KernelTable {
           "elementwise_avx512vnni", needs: .avx512vnni, add: addAVX512VNNI, quantize: quantizeAVX512VNNI))
       kernels.append(
         ElementwiseKernels("elementwise_avx2", needs: .avx2, add: addAVX2, quantize: quantizeAVX2))
+    #elseif arch(arm64) && canImport(KernelsNEON)
+      kernels.append(
+        ElementwiseKernels("elementwise_neon", needs: .neon, add: addNEON, quantize: quantizeNEON))
     #endif
     kernels.append(portableElementwise)
     return kernels

@@ -50,6 +50,15 @@ func testKernels() -> Int {
     qcc_report_kernel(kernels.name.utf8Start, matrixVectorCases, wrongOfKernels)
     wrong += wrongOfKernels
   }
+  for kernels in KernelTable.elementwise where CPUFeatures.host.isSuperset(of: kernels.features) {
+    var wrongOfKernels = 0
+    for count in ElementwiseCase.counts {
+      wrongOfKernels += ElementwiseCase.wrongSums(kernels, count: count)
+      wrongOfKernels += ElementwiseCase.wrongNumbers(kernels, count: count)
+    }
+    qcc_report_kernel(kernels.name.utf8Start, 2 * ElementwiseCase.counts.count, wrongOfKernels)
+    wrong += wrongOfKernels
+  }
   return wrong
 }
 

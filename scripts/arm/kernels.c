@@ -27,7 +27,7 @@ void qcc_unmap_guarded(void *base, long count) {
 }
 
 void qcc_report_kernel(const uint8_t *name, long cases, long wrong_bytes) {
-  printf("%-20s %ld cases, %ld wrong bytes\n", (const char *)name, cases, wrong_bytes);
+  printf("%-21s %ld cases, %ld wrong bytes\n", (const char *)name, cases, wrong_bytes);
 }
 
 int main(void) { return qcc_test_kernels() ? 2 : 0; }

@@ -71,6 +71,16 @@ QCC_INSTRUCTION int32x4 interleave_high_x4(int32x4 a, int32x4 b) {
   return (int32x4)vzip2q_s32((int32x4_t)a, (int32x4_t)b);
 }
 
+/// Unsigned bytes of the lower or upper half to 16 bits, and unsigned 16-bit lanes to 32.
+QCC_INSTRUCTION int32x4 widen_low_bytes_x4(int32x4 a) {
+  return (int32x4)vmovl_u8(vget_low_u8((uint8x16_t)a));
+}
+QCC_INSTRUCTION int32x4 widen_high_bytes_x4(int32x4 a) { return (int32x4)vmovl_high_u8((uint8x16_t)a); }
+QCC_INSTRUCTION int32x4 widen_low_words_x4(int32x4 a) {
+  return (int32x4)vmovl_u16(vget_low_u16((uint16x8_t)a));
+}
+QCC_INSTRUCTION int32x4 widen_high_words_x4(int32x4 a) { return (int32x4)vmovl_high_u16((uint16x8_t)a); }
+
 // MARK: Products of bytes
 
 /// Shift of bytes by 4 to the left.
@@ -177,6 +187,9 @@ QCC_INSTRUCTION int32x4 scaled_bits_x4(int32x4 a, int32x4 scale, int32x4 addend)
   float32x4_t sum = vfmaq_f32((float32x4_t)addend, vcvtq_f32_s32((int32x4_t)a), (float32x4_t)scale);
   return (int32x4)sum;
 }
+
+/// The nearest integers, halves to even, with saturation; 0 for NaN.
+QCC_INSTRUCTION int32x4 rounded_x4(int32x4 a) { return (int32x4)vcvtnq_s32_f32((float32x4_t)a); }
 
 /// The 64-bit products of the lower or upper halves.
 QCC_INSTRUCTION int32x4 multiply_low_x4(int32x4 a, int32x4 b) {
