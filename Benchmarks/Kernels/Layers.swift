@@ -28,19 +28,23 @@ struct Layer {
       name: "3x3/2 3-32 @112", inputChannels: 3, outputChannels: 32, kernelSize: 3, stride: 2, outputSize: 112
     ),
     Layer(
-      name: "1x1 16-96 @112", inputChannels: 16, outputChannels: 96, kernelSize: 1, stride: 1, outputSize: 112),
+      name: "1x1 16-96 @112", inputChannels: 16, outputChannels: 96, kernelSize: 1, stride: 1, outputSize: 112
+    ),
     Layer(
       name: "1x1 16-96 @28", inputChannels: 16, outputChannels: 96, kernelSize: 1, stride: 1, outputSize: 28),
     Layer(
-      name: "1x1 40-240 @28", inputChannels: 40, outputChannels: 240, kernelSize: 1, stride: 1, outputSize: 28),
+      name: "1x1 40-240 @28", inputChannels: 40, outputChannels: 240, kernelSize: 1, stride: 1, outputSize: 28
+    ),
     Layer(
-      name: "1x1 240-40 @28", inputChannels: 240, outputChannels: 40, kernelSize: 1, stride: 1, outputSize: 28),
+      name: "1x1 240-40 @28", inputChannels: 240, outputChannels: 40, kernelSize: 1, stride: 1, outputSize: 28
+    ),
     Layer(
       name: "3x3 32-32 @16", inputChannels: 32, outputChannels: 32, kernelSize: 3, stride: 1, outputSize: 16),
     Layer(
       name: "3x3 64-64 @8", inputChannels: 64, outputChannels: 64, kernelSize: 3, stride: 1, outputSize: 8),
     Layer(
-      name: "3x3/2 3-64 @112", inputChannels: 3, outputChannels: 64, kernelSize: 3, stride: 2, outputSize: 112),
+      name: "3x3/2 3-64 @112", inputChannels: 3, outputChannels: 64, kernelSize: 3, stride: 2, outputSize: 112
+    ),
     Layer(
       name: "1x1 1280-1000 @1", inputChannels: 1280, outputChannels: 1000, kernelSize: 1, stride: 1,
       outputSize: 1),
@@ -81,9 +85,10 @@ final class PreparedLayer {
     while offsets.count % multiple != 0 { offsets.append(offsets[offsets.count - 1]) }
 
     var random = SystemRandomNumberGenerator()
-    let largest: Int8 = kernel.kind == .dense4 ? 7 : 127
+    // Sums of three, since weights of networks are bell-shaped too: within ±126 or ±6.
+    let largest: Int8 = kernel.kind == .dense4 ? 2 : 42
     let weights = (0..<layer.outputChannels * rowLength).map { _ in
-      Int8.random(in: -largest...largest, using: &random)
+      (0..<3).reduce(Int8(0)) { sum, _ in sum + Int8.random(in: -largest...largest, using: &random) }
     }
     let channels = layer.outputChannels, panels = WeightPacking.panels(channels) * 16
     var allocations: [UnsafeMutableRawPointer] = []
@@ -105,11 +110,18 @@ final class PreparedLayer {
       : WeightPacking.pack8(weights, channels: channels, rowLength: rowLength)
     let outputPixelStride = (channels + 3) / 4 * 4
     guard let fixed = FixedPointMultiplier(fused: 0.0007) else { fatalError("0.0007 is a valid factor") }
+    let bytes = (0..<imageWidth * imageWidth * pixelBytes).map { _ in
+      UInt8.random(in: 0...255, using: &random)
+    }
+    let inputMemory = kernel.readsWords ? copied(bytes.map { UInt16($0) }) : copied(bytes)
+    let weightMemory = kernel.readsWords ? copied(WeightPacking.widened(packed)) : copied(packed)
+    let width = kernel.readsWords ? 2 : 1
+    offsets = offsets.map { Int32(width) * $0 }
     arguments = ConvolutionArguments(
-      input: pointer(
-        (0..<imageWidth * imageWidth * pixelBytes).map { _ in UInt8.random(in: 0...255, using: &random) }),
-      inputRowStride: layer.stride * imageWidth * pixelBytes, inputPixelStride: layer.stride * pixelBytes,
-      stepOffsets: pointer(offsets), steps: offsets.count, weights: UnsafeRawPointer(copied(packed)),
+      input: UnsafePointer(inputMemory.assumingMemoryBound(to: UInt8.self)),
+      inputRowStride: layer.stride * imageWidth * pixelBytes * width,
+      inputPixelStride: layer.stride * pixelBytes * width,
+      stepOffsets: pointer(offsets), steps: offsets.count, weights: UnsafeRawPointer(weightMemory),
       bias: pointer([Int32](repeating: 1000, count: panels)),
       multiplier: pointer([Int32](repeating: fixed.multiplier, count: panels)),
       shift: pointer([Int32](repeating: fixed.shift, count: panels)),

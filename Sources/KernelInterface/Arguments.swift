@@ -20,6 +20,9 @@
 /// packed weights of the padding are zero. A kernel stores `storedChannels` bytes a pixel and nothing else;
 /// those beyond `outputChannels` follow the same formula, so they hold the clamped output zero point.
 ///
+/// Kernels that read words take every byte of the input as an unsigned 16-bit number, with strides and offsets that are
+/// twice as large, and weights widened by `WeightPacking.widen`.
+///
 /// `scale` is multiplier * 2^-shift of every channel, padded with 0, where `FixedPointMultiplier.fusedScale` proves for
 /// all of them that one fused multiply-add gives the same bytes; otherwise nil.
 ///
@@ -60,7 +63,8 @@ package struct ConvolutionArguments {
   package init(
     input: UnsafePointer<UInt8>, inputRowStride: Int, inputPixelStride: Int,
     stepOffsets: UnsafePointer<Int32>, steps: Int, weights: UnsafeRawPointer,
-    bias: UnsafePointer<Int32>, multiplier: UnsafePointer<Int32>, shift: UnsafePointer<Int32>,
+    bias: UnsafePointer<Int32>,
+    multiplier: UnsafePointer<Int32>, shift: UnsafePointer<Int32>,
     scale: UnsafePointer<Float>?, scratch: UnsafeMutableRawPointer, outputChannels: Int,
     storedChannels: Int? = nil,
     output: UnsafeMutablePointer<UInt8>, outputPixelStride: Int, outputWidth: Int,

@@ -53,15 +53,18 @@ package struct Kernel: Sendable {
   package let kind: KernelKind
   /// What the processor must have.
   package let features: CPUFeatures
+  /// It reads inputs and 8-bit weights widened to 16 bits, see `ConvolutionArguments`.
+  package let readsWords: Bool
   package let function: ConvolutionFunction
 
   package init(
-    _ name: StaticString, _ kind: KernelKind, needs features: CPUFeatures,
+    _ name: StaticString, _ kind: KernelKind, needs features: CPUFeatures, readsWords: Bool = false,
     _ function: @escaping ConvolutionFunction
   ) {
     self.name = name
     self.kind = kind
     self.features = features
+    self.readsWords = readsWords
     self.function = function
   }
 }

@@ -4,21 +4,8 @@ import KernelInterface
 // All kernels of this instruction set are one file whose functions are private and, unless inlined, not
 // generic: so no object holds a weak symbol, and debug builds are as fast as release builds.
 
-private typealias Lanes = SIMD8<Int32>
-
 /// Computes the sums of 16 channels of some pixels, with the bias: `sums[pixel][half of the panel]`.
 private typealias TileFunction = (_ tile: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) -> Void
-
-/// Dense convolution with 8-bit weights: bytes are widened to 16 bits, since sums of products of bytes would
-/// saturate, and multiplied in pairs.
-package func convolutionDense8AVX2(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
-  convolve(arguments, blocks: arguments.steps, isDepthwise: false, first, count, dense8Tile4, dense8Tile1)
-}
-
-/// Dense convolution with 4-bit weights: products of bytes are added in 16 bits, eight steps at a time.
-package func convolutionDense4AVX2(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
-  convolve(arguments, blocks: arguments.steps / 2, isDepthwise: false, first, count, dense4Tile4, dense4Tile1)
-}
 
 /// Depthwise convolution: taps are interleaved and widened to 16 bits.
 package func convolutionDepthwiseAVX2(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
@@ -30,22 +17,6 @@ package func convolutionDepthwiseAVX2(_ arguments: ConvolutionArguments, _ first
 
 // 16 channels times four pixels, or one: eight accumulators hide the latency of a multiplication and an
 // addition, and with the weights they fit the 16 registers.
-
-@inline(never) private func dense8Tile4(_ tile: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) {
-  Tile<4>().sum8(tile, sums)
-}
-
-@inline(never) private func dense8Tile1(_ tile: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) {
-  Tile<1>().sum8(tile, sums)
-}
-
-@inline(never) private func dense4Tile4(_ tile: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) {
-  Tile<4>().sum4(tile, sums)
-}
-
-@inline(never) private func dense4Tile1(_ tile: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) {
-  Tile<1>().sum4(tile, sums)
-}
 
 @inline(never) private func depthwiseTile4(_ tile: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) {
   Tile<4>().sumDepthwise(tile, sums)
@@ -97,84 +68,6 @@ private struct WideWeights {
 }
 
 private struct Tile<let pixels: Int> {
-  @inline(__always)
-  func sum8(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) {
-    let bases = InlineArray<pixels, UnsafeRawPointer> { t.bases[$0] }
-    var accumulators = InlineArray<pixels, Pair> { _ in Pair(UnsafeRawPointer(t.bias)) }
-    let lowerBytes = Lanes(repeating: 0x00FF_00FF)
-    for step in 0..<t.blocks {
-      let weights = WideWeights(t.weights + 64 &* step)
-      var offset = Int(t.stepOffsets[step])
-      for pixel in 0..<pixels {
-        let x = Lanes(repeating: (bases[pixel] + offset).loadUnaligned(as: Int32.self))
-        let even = x & lowerBytes, odd = upper_bytes_x8(x)
-        var sum = accumulators[pixel]
-        sum.lower = sum.lower &+ dot2_words_x8(even, weights.even.lower)
-        sum.upper = sum.upper &+ dot2_words_x8(even, weights.even.upper)
-        sum.lower = sum.lower &+ dot2_words_x8(odd, weights.odd.lower)
-        sum.upper = sum.upper &+ dot2_words_x8(odd, weights.odd.upper)
-        accumulators[pixel] = sum
-        offset = Int(after_x8(Int64(offset), sum.lower, sum.upper))
-      }
-    }
-    store(accumulators, sums)
-  }
-
-  /// A 16-bit lane gains at most 2 * 255 * 8 = 4080 a step, so that eight steps stay below 2^15.
-  @inline(__always)
-  func sum4(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) {
-    let bases = InlineArray<pixels, UnsafeRawPointer> { t.bases[$0] }
-    let ones = Lanes(repeating: 0x0001_0001)
-    for pixel in 0..<pixels {
-      let bias = Pair(UnsafeRawPointer(t.bias))
-      sums[2 &* pixel] = bias.lower
-      sums[2 &* pixel &+ 1] = bias.upper
-    }
-    var start = 0
-    while start < t.blocks {
-      var words = InlineArray<pixels, Pair> { _ in Pair(.zero, .zero) }
-      for pair in start..<min(start &+ 4, t.blocks) {
-        let even = nibbles(t.weights + 64 &* pair, isUpper: false)
-        accumulateWords(bases, Int(t.stepOffsets[2 &* pair]), even, &words)
-        let odd = nibbles(t.weights + 64 &* pair, isUpper: true)
-        accumulateWords(bases, Int(t.stepOffsets[2 &* pair &+ 1]), odd, &words)
-      }
-      for pixel in 0..<pixels {
-        sums[2 &* pixel] = sums[2 &* pixel] &+ dot2_words_x8(words[pixel].lower, ones)
-        sums[2 &* pixel &+ 1] = sums[2 &* pixel &+ 1] &+ dot2_words_x8(words[pixel].upper, ones)
-      }
-      start &+= 4
-    }
-  }
-
-  @inline(__always)
-  private func accumulateWords(
-    _ bases: InlineArray<pixels, UnsafeRawPointer>, _ offset: Int, _ weights: Pair,
-    _ words: inout InlineArray<pixels, Pair>
-  ) {
-    var offset = offset
-    for pixel in 0..<pixels {
-      let x = Lanes(repeating: (bases[pixel] + offset).loadUnaligned(as: Int32.self))
-      let lower = add_words_x8(words[pixel].lower, dot2_bytes_x8(x, weights.lower))
-      let upper = add_words_x8(words[pixel].upper, dot2_bytes_x8(x, weights.upper))
-      words[pixel] = Pair(lower, upper)
-      offset = Int(after_x8(Int64(offset), lower, upper))
-    }
-  }
-
-  /// The lower or upper nibbles of 64 bytes, as signed bytes.
-  @inline(__always)
-  private func nibbles(_ pointer: UnsafeRawPointer, isUpper: Bool) -> Pair {
-    // The bytes 0...7, -8 ... -1: the value of each nibble.
-    let values = Lanes(
-      0x0302_0100, 0x0706_0504, Int32(bitPattern: 0xFBFA_F9F8), Int32(bitPattern: 0xFFFE_FDFC),
-      0x0302_0100, 0x0706_0504, Int32(bitPattern: 0xFBFA_F9F8), Int32(bitPattern: 0xFFFE_FDFC))
-    let mask = Lanes(repeating: 0x0F0F_0F0F)
-    var both = Pair(pointer)
-    if isUpper { both = Pair(upper_nibbles_x8(both.lower), upper_nibbles_x8(both.upper)) }
-    return Pair(look_up_bytes_x8(values, both.lower & mask), look_up_bytes_x8(values, both.upper & mask))
-  }
-
   @inline(__always)
   func sumDepthwise(_ t: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) {
     let bases = InlineArray<pixels, UnsafeRawPointer> { t.bases[$0] }
@@ -286,107 +179,6 @@ private struct PixelCursor {
     for pixel in valid..<pixels { bases[pixel] = bases[valid &- 1] }
   }
 }
-
-// MARK: - Epilogue
-
-/// From the sums of a panel to stored bytes.
-///
-/// `(v + 1) >> 1` rounds a doubled result half-up and `(v + 1 + 2 z) >> 1` adds the zero point too. 16 bits
-/// with saturation are enough, since whatever saturates lies beyond 0...255 on the same side.
-private struct PanelOutput {
-  private let lower: Requantization
-  private let upper: Requantization
-  private let saturating: Bool
-  private let offset: Lanes
-  private let minimum: Lanes
-  private let maximum: Lanes
-
-  @inline(__always)
-  init(_ arguments: ConvolutionArguments, channel: Int) {
-    let multiplier = Pair(UnsafeRawPointer(arguments.multiplier + channel))
-    let shift = Pair(UnsafeRawPointer(arguments.shift + channel))
-    lower = Requantization(multiplier: multiplier.lower, shift: shift.lower)
-    upper = Requantization(multiplier: multiplier.upper, shift: shift.upper)
-    var smallest: Int32 = 62
-    for c in channel..<min(channel &+ 16, arguments.outputChannels) {
-      smallest = min(smallest, arguments.shift[c])
-    }
-    saturating = smallest < 32
-    offset = Lanes(repeating: (1 &+ 2 &* arguments.outputZeroPoint) &* 0x0001_0001)
-    minimum = Lanes(repeating: arguments.clampMinimum &* 0x0101_0101)
-    maximum = Lanes(repeating: arguments.clampMaximum &* 0x0101_0101)
-  }
-
-  /// Stores the first `channels` bytes of one pixel.
-  @inline(__always)
-  func store(_ sums: UnsafePointer<Lanes>, _ destination: UnsafeMutableRawPointer, _ channels: Int) {
-    let doubled = pack_words_x8(
-      lower.doubled(sums[0], saturating: saturating), upper.doubled(sums[1], saturating: saturating))
-    let words = halve_words_x8(add_words_saturating_x8(doubled, offset))
-    let bytes = minimum_bytes_x8(maximum_bytes_x8(pack_bytes_x8(words, words), minimum), maximum)
-    // Each half has channels 0...3 and 8...11, or 4...7 and 12...15.
-    let ordered = permute_x8(bytes, Lanes(0, 4, 1, 5, 2, 6, 3, 7)).lowHalf
-    if channels == 16 {
-      destination.storeBytes(of: ordered, as: SIMD4<Int32>.self)
-    } else {
-      for i in 0..<channels / 4 { (destination + 4 &* i).storeBytes(of: ordered[i], as: Int32.self) }
-      for i in channels & ~3..<channels {
-        let byte = UInt8(truncatingIfNeeded: ordered[i / 4] &>> Int32(truncatingIfNeeded: 8 &* (i & 3)))
-        (destination + i).storeBytes(of: byte, as: UInt8.self)
-      }
-    }
-  }
-}
-
-/// Requantization of 8 accumulators, exact for every shift. AVX2 has no arithmetic 64-bit shift: with 2^63
-/// added, the logical one shifts a nonnegative number, and the shifted 2^63 is subtracted again.
-private struct Requantization {
-  private let multiplierEven: Lanes
-  private let multiplierOdd: Lanes
-  /// 64-bit counts, one less than the shifts: the last bit is shifted out after rounding, by `PanelOutput`.
-  private let shiftEven: Lanes
-  private let shiftOdd: Lanes
-  private let sign: Lanes
-  /// The lower 32 bits of the shifted 2^63.
-  private let bias: Lanes
-
-  @inline(__always)
-  init(multiplier: Lanes, shift: Lanes) {
-    let counts = shift &- 1
-    multiplierEven = multiplier
-    multiplierOdd = odd_to_even_x8(multiplier)
-    shiftEven = odd_to_even_x8(even_to_odd_x8(counts))
-    shiftOdd = odd_to_even_x8(counts)
-    sign = repeat_64_x8(Int64.min)
-    bias = blend_odd_x8(shift_right_64_x8(sign, shiftEven), even_to_odd_x8(shift_right_64_x8(sign, shiftOdd)))
-  }
-
-  /// `floor(accumulator * multiplier / 2^(shift-1))`, which 32 bits hold when every shift is at least 32;
-  /// otherwise `saturating` must be set, and results beyond ±2^30 are brought there.
-  @inline(__always)
-  func doubled(_ accumulators: Lanes, saturating: Bool) -> Lanes {
-    let productEven = multiply_even_x8(accumulators, multiplierEven)
-    let productOdd = multiply_even_x8(odd_to_even_x8(accumulators), multiplierOdd)
-    let even = shift_right_64_x8(add_64_x8(productEven, sign), shiftEven)
-    let odd = shift_right_64_x8(add_64_x8(productOdd, sign), shiftOdd)
-    if saturating {
-      let signedEven = clamped(subtract_64_x8(even, shift_right_64_x8(sign, shiftEven)))
-      let signedOdd = clamped(subtract_64_x8(odd, shift_right_64_x8(sign, shiftOdd)))
-      return blend_odd_x8(signedEven, even_to_odd_x8(signedOdd))
-    }
-    return blend_odd_x8(even, even_to_odd_x8(odd)) &- bias
-  }
-
-  @inline(__always)
-  private func clamped(_ value: Lanes) -> Lanes {
-    let low = repeat_64_x8(-1 << 30), high = repeat_64_x8(1 << 30)
-    let atLeast = select_x8(value, low, is_greater_64_x8(low, value))
-    return select_x8(atLeast, high, is_greater_64_x8(atLeast, high))
-  }
-}
-
-@inline(__always)
-private func load(_ pointer: UnsafeRawPointer) -> Lanes { pointer.loadUnaligned(as: Lanes.self) }
 
 @inline(__always)
 private func loadHalf(_ pointer: UnsafeRawPointer) -> SIMD4<Int32> {

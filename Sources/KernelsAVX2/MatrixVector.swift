@@ -3,8 +3,6 @@ import KernelInterface
 
 // Two panels at a time: four sums of 8 channels each.
 
-private typealias Lanes = SIMD8<Int32>
-
 /// Weights of 8 bits. Products of bytes are added in 16 bits, which saturate: so inputs are cut into their lower 7
 /// bits, for which two products fit, and the upper bit, for which those of `blocksAtOnce` blocks do.
 package func sums8AVX2(_ arguments: MatrixVectorArguments) {
@@ -119,9 +117,6 @@ private func store(_ arguments: MatrixVectorArguments, _ panel: Int, _ low: Lane
   target.storeBytes(of: low &+ load(bias), as: Lanes.self)
   (target + 32).storeBytes(of: high &+ load(bias + 32), as: Lanes.self)
 }
-
-@inline(__always)
-private func load(_ pointer: UnsafeRawPointer) -> Lanes { pointer.loadUnaligned(as: Lanes.self) }
 
 @inline(__always)
 private func broadcast(_ pointer: UnsafeRawPointer) -> Lanes {

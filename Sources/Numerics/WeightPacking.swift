@@ -90,6 +90,31 @@ package enum WeightPacking {
     return weights
   }
 
+  /// One step of 8-bit weights as 64 words: weights 0 and 1 of channels 0 to 15, then weights 2 and 3.
+  /// - Requires: 64 weights.
+  package static func widen(_ step: UnsafePointer<Int8>, into words: UnsafeMutablePointer<Int16>) {
+    for pair in 0..<2 {
+      for channel in 0..<16 {
+        words[32 &* pair &+ 2 &* channel] = Int16(step[4 &* channel &+ 2 &* pair])
+        words[32 &* pair &+ 2 &* channel &+ 1] = Int16(step[4 &* channel &+ 2 &* pair &+ 1])
+      }
+    }
+  }
+
+  /// All steps of packed 8-bit weights, as `widen` widens them.
+  package static func widened(_ packed: [UInt8]) -> [Int16] {
+    var words = [Int16](repeating: 0, count: packed.count)
+    packed.withUnsafeBytes { bytes in
+      words.withUnsafeMutableBufferPointer { words in
+        guard let source = bytes.baseAddress, let target = words.baseAddress else { return }
+        for step in 0..<packed.count / 64 {
+          widen((source + 64 * step).assumingMemoryBound(to: Int8.self), into: target + 64 * step)
+        }
+      }
+    }
+    return words
+  }
+
   /// The byte of weight `k` of a channel whose panel has `blocks` blocks of 64 bytes.
   private static func position(channel: Int, k: Int, blocks: Int, step: Int) -> Int {
     ((channel / 16 * blocks + step) * 16 + channel % 16) * 4 + k % 4

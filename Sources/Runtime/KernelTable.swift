@@ -21,7 +21,7 @@ package enum KernelTable {
       kernels.append(Kernel("dense4_avx512vnni", .dense4, needs: .avx512vnni, convolutionDense4AVX512VNNI))
       kernels.append(
         Kernel("depthwise_avx512vnni", .depthwise, needs: .avx512vnni, convolutionDepthwiseAVX512VNNI))
-      kernels.append(Kernel("dense8_avx2", .dense8, needs: .avx2, convolutionDense8AVX2))
+      kernels.append(Kernel("dense8_avx2", .dense8, needs: .avx2, readsWords: true, convolutionDense8AVX2))
       kernels.append(Kernel("dense4_avx2", .dense4, needs: .avx2, convolutionDense4AVX2))
       kernels.append(Kernel("depthwise_avx2", .depthwise, needs: .avx2, convolutionDepthwiseAVX2))
     #elseif arch(arm64) && canImport(KernelsNEON)

@@ -119,5 +119,12 @@ final class ConstantPool: @unchecked Sendable {  // immutable once the program i
     return UnsafePointer(typed)
   }
 
+  /// Uninitialized bytes, aligned to 64.
+  func allocate(bytes: Int) -> UnsafeMutableRawPointer {
+    let block = UnsafeMutableRawPointer.allocate(byteCount: max(bytes, 1), alignment: 64)
+    blocks.append(block)
+    return block
+  }
+
   deinit { for block in blocks { block.deallocate() } }
 }

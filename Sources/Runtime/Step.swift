@@ -105,6 +105,16 @@ package final class PreparedProgram {
   }
 }
 
+extension Instruction.Convolution.Kind {
+  var kernelKind: KernelKind {
+    switch self {
+    case .dense8: .dense8
+    case .dense4: .dense4
+    case .depthwise: .depthwise
+    }
+  }
+}
+
 /// Turns instructions into steps.
 private struct Planner {
   let program: Program
@@ -138,14 +148,15 @@ private struct Planner {
       if let step = MatrixVectorStep(o, program, features: features, constants) {
         return append(step, index)
       }
+      let kernel = KernelTable.select(o.kind.kernelKind, features)
       var pad: PadStep?
-      if o.window.isPadded {
-        let step = PadStep(o.window, program.tensors[o.input])
+      if o.window.isPadded || kernel.readsWords {
+        let step = PadStep(o.window, program.tensors[o.input], toWords: kernel.readsWords)
         append(.pad(step), index, step.units, nanoseconds: step.byteCount / 8)
         imageBytes = max(imageBytes, step.byteCount)
         pad = step
       }
-      if let step = ConvolutionStep(o, program, pad: pad, features: features, threads: threads, constants) {
+      if let step = ConvolutionStep(o, program, pad: pad, kernel, threads: threads, constants) {
         let products = step.geometry.productsPerPixel * output.pixels
         append(
           .convolution(step), index, step.units, nanoseconds: products / productsPerNanosecond(step.kernel))

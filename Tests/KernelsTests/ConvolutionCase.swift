@@ -81,9 +81,13 @@ struct ConvolutionCase {
       while offsets.count % 4 != 0 { offsets.append(offsets[offsets.count - 1]) }
     }
     let padding = WeightPacking.panels(outputChannels) * 16 - outputChannels
-    let inputBuffer = GuardedBuffer(input + [UInt8](repeating: 0xEE, count: 64))
-    let weightBuffer = GuardedBuffer(packed)
-    let offsetBuffer = GuardedBuffer(offsets)
+    let scale = kernel.readsWords ? 2 : 1
+    let inputBytes = input + [UInt8](repeating: 0xEE, count: 64 / scale)
+    let inputBuffer =
+      kernel.readsWords ? GuardedBuffer(inputBytes.map { UInt16($0) }) : GuardedBuffer(inputBytes)
+    let weightBuffer =
+      kernel.readsWords ? GuardedBuffer(WeightPacking.widened(packed)) : GuardedBuffer(packed)
+    let offsetBuffer = GuardedBuffer(offsets.map { Int32(scale) * $0 })
     let biasBuffer = GuardedBuffer(bias + [Int32](repeating: 0, count: padding))
     let multiplierBuffer = GuardedBuffer(multiplier + [Int32](repeating: 0, count: padding))
     let shiftBuffer = GuardedBuffer(shift + [Int32](repeating: 31, count: padding))
@@ -94,11 +98,12 @@ struct ConvolutionCase {
     let outputBuffer = GuardedBuffer(bytes: 64 + outputBytes, fill: Self.poison)
 
     let arguments = ConvolutionArguments(
-      input: inputBuffer.pointer(to: UInt8.self), inputRowStride: inputRowStride,
-      inputPixelStride: inputPixelStride,
+      input: inputBuffer.pointer(to: UInt8.self), inputRowStride: scale * inputRowStride,
+      inputPixelStride: scale * inputPixelStride,
       stepOffsets: offsetBuffer.pointer(to: Int32.self), steps: offsets.count,
       weights: UnsafeRawPointer(weightBuffer.base),
-      bias: biasBuffer.pointer(to: Int32.self), multiplier: multiplierBuffer.pointer(to: Int32.self),
+      bias: biasBuffer.pointer(to: Int32.self),
+      multiplier: multiplierBuffer.pointer(to: Int32.self),
       shift: shiftBuffer.pointer(to: Int32.self), scale: scaleBuffer?.pointer(to: Float.self),
       scratch: scratchBuffer.base, outputChannels: outputChannels,
       storedChannels: storedChannels,

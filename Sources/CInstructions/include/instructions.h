@@ -44,6 +44,11 @@ QCC_INSTRUCTION int32x8 dot2_bytes_x8(int32x8 a, int32x8 b) {
   return (int32x8)_mm256_maddubs_epi16((__m256i)a, (__m256i)b);
 }
 
+/// The bits of the floats `Float(a) * b + c`, rounded once; `b` and `c` hold bits of floats.
+QCC_INSTRUCTION int32x8 multiply_add_floats_x8(int32x8 a, int32x8 b, int32x8 c) {
+  return (int32x8)_mm256_fmadd_ps(_mm256_cvtepi32_ps((__m256i)a), (__m256)b, (__m256)c);
+}
+
 /// Wrapping and saturating addition of 16-bit lanes.
 QCC_INSTRUCTION int32x8 add_words_x8(int32x8 a, int32x8 b) {
   return (int32x8)_mm256_add_epi16((__m256i)a, (__m256i)b);

@@ -20,6 +20,7 @@ struct ConvolutionStep {
   private let outputWidth: Int
   private let stepOffsets: UnsafePointer<Int32>
   private let weights: UnsafeRawPointer
+  private let panelBytes: Int
   /// Padded to whole panels for every call.
   private let bias: UnsafePointer<Int32>
   private let multiplier: UnsafePointer<Int32>
@@ -29,9 +30,12 @@ struct ConvolutionStep {
   private let minimum: Int32
   private let maximum: Int32
 
+  /// - Parameters:
+  ///   - pad: what makes the image that the kernel reads; nil when it reads the input in place.
+  ///   - fastest: the kernel that the features allow. One that reads words needs `pad` to make them.
   /// - Returns: nil when the weights have no address, which a validated program rules out.
   init?(
-    _ convolution: Instruction.Convolution, _ program: Program, pad: PadStep?, features: CPUFeatures,
+    _ convolution: Instruction.Convolution, _ program: Program, pad: PadStep?, _ fastest: Kernel,
     threads: Int,
     _ pool: ConstantPool
   ) {
@@ -42,11 +46,18 @@ struct ConvolutionStep {
     output = Plane(y)
     geometry = ConvolutionGeometry(convolution, input: x, output: y)
     readsScratch = pad != nil
-    let pixelBytes = pad == nil ? input.pixelStride : input.storedChannels
+    let parameters = ChannelParameters(convolution, geometry, program.data)
+    // Kernels for 4-bit weights scale sums by 16.
+    let fitsFastKernels = geometry.kind != .dense4 || parameters.accumulatorsFit28Bits(geometry.rowLength)
+    kernel = fitsFastKernels ? fastest : KernelTable.portable(fastest.kind)
+    let pixelBytes = pad?.pixelBytes ?? input.pixelStride
     let rowBytes = pad?.rowBytes ?? input.rowStride
-    let reads = StepOffsets(geometry, window, pixelBytes: pixelBytes, rowBytes: rowBytes)
+    let reads = StepOffsets(
+      geometry, window, elementBytes: kernel.readsWords ? 2 : 1, pixelBytes: pixelBytes, rowBytes: rowBytes)
     stepOffsets = pool.allocate(reads.offsets)
-    weights = base + convolution.weights.offset
+    let packed = base + convolution.weights.offset
+    weights = kernel.readsWords ? pool.widen(packed, bytes: geometry.weightBytes) : packed
+    panelBytes = kernel.readsWords ? 2 * geometry.panelBytes : geometry.panelBytes
     if window.taps == 1 && window.strideRows == 1 && window.strideColumns == 1 {
       // A pixel for a pixel: the image is one long row.
       (outputWidth, inputRowStride, inputPixelStride) = (output.pixels, 0, pixelBytes)
@@ -55,19 +66,10 @@ struct ConvolutionStep {
       inputRowStride = window.strideRows * rowBytes
       inputPixelStride = window.strideColumns * pixelBytes
     }
-    let parameters = ChannelParameters(convolution, geometry, program.data)
     bias = pool.allocate(parameters.bias)
     multiplier = pool.allocate(parameters.multiplier)
     shift = pool.allocate(parameters.shift)
     scale = parameters.fusedScales(geometry).map { pool.allocate($0) }
-    let kind: KernelKind =
-      switch convolution.kind {
-      case .dense8: .dense8
-      case .dense4: .dense4
-      case .depthwise: .depthwise
-      }
-    let fitsFastKernels = kind != .dense4 || parameters.accumulatorsFit28Bits(geometry.rowLength)
-    kernel = fitsFastKernels ? KernelTable.select(kind, features) : KernelTable.portable(kind)
     zeroPoint = Int32(y.zeroPoint)
     minimum = Int32(convolution.clamp.minimum)
     maximum = Int32(convolution.clamp.maximum)
@@ -116,8 +118,9 @@ struct ConvolutionStep {
     let image = readsScratch ? UnsafePointer(memory.image) : UnsafePointer(memory.arena + input.offset)
     let inputChannel = isDepthwise ? firstChannel : call * geometry.inputsPerGroup
     let arguments = ConvolutionArguments(
-      input: image + inputChannel, inputRowStride: inputRowStride, inputPixelStride: inputPixelStride,
-      stepOffsets: stepOffsets, steps: geometry.steps, weights: weights + panel * geometry.panelBytes,
+      input: image + (kernel.readsWords ? 2 * inputChannel : inputChannel), inputRowStride: inputRowStride,
+      inputPixelStride: inputPixelStride,
+      stepOffsets: stepOffsets, steps: geometry.steps, weights: weights + panel * panelBytes,
       bias: bias + 16 * panel, multiplier: multiplier + 16 * panel, shift: shift + 16 * panel,
       scale: scale.map { $0 + 16 * panel }, scratch: scratch, outputChannels: channels,
       storedChannels: stored,
@@ -128,18 +131,33 @@ struct ConvolutionStep {
   }
 }
 
+extension ConstantPool {
+  /// Packed 8-bit weights, widened to words.
+  fileprivate func widen(_ weights: UnsafeRawPointer, bytes: Int) -> UnsafeRawPointer {
+    let words = allocate(bytes: 2 * bytes).assumingMemoryBound(to: Int16.self)
+    let source = weights.assumingMemoryBound(to: Int8.self)
+    for step in 0..<bytes / 64 { WeightPacking.widen(source + 64 * step, into: words + 64 * step) }
+    return UnsafeRawPointer(words)
+  }
+}
+
 /// The bytes of the input that each step of a kernel reads, counted from an output pixel's first.
 private struct StepOffsets {
   var offsets: [Int32] = []
 
   /// - Requires: the padded image is smaller than 2 GiB.
-  init(_ geometry: ConvolutionGeometry, _ window: Instruction.Window, pixelBytes: Int, rowBytes: Int) {
+  init(
+    _ geometry: ConvolutionGeometry, _ window: Instruction.Window, elementBytes: Int, pixelBytes: Int,
+    rowBytes: Int
+  ) {
     offsets.reserveCapacity(geometry.steps)
     let stepsPerTap = geometry.kind == .depthwise ? 1 : (geometry.inputsPerGroup + 3) / 4
     for row in 0..<window.kernelHeight {
       for column in 0..<window.kernelWidth {
         let tap = row * window.dilationRows * rowBytes + column * window.dilationColumns * pixelBytes
-        for step in 0..<stepsPerTap { offsets.append(Int32(truncatingIfNeeded: tap + 4 * step)) }
+        for step in 0..<stepsPerTap {
+          offsets.append(Int32(truncatingIfNeeded: tap + 4 * elementBytes * step))
+        }
       }
     }
     // Steps that only round up have weight zero and read what the last one reads.

@@ -1,0 +1,276 @@
+import CInstructions
+import KernelInterface
+
+/// Dense convolution with 8-bit weights, as words: sums of products of bytes would leave 16 bits.
+package func convolutionDense8AVX2(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
+  convolve(arguments, first, count, { DensePanel(arguments, words: $0) }, product8Of4, product8Of1)
+}
+
+/// Dense convolution with 4-bit weights: products of bytes are added in 16 bits, eight steps at a time.
+package func convolutionDense4AVX2(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
+  convolve(arguments, first, count, { DensePanel(arguments, packed4: $0) }, product4Of4, product4Of1)
+}
+
+@inline(never) private func product8Of4(_ p: UnsafePointer<DensePanel>, _ r: TileRun) { Tile<4>().run8(p, r) }
+@inline(never) private func product8Of1(_ p: UnsafePointer<DensePanel>, _ r: TileRun) { Tile<1>().run8(p, r) }
+@inline(never) private func product4Of4(_ p: UnsafePointer<DensePanel>, _ r: TileRun) { Tile<4>().run4(p, r) }
+@inline(never) private func product4Of1(_ p: UnsafePointer<DensePanel>, _ r: TileRun) { Tile<1>().run4(p, r) }
+
+/// Walks blocks of pixels, panels and rows.
+@inline(__always)
+private func convolve(
+  _ arguments: ConvolutionArguments, _ first: Int, _ count: Int, _ makePanel: (Int) -> DensePanel,
+  _ wide: (UnsafePointer<DensePanel>, TileRun) -> Void, _ narrow: (UnsafePointer<DensePanel>, TileRun) -> Void
+) {
+  let panels = (arguments.storedChannels &+ 15) / 16
+  let memory = (arguments.scratch + DensePanel.scratchOffset).assumingMemoryBound(to: DensePanel.self)
+  let bytesPerPixel = max(1, arguments.inputPixelStride &+ arguments.outputPixelStride)
+  let block = panels == 1 ? count : max(48, DensePanel.cachedBytes / bytesPerPixel)
+  let end = first &+ count
+  var blockStart = first
+  while blockStart < end {
+    let blockEnd = min(end, blockStart &+ block)
+    for panel in 0..<panels {
+      memory.initialize(to: makePanel(panel))
+      let exact = arguments.scale == nil ? PanelOutput(arguments, channel: 16 &* panel) : nil
+      var pixel = blockStart
+      while pixel < blockEnd {
+        let row = pixel / arguments.outputWidth
+        let column = pixel &- row &* arguments.outputWidth
+        var left = min(arguments.outputWidth &- column, blockEnd &- pixel)
+        var run = TileRun(
+          input: UnsafeRawPointer(arguments.input)
+            + (row &* arguments.inputRowStride &+ column &* arguments.inputPixelStride),
+          output: UnsafeMutableRawPointer(arguments.output)
+            + (pixel &* arguments.outputPixelStride &+ 16 &* panel),
+          tiles: 1)
+        pixel &+= left
+        while left > 0 {
+          let pixels = left >= 4 ? 4 : 1
+          if let exact {
+            if pixels == 4 { wide(memory, run) } else { narrow(memory, run) }
+            for i in 0..<pixels {
+              exact.store(
+                memory.pointee.sums + 2 &* i, run.output + i &* arguments.outputPixelStride,
+                memory.pointee.channels)
+            }
+          } else {
+            run.tiles = left / pixels
+            if pixels == 4 { wide(memory, run) } else { narrow(memory, run) }
+          }
+          let done = run.tiles &* pixels
+          run.input += done &* arguments.inputPixelStride
+          run.output += done &* arguments.outputPixelStride
+          left &-= done
+        }
+      }
+    }
+    blockStart = blockEnd
+  }
+}
+
+// MARK: - Tiles
+
+/// A run of tiles within a row.
+private struct TileRun {
+  /// The first pixel; the others follow at equal distances.
+  var input: UnsafeRawPointer
+  var output: UnsafeMutableRawPointer
+  var tiles: Int
+}
+
+/// What the tiles of a panel share. In memory, so that calls hand over one address.
+private struct DensePanel {
+  let pixelStride: Int
+  let stepOffsets: UnsafePointer<Int32>
+  let weights: UnsafeRawPointer
+  /// Blocks of 128 bytes: steps of words; or of 64: pairs of steps with 4-bit weights.
+  let blocks: Int
+  let bias: UnsafePointer<Int32>
+  /// Nil: the sums are left in `sums`.
+  let scale: UnsafePointer<Float>?
+  let sums: UnsafeMutablePointer<Lanes>
+  let outputPixelStride: Int
+  /// Bytes that are stored of every pixel.
+  let channels: Int
+  let magic: Lanes
+  let minimum: Lanes
+  let maximum: Lanes
+  /// Puts the bytes of two pixels in order.
+  let order: Lanes
+
+  /// In the scratch memory, behind the sums of a tile.
+  static var scratchOffset: Int { 1024 }
+  /// Bytes of input and output that stay in the first-level cache while the panels take turns.
+  static var cachedBytes: Int { 24 << 10 }
+
+  @inline(__always)
+  init(_ arguments: ConvolutionArguments, words panel: Int) {
+    self.init(
+      arguments, panel: panel, weights: arguments.weights + panel &* 128 &* arguments.steps,
+      blocks: arguments.steps)
+  }
+
+  @inline(__always)
+  init(_ arguments: ConvolutionArguments, packed4 panel: Int) {
+    let blocks = arguments.steps / 2
+    self.init(
+      arguments, panel: panel, weights: arguments.weights + panel &* 64 &* blocks, blocks: blocks)
+  }
+
+  @inline(__always)
+  private init(
+    _ arguments: ConvolutionArguments, panel: Int, weights: UnsafeRawPointer, blocks: Int
+  ) {
+    let channel = 16 &* panel
+    pixelStride = arguments.inputPixelStride
+    stepOffsets = arguments.stepOffsets
+    self.weights = weights
+    self.blocks = blocks
+    bias = arguments.bias + channel
+    scale = arguments.scale.map { $0 + channel }
+    sums = arguments.scratch.assumingMemoryBound(to: Lanes.self)
+    outputPixelStride = arguments.outputPixelStride
+    channels = min(arguments.storedChannels &- channel, 16)
+    magic = Lanes(repeating: 0x4B40_0000 &+ arguments.outputZeroPoint)
+    minimum = Lanes(repeating: arguments.clampMinimum &* 0x0101_0101)
+    maximum = Lanes(repeating: arguments.clampMaximum &* 0x0101_0101)
+    order = Lanes(0, 4, 1, 5, 2, 6, 3, 7)
+  }
+}
+
+/// The products of a panel with `pixels` pixels: eight accumulators, and with the weights they fit the 16 registers.
+private struct Tile<let pixels: Int> {
+  private typealias Accumulators = InlineArray<pixels, Pair>
+
+  @inline(__always)
+  func run8(_ panel: UnsafePointer<DensePanel>, _ run: TileRun) {
+    var run = run
+    while run.tiles > 0 {
+      let p = panel.pointee
+      var accumulators = Accumulators(repeating: Pair(UnsafeRawPointer(p.bias)))
+      for step in 0..<p.blocks {
+        let first = Pair(p.weights + 128 &* step), second = Pair(p.weights + (128 &* step &+ 64))
+        var x = run.input + Int(p.stepOffsets[step])
+        for pixel in 0..<pixels {
+          let x01 = Lanes(repeating: x.loadUnaligned(as: Int32.self))
+          let x23 = Lanes(repeating: (x + 4).loadUnaligned(as: Int32.self))
+          var sum = accumulators[pixel]
+          sum.lower = sum.lower &+ dot2_words_x8(x01, first.lower)
+          sum.upper = sum.upper &+ dot2_words_x8(x01, first.upper)
+          sum.lower = sum.lower &+ dot2_words_x8(x23, second.lower)
+          sum.upper = sum.upper &+ dot2_words_x8(x23, second.upper)
+          accumulators[pixel] = sum
+          x += Int(after_x8(Int64(p.pixelStride), sum.lower, sum.upper))
+        }
+      }
+      finish(p, &run, accumulators)
+    }
+  }
+
+  /// A 16-bit lane gains at most 2 * 255 * 8 = 4080 a step, so that eight steps stay below 2^15.
+  @inline(__always)
+  func run4(_ panel: UnsafePointer<DensePanel>, _ run: TileRun) {
+    var run = run
+    while run.tiles > 0 {
+      let p = panel.pointee
+      let ones = Lanes(repeating: 0x0001_0001)
+      for pixel in 0..<pixels {
+        let bias = Pair(UnsafeRawPointer(p.bias))
+        p.sums[2 &* pixel] = bias.lower
+        p.sums[2 &* pixel &+ 1] = bias.upper
+      }
+      var start = 0
+      while start < p.blocks {
+        var words = Accumulators(repeating: Pair(.zero, .zero))
+        for pair in start..<min(start &+ 4, p.blocks) {
+          let even = nibbles(p.weights + 64 &* pair, isUpper: false)
+          accumulateWords(run.input, Int(p.stepOffsets[2 &* pair]), p.pixelStride, even, &words)
+          let odd = nibbles(p.weights + 64 &* pair, isUpper: true)
+          accumulateWords(run.input, Int(p.stepOffsets[2 &* pair &+ 1]), p.pixelStride, odd, &words)
+        }
+        for pixel in 0..<pixels {
+          p.sums[2 &* pixel] = p.sums[2 &* pixel] &+ dot2_words_x8(words[pixel].lower, ones)
+          p.sums[2 &* pixel &+ 1] = p.sums[2 &* pixel &+ 1] &+ dot2_words_x8(words[pixel].upper, ones)
+        }
+        start &+= 4
+      }
+      finish(p, &run, Accumulators { Pair(p.sums[2 &* $0], p.sums[2 &* $0 &+ 1]) })
+    }
+  }
+
+  @inline(__always)
+  private func accumulateWords(
+    _ input: UnsafeRawPointer, _ offset: Int, _ stride: Int, _ weights: Pair, _ words: inout Accumulators
+  ) {
+    var x = input + offset
+    for pixel in 0..<pixels {
+      let bytes = Lanes(repeating: x.loadUnaligned(as: Int32.self))
+      let lower = add_words_x8(words[pixel].lower, dot2_bytes_x8(bytes, weights.lower))
+      let upper = add_words_x8(words[pixel].upper, dot2_bytes_x8(bytes, weights.upper))
+      words[pixel] = Pair(lower, upper)
+      x += Int(after_x8(Int64(stride), lower, upper))
+    }
+  }
+
+  /// The lower or upper nibbles of 64 bytes, as signed bytes.
+  @inline(__always)
+  private func nibbles(_ pointer: UnsafeRawPointer, isUpper: Bool) -> Pair {
+    // The bytes 0...7, -8 ... -1: the value of each nibble.
+    let values = Lanes(
+      0x0302_0100, 0x0706_0504, Int32(bitPattern: 0xFBFA_F9F8), Int32(bitPattern: 0xFFFE_FDFC),
+      0x0302_0100, 0x0706_0504, Int32(bitPattern: 0xFBFA_F9F8), Int32(bitPattern: 0xFFFE_FDFC))
+    let mask = Lanes(repeating: 0x0F0F_0F0F)
+    var both = Pair(pointer)
+    if isUpper { both = Pair(upper_nibbles_x8(both.lower), upper_nibbles_x8(both.upper)) }
+    return Pair(look_up_bytes_x8(values, both.lower & mask), look_up_bytes_x8(values, both.upper & mask))
+  }
+
+  @inline(__always)
+  private func finish(_ p: DensePanel, _ run: inout TileRun, _ accumulators: Accumulators) {
+    run.tiles &-= 1
+    run.input += pixels &* p.pixelStride
+    guard let scale = p.scale else {
+      for pixel in 0..<pixels {
+        p.sums[2 &* pixel] = accumulators[pixel].lower
+        p.sums[2 &* pixel &+ 1] = accumulators[pixel].upper
+      }
+      return
+    }
+    let scales = Pair(UnsafeRawPointer(scale))
+    var output = run.output
+    run.output += pixels &* p.outputPixelStride
+    for two in 0..<(pixels &+ 1) / 2 {
+      let first = words(accumulators[2 &* two], scales, p)
+      let second = pixels > 1 ? words(accumulators[2 &* two &+ 1], scales, p) : first
+      let bytes = permute_x8(
+        minimum_bytes_x8(maximum_bytes_x8(pack_bytes_x8(first, second), p.minimum), p.maximum), p.order)
+      storeBytes(bytes.lowHalf, output, p.channels)
+      if pixels > 1 { storeBytes(bytes.highHalf, output + p.outputPixelStride, p.channels) }
+      output += 2 &* p.outputPixelStride
+    }
+  }
+
+  /// `zeroPoint + requantize(sum)` in 16 bits: in each half, four of the lower and four of the upper channels.
+  @inline(__always)
+  private func words(_ sums: Pair, _ scales: Pair, _ p: DensePanel) -> Lanes {
+    pack_words_x8(
+      multiply_add_floats_x8(sums.lower, scales.lower, p.magic) &- 0x4B40_0000,
+      multiply_add_floats_x8(sums.upper, scales.upper, p.magic) &- 0x4B40_0000)
+  }
+}
+
+/// The two vectors of 16 channels.
+private struct Pair {
+  var lower: Lanes
+  var upper: Lanes
+
+  @inline(__always)
+  init(_ lower: Lanes, _ upper: Lanes) {
+    self.lower = lower
+    self.upper = upper
+  }
+
+  @inline(__always)
+  init(_ pointer: UnsafeRawPointer) { self.init(load(pointer), load(pointer + 32)) }
+}

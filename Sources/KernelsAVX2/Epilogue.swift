@@ -1,0 +1,109 @@
+import CInstructions
+import KernelInterface
+
+typealias Lanes = SIMD8<Int32>
+
+@inline(__always)
+func load(_ pointer: UnsafeRawPointer) -> Lanes { pointer.loadUnaligned(as: Lanes.self) }
+
+/// From the sums of a panel to stored bytes.
+///
+/// `(v + 1) >> 1` rounds a doubled result half-up and `(v + 1 + 2 z) >> 1` adds the zero point too. 16 bits
+/// with saturation are enough, since whatever saturates lies beyond 0...255 on the same side.
+struct PanelOutput {
+  private let lower: Requantization
+  private let upper: Requantization
+  private let saturating: Bool
+  private let offset: Lanes
+  private let minimum: Lanes
+  private let maximum: Lanes
+
+  @inline(__always)
+  init(_ arguments: ConvolutionArguments, channel: Int) {
+    let multiplier = UnsafeRawPointer(arguments.multiplier + channel)
+    let shift = UnsafeRawPointer(arguments.shift + channel)
+    lower = Requantization(multiplier: load(multiplier), shift: load(shift))
+    upper = Requantization(multiplier: load(multiplier + 32), shift: load(shift + 32))
+    var smallest: Int32 = 62
+    for c in channel..<min(channel &+ 16, arguments.outputChannels) {
+      smallest = min(smallest, arguments.shift[c])
+    }
+    saturating = smallest < 32
+    offset = Lanes(repeating: (1 &+ 2 &* arguments.outputZeroPoint) &* 0x0001_0001)
+    minimum = Lanes(repeating: arguments.clampMinimum &* 0x0101_0101)
+    maximum = Lanes(repeating: arguments.clampMaximum &* 0x0101_0101)
+  }
+
+  /// Stores the first `channels` bytes of one pixel.
+  @inline(__always)
+  func store(_ sums: UnsafePointer<Lanes>, _ destination: UnsafeMutableRawPointer, _ channels: Int) {
+    let doubled = pack_words_x8(
+      lower.doubled(sums[0], saturating: saturating), upper.doubled(sums[1], saturating: saturating))
+    let words = halve_words_x8(add_words_saturating_x8(doubled, offset))
+    let bytes = minimum_bytes_x8(maximum_bytes_x8(pack_bytes_x8(words, words), minimum), maximum)
+    // Each half has channels 0...3 and 8...11, or 4...7 and 12...15.
+    let ordered = permute_x8(bytes, Lanes(0, 4, 1, 5, 2, 6, 3, 7)).lowHalf
+    storeBytes(ordered, destination, channels)
+  }
+}
+
+/// Requantization of 8 accumulators, exact for every shift. AVX2 has no arithmetic 64-bit shift: with 2^63
+/// added, the logical one shifts a nonnegative number, and the shifted 2^63 is subtracted again.
+struct Requantization {
+  private let multiplierEven: Lanes
+  private let multiplierOdd: Lanes
+  /// 64-bit counts, one less than the shifts: the last bit is shifted out after rounding, by `PanelOutput`.
+  private let shiftEven: Lanes
+  private let shiftOdd: Lanes
+  private let sign: Lanes
+  /// The lower 32 bits of the shifted 2^63.
+  private let bias: Lanes
+
+  @inline(__always)
+  init(multiplier: Lanes, shift: Lanes) {
+    let counts = shift &- 1
+    multiplierEven = multiplier
+    multiplierOdd = odd_to_even_x8(multiplier)
+    shiftEven = odd_to_even_x8(even_to_odd_x8(counts))
+    shiftOdd = odd_to_even_x8(counts)
+    sign = repeat_64_x8(Int64.min)
+    bias = blend_odd_x8(shift_right_64_x8(sign, shiftEven), even_to_odd_x8(shift_right_64_x8(sign, shiftOdd)))
+  }
+
+  /// `floor(accumulator * multiplier / 2^(shift-1))`, which 32 bits hold when every shift is at least 32;
+  /// otherwise `saturating` must be set, and results beyond ±2^30 are brought there.
+  @inline(__always)
+  func doubled(_ accumulators: Lanes, saturating: Bool) -> Lanes {
+    let productEven = multiply_even_x8(accumulators, multiplierEven)
+    let productOdd = multiply_even_x8(odd_to_even_x8(accumulators), multiplierOdd)
+    let even = shift_right_64_x8(add_64_x8(productEven, sign), shiftEven)
+    let odd = shift_right_64_x8(add_64_x8(productOdd, sign), shiftOdd)
+    if saturating {
+      let signedEven = clamped(subtract_64_x8(even, shift_right_64_x8(sign, shiftEven)))
+      let signedOdd = clamped(subtract_64_x8(odd, shift_right_64_x8(sign, shiftOdd)))
+      return blend_odd_x8(signedEven, even_to_odd_x8(signedOdd))
+    }
+    return blend_odd_x8(even, even_to_odd_x8(odd)) &- bias
+  }
+
+  @inline(__always)
+  private func clamped(_ value: Lanes) -> Lanes {
+    let low = repeat_64_x8(-1 << 30), high = repeat_64_x8(1 << 30)
+    let atLeast = select_x8(value, low, is_greater_64_x8(low, value))
+    return select_x8(atLeast, high, is_greater_64_x8(atLeast, high))
+  }
+}
+
+/// Stores the first `channels` of 16 bytes.
+@inline(__always)
+func storeBytes(_ bytes: SIMD4<Int32>, _ destination: UnsafeMutableRawPointer, _ channels: Int) {
+  if channels == 16 {
+    destination.storeBytes(of: bytes, as: SIMD4<Int32>.self)
+  } else {
+    for i in 0..<channels / 4 { (destination + 4 &* i).storeBytes(of: bytes[i], as: Int32.self) }
+    for i in channels & ~3..<channels {
+      let byte = UInt8(truncatingIfNeeded: bytes[i / 4] &>> Int32(truncatingIfNeeded: 8 &* (i & 3)))
+      (destination + i).storeBytes(of: byte, as: UInt8.self)
+    }
+  }
+}
