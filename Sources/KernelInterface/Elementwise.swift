@@ -1,24 +1,28 @@
-/// Loops over bytes that compilers vectorise by themselves. Written once; every instruction set's module
-/// compiles its own copy with its own flags, so nothing but the wrappers there may call them.
+import Numerics
+
+/// Loops over the bytes of activations. Outputs may be one of the inputs. Kernels read at most 64 bytes behind the
+/// inputs.
 package struct ElementwiseKernels: Sendable {
   package let name: StaticString
   package let features: CPUFeatures
   package let add: @Sendable (AddArguments, _ count: Int) -> Void
-  package let quantize: @Sendable (QuantizeArguments, _ count: Int) -> Void
+  package let multiply: @Sendable (MultiplyArguments, _ count: Int) -> Void
 
   package init(
     _ name: StaticString, needs features: CPUFeatures, add: @escaping @Sendable (AddArguments, Int) -> Void,
-    quantize: @escaping @Sendable (QuantizeArguments, Int) -> Void
+    multiply: @escaping @Sendable (MultiplyArguments, Int) -> Void
   ) {
     self.name = name
     self.features = features
     self.add = add
-    self.quantize = quantize
+    self.multiply = multiply
   }
 }
 
 /// `output[i] = clamp(zeroPoint + (a[i] * multiplierA + b[i] * multiplierB + constant) >> shift)`, wrapping;
 /// `constant` holds the operands' zero points and the rounding.
+///
+/// - Requires: magnitudes of the multipliers of at most 2^21, shifts of 1 to 30.
 package struct AddArguments {
   package var a: UnsafePointer<UInt8>
   package var b: UnsafePointer<UInt8>
@@ -48,7 +52,39 @@ package struct AddArguments {
   }
 }
 
-/// Takes numbers, since a function that other modules inline must not name this package's types.
+/// `output[i] = clamp(zeroPoint + requantize((a[i] - zeroPointA) * (b[i] - zeroPointB), multiplier, shift))`.
+package struct MultiplyArguments {
+  package var a: UnsafePointer<UInt8>
+  package var b: UnsafePointer<UInt8>
+  package var output: UnsafeMutablePointer<UInt8>
+  package var zeroPointA: Int32
+  package var zeroPointB: Int32
+  package var multiplier: Int32
+  package var shift: Int32
+  package var zeroPoint: Int32
+  package var minimum: Int32
+  package var maximum: Int32
+
+  package init(
+    a: UnsafePointer<UInt8>, b: UnsafePointer<UInt8>, output: UnsafeMutablePointer<UInt8>, zeroPointA: Int32,
+    zeroPointB: Int32, multiplier: Int32, shift: Int32, zeroPoint: Int32, minimum: Int32, maximum: Int32
+  ) {
+    self.a = a
+    self.b = b
+    self.output = output
+    self.zeroPointA = zeroPointA
+    self.zeroPointB = zeroPointB
+    self.multiplier = multiplier
+    self.shift = shift
+    self.zeroPoint = zeroPoint
+    self.minimum = minimum
+    self.maximum = maximum
+  }
+}
+
+// Loops that compilers vectorise by themselves, for instruction sets to compile with their own flags. They take
+// numbers, since a function that other modules inline must not name this package's types.
+
 @inlinable @inline(__always)
 package func addBytes(
   _ a: UnsafePointer<UInt8>, _ b: UnsafePointer<UInt8>, _ output: UnsafeMutablePointer<UInt8>, _ count: Int,
@@ -61,40 +97,15 @@ package func addBytes(
   }
 }
 
-/// `output[i] = clamp(roundHalfEven(input[i] / scale) + zeroPoint)` within 0 ... maximum; NaN gives the zero
-/// point.
-package struct QuantizeArguments {
-  package var input: UnsafePointer<Float>
-  package var output: UnsafeMutablePointer<UInt8>
-  package var scale: Float
-  package var zeroPoint: Int32
-  package var maximum: Int32
-
-  package init(
-    input: UnsafePointer<Float>, output: UnsafeMutablePointer<UInt8>, scale: Float, zeroPoint: Int32,
-    maximum: Int32
-  ) {
-    self.input = input
-    self.output = output
-    self.scale = scale
-    self.zeroPoint = zeroPoint
-    self.maximum = maximum
-  }
-}
-
-/// Beyond +-512 only the sign matters, so numbers are cut off before they are rounded; rounding to an integer
-/// is then an addition: the low bits of x + 1.5 * 2^23 are x rounded half to even.
 @inlinable @inline(__always)
-package func quantizeReals(
-  _ input: UnsafePointer<Float>, _ output: UnsafeMutablePointer<UInt8>, _ count: Int, scale: Float,
-  zeroPoint: Int32,
+package func multiplyBytes(
+  _ a: UnsafePointer<UInt8>, _ b: UnsafePointer<UInt8>, _ output: UnsafeMutablePointer<UInt8>, _ count: Int,
+  zeroPointA: Int32, zeroPointB: Int32, multiplier: Int32, shift: Int32, zeroPoint: Int32, minimum: Int32,
   maximum: Int32
 ) {
   for i in 0..<count {
-    let x = input[i] / scale
-    let low: Float = x > -512 ? x : (x <= -512 ? -512 : 0)  // NaN: 0
-    let bounded: Float = low < 512 ? low : 512
-    let rounded = Int32(bitPattern: (bounded + 12_582_912).bitPattern) &- 0x4B40_0000
-    output[i] = UInt8(truncatingIfNeeded: min(max(rounded &+ zeroPoint, 0), maximum))
+    output[i] = requantizeToByte(
+      (Int32(a[i]) &- zeroPointA) &* (Int32(b[i]) &- zeroPointB), multiplier, shift, zeroPoint: zeroPoint,
+      minimum: minimum, maximum: maximum)
   }
 }

@@ -37,29 +37,11 @@ import KernelInterface
     maximum: x.maximum)
 }
 
-/// `QuantizeArguments`.
-@export(interface) package func quantizeNEON(_ x: QuantizeArguments, _ count: Int) {
-  let zeroPoint = Lanes(repeating: x.zeroPoint &* 0x0001_0001)
-  let maximum = Lanes(repeating: x.maximum &* 0x0101_0101)
-  let scale = SIMD4<Float>(repeating: x.scale)
-  @inline(__always)
-  func rounded(_ input: UnsafePointer<Float>) -> Lanes {
-    let quotients = UnsafeRawPointer(input).loadUnaligned(as: SIMD4<Float>.self) / scale
-    return rounded_x4(unsafeBitCast(quotients, to: Lanes.self))
-  }
-  @inline(__always)
-  func words(_ input: UnsafePointer<Float>) -> Lanes {
-    add_words_x4(narrow_32_x4(rounded(input), rounded(input + 4)), zeroPoint)
-  }
-  var first = 0
-  while first &+ 16 <= count {
-    let bytes = narrow_to_bytes_x4(words(x.input + first), words(x.input + (first &+ 8)))
-    UnsafeMutableRawPointer(x.output + first).storeBytes(of: minimum_bytes_x4(bytes, maximum), as: Lanes.self)
-    first &+= 16
-  }
-  quantizeReals(
-    x.input + first, x.output + first, count &- first, scale: x.scale, zeroPoint: x.zeroPoint,
-    maximum: x.maximum)
+/// `MultiplyArguments`.
+@export(interface) package func multiplyNEON(_ x: MultiplyArguments, _ count: Int) {
+  multiplyBytes(
+    x.a, x.b, x.output, count, zeroPointA: x.zeroPointA, zeroPointB: x.zeroPointB, multiplier: x.multiplier,
+    shift: x.shift, zeroPoint: x.zeroPoint, minimum: x.minimum, maximum: x.maximum)
 }
 
 @inline(__always)

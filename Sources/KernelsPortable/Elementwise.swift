@@ -8,6 +8,8 @@ package func addPortable(_ x: AddArguments, _ count: Int) {
     shift: x.shift, zeroPoint: x.zeroPoint, minimum: x.minimum, maximum: x.maximum)
 }
 
-package func quantizePortable(_ x: QuantizeArguments, _ count: Int) {
-  quantizeReals(x.input, x.output, count, scale: x.scale, zeroPoint: x.zeroPoint, maximum: x.maximum)
+package func multiplyPortable(_ x: MultiplyArguments, _ count: Int) {
+  multiplyBytes(
+    x.a, x.b, x.output, count, zeroPointA: x.zeroPointA, zeroPointB: x.zeroPointB, multiplier: x.multiplier,
+    shift: x.shift, zeroPoint: x.zeroPoint, minimum: x.minimum, maximum: x.maximum)
 }

@@ -42,12 +42,12 @@ package enum KernelTable {
     #if arch(x86_64) && os(Linux)
       kernels.append(
         ElementwiseKernels(
-          "elementwise_avx512vnni", needs: .avx512vnni, add: addAVX512VNNI, quantize: quantizeAVX512VNNI))
+          "elementwise_avx512vnni", needs: .avx512vnni, add: addAVX512VNNI, multiply: multiplyAVX512VNNI))
       kernels.append(
-        ElementwiseKernels("elementwise_avx2", needs: .avx2, add: addAVX2, quantize: quantizeAVX2))
+        ElementwiseKernels("elementwise_avx2", needs: .avx2, add: addAVX2, multiply: multiplyAVX2))
     #elseif arch(arm64) && canImport(KernelsNEON)
       kernels.append(
-        ElementwiseKernels("elementwise_neon", needs: .neon, add: addNEON, quantize: quantizeNEON))
+        ElementwiseKernels("elementwise_neon", needs: .neon, add: addNEON, multiply: multiplyNEON))
     #endif
     kernels.append(portableElementwise)
     return kernels
@@ -55,13 +55,65 @@ package enum KernelTable {
 
   package static var portableElementwise: ElementwiseKernels {
     ElementwiseKernels(
-      "elementwise_portable", needs: [], add: addPortable, quantize: quantizePortable)
+      "elementwise_portable", needs: [], add: addPortable, multiply: multiplyPortable)
   }
 
   /// The fastest that `features` allow.
   package static func selectElementwise(_ features: CPUFeatures) -> ElementwiseKernels {
     for kernels in elementwise where features.isSuperset(of: kernels.features) { return kernels }
     return portableElementwise
+  }
+
+  /// Means and maxima over windows, fastest first.
+  package static var pool: [PoolKernels] {
+    var kernels: [PoolKernels] = []
+    #if arch(x86_64) && os(Linux)
+      kernels.append(
+        PoolKernels("pool_avx512vnni", needs: .avx512vnni, means: meansAVX512VNNI, maxima: maximaAVX512VNNI))
+      kernels.append(PoolKernels("pool_avx2", needs: .avx2, means: meansAVX2, maxima: maximaAVX2))
+    #elseif arch(arm64) && canImport(KernelsNEON)
+      kernels.append(PoolKernels("pool_neon", needs: .neon, means: meansNEON, maxima: maximaNEON))
+    #endif
+    kernels.append(portablePool)
+    return kernels
+  }
+
+  package static var portablePool: PoolKernels {
+    PoolKernels("pool_portable", needs: [], means: meansPortable, maxima: maximaPortable)
+  }
+
+  /// The fastest that `features` allow.
+  package static func selectPool(_ features: CPUFeatures) -> PoolKernels {
+    for kernels in pool where features.isSuperset(of: kernels.features) { return kernels }
+    return portablePool
+  }
+
+  /// Real numbers to stored integers, fastest first.
+  package static var quantize: [QuantizeKernels] {
+    var kernels: [QuantizeKernels] = []
+    #if arch(x86_64) && os(Linux)
+      kernels.append(
+        QuantizeKernels(
+          "quantize_avx512vnni", needs: .avx512vnni, run: quantizeRunAVX512VNNI,
+          pixels: quantizePixelsAVX512VNNI))
+      kernels.append(
+        QuantizeKernels("quantize_avx2", needs: .avx2, run: quantizeRunAVX2, pixels: quantizePixelsAVX2))
+    #elseif arch(arm64) && canImport(KernelsNEON)
+      kernels.append(
+        QuantizeKernels("quantize_neon", needs: .neon, run: quantizeRunNEON, pixels: quantizePixelsNEON))
+    #endif
+    kernels.append(portableQuantize)
+    return kernels
+  }
+
+  package static var portableQuantize: QuantizeKernels {
+    QuantizeKernels("quantize_portable", needs: [], run: quantizeRunPortable, pixels: quantizePixelsPortable)
+  }
+
+  /// The fastest that `features` allow.
+  package static func selectQuantize(_ features: CPUFeatures) -> QuantizeKernels {
+    for kernels in quantize where features.isSuperset(of: kernels.features) { return kernels }
+    return portableQuantize
   }
 
   /// One input row times packed weights, fastest first.

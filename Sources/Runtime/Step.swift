@@ -42,7 +42,7 @@ struct Step {
     let range = units * part / parts..<units * (part + 1) / parts
     if range.isEmpty { return }
     switch work {
-    case .quantize(let step): step.run(memory, range)
+    case .quantize(let step): step.run(memory, part: part, range)
     case .dequantize(let step): step.run(memory, range)
     case .pad(let step): step.run(memory, range)
     case .convolution(let step): step.run(memory, part: part, range)
@@ -139,8 +139,8 @@ private struct Planner {
     let elements = output.elementCount
     switch instruction.operation {
     case .quantize(let o):
-      let step = QuantizeStep(o, program, elementwise)
-      append(.quantize(step), index, step.units, nanoseconds: elements)
+      let step = QuantizeStep(o, program, features: features)
+      append(.quantize(step), index, step.units, nanoseconds: elements / 8)
     case .dequantize(let o):
       let step = DequantizeStep(o, program)
       append(.dequantize(step), index, step.units, nanoseconds: elements)
@@ -165,16 +165,16 @@ private struct Planner {
       if let step = MatrixVectorStep(o, program, features: features, constants) { append(step, index) }
     case .add(let o):
       let step = AddStep(o, program, elementwise)
-      append(.add(step), index, step.units, nanoseconds: elements / 2)
+      append(.add(step), index, step.units, nanoseconds: elements / 32)
     case .multiply(let o):
-      let step = MultiplyStep(o, program)
-      append(.multiply(step), index, step.units, nanoseconds: elements)
+      let step = MultiplyStep(o, program, elementwise)
+      append(.multiply(step), index, step.units, nanoseconds: elements / 8)
     case .averagePool(let o):
-      let step = AveragePoolStep(o, program, constants)
-      append(.averagePool(step), index, step.units, nanoseconds: elements * o.window.taps / 4)
+      let step = AveragePoolStep(o, program, features: features, constants)
+      append(.averagePool(step), index, step.units, nanoseconds: elements * o.window.taps / 32)
     case .maxPool(let o):
-      let step = MaxPoolStep(o, program)
-      append(.maxPool(step), index, step.units, nanoseconds: elements * o.window.taps / 4)
+      let step = MaxPoolStep(o, program, features: features)
+      append(.maxPool(step), index, step.units, nanoseconds: elements * o.window.taps / 32)
     case .lookup(let o):
       let step = LookupStep(o, program, constants)
       append(.lookup(step), index, step.units, nanoseconds: elements)

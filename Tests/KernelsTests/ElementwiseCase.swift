@@ -23,7 +23,10 @@ enum ElementwiseCase {
         let sum = Int64(a[i]) * Int64(multiplierA) + Int64(b[i]) * Int64(multiplierB) + Int64(constant)
         return UInt8(min(max((sum >> Int64(shift)) + Int64(zeroPoint), Int64(minimum)), Int64(maximum)))
       }
-      let operands = (GuardedBuffer(a), GuardedBuffer(b)), output = GuardedBuffer(bytes: count, fill: 0xA5)
+      // With the bytes behind the operands that kernels may read.
+      let slack = [UInt8](repeating: 7, count: 64)
+      let operands = (GuardedBuffer(a + slack), GuardedBuffer(b + slack))
+      let output = GuardedBuffer(bytes: count, fill: 0xA5)
       kernels.add(
         AddArguments(
           a: operands.0.pointer(to: UInt8.self), b: operands.1.pointer(to: UInt8.self),
@@ -37,7 +40,7 @@ enum ElementwiseCase {
   }
 
   /// How many numbers of a kernel differ from the formula.
-  static func wrongNumbers(_ kernels: ElementwiseKernels, count: Int) -> Int {
+  static func wrongNumbers(_ kernels: QuantizeKernels, count: Int) -> Int {
     var random = SeededGenerator(state: UInt64(count)), wrong = 0
     let special: [Float] = [
       0, -0.0, .nan, -.nan, .infinity, -.infinity, .greatestFiniteMagnitude, -.greatestFiniteMagnitude,
@@ -60,10 +63,11 @@ enum ElementwiseCase {
         return UInt8(min(max(Int32(bounded) + zeroPoint, 0), maximum))
       }
       let numbers = GuardedBuffer(input), output = GuardedBuffer(bytes: count, fill: 0xA5)
-      kernels.quantize(
+      kernels.run(
         QuantizeArguments(
-          input: numbers.pointer(to: Float.self), output: output.base.assumingMemoryBound(to: UInt8.self),
-          scale: scale, zeroPoint: zeroPoint, maximum: maximum), count)
+          input: numbers.pointer(to: Float.self), planeStride: 0, channels: 1,
+          output: output.base.assumingMemoryBound(to: UInt8.self), pixelStride: 0, scale: scale,
+          zeroPoint: zeroPoint, maximum: maximum), count)
       wrong += differences(output, expected)
       withExtendedLifetime(numbers) {}
     }

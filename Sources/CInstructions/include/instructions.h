@@ -277,4 +277,66 @@ QCC_INSTRUCTION int32x16 permute_x16(int32x16 a, int32x16 indices) {
 QCC_INSTRUCTION void store_bytes_x16(void *destination, uint64_t mask, int32x16 a) {
   _mm512_mask_storeu_epi8(destination, mask, (__m512i)a);
 }
+
+/// The 32-bit numbers whose mask bit is set, and zeros; nothing else is read.
+QCC_INSTRUCTION int32x16 load_lanes_x16(const void *source, uint32_t mask) {
+  return (int32x16)_mm512_maskz_loadu_epi32((__mmask16)mask, source);
+}
+
+/// In each quarter, the bytes of `table` that the bytes of `indices` (0...15) name.
+QCC_INSTRUCTION int32x16 look_up_bytes_x16(int32x16 table, int32x16 indices) {
+  return (int32x16)_mm512_shuffle_epi8((__m512i)table, (__m512i)indices);
+}
+
+/// c plus the sum of the two products of signed 16-bit values in each 32-bit lane, wrapping.
+QCC_INSTRUCTION int32x16 dot2_x16(int32x16 c, int32x16 a, int32x16 b) {
+  return (int32x16)_mm512_dpwssd_epi32((__m512i)c, (__m512i)a, (__m512i)b);
+}
+
+/// Addition and subtraction of 64-bit and of 16-bit lanes, wrapping.
+QCC_INSTRUCTION int32x16 add_64_x16(int32x16 a, int32x16 b) {
+  return (int32x16)_mm512_add_epi64((__m512i)a, (__m512i)b);
+}
+QCC_INSTRUCTION int32x16 add_words_wrapping_x16(int32x16 a, int32x16 b) {
+  return (int32x16)_mm512_add_epi16((__m512i)a, (__m512i)b);
+}
+QCC_INSTRUCTION int32x16 subtract_words_x16(int32x16 a, int32x16 b) {
+  return (int32x16)_mm512_sub_epi16((__m512i)a, (__m512i)b);
+}
+
+/// Logical shift of 16-bit lanes by 8.
+QCC_INSTRUCTION int32x16 upper_bytes_x16(int32x16 a) {
+  return (int32x16)_mm512_srli_epi16((__m512i)a, 8);
+}
+
+/// `value` in every 64-bit lane.
+QCC_INSTRUCTION int32x16 repeat_64_x16(int64_t value) { return (int32x16)_mm512_set1_epi64(value); }
+
+/// Arithmetic on floats. The smaller and the larger number are `b` where one is NaN.
+QCC_INSTRUCTION int32x16 multiply_floats_x16(int32x16 a, int32x16 b) {
+  return (int32x16)_mm512_mul_ps((__m512)a, (__m512)b);
+}
+QCC_INSTRUCTION int32x16 divide_floats_x16(int32x16 a, int32x16 b) {
+  return (int32x16)_mm512_div_ps((__m512)a, (__m512)b);
+}
+QCC_INSTRUCTION int32x16 minimum_floats_x16(int32x16 a, int32x16 b) {
+  return (int32x16)_mm512_min_ps((__m512)a, (__m512)b);
+}
+QCC_INSTRUCTION int32x16 maximum_floats_x16(int32x16 a, int32x16 b) {
+  return (int32x16)_mm512_max_ps((__m512)a, (__m512)b);
+}
+
+/// c + a * b and c - a * b, rounded once.
+QCC_INSTRUCTION int32x16 add_product_floats_x16(int32x16 a, int32x16 b, int32x16 c) {
+  return (int32x16)_mm512_fmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+QCC_INSTRUCTION int32x16 subtract_product_floats_x16(int32x16 a, int32x16 b, int32x16 c) {
+  return (int32x16)_mm512_fnmadd_ps((__m512)a, (__m512)b, (__m512)c);
+}
+
+/// Floats to the nearest integers, ties to even; NaN to 0.
+QCC_INSTRUCTION int32x16 round_floats_x16(int32x16 a) {
+  __mmask16 isNumber = _mm512_cmp_ps_mask((__m512)a, (__m512)a, _CMP_ORD_Q);
+  return (int32x16)_mm512_maskz_cvtps_epi32(isNumber, (__m512)a);
+}
 #endif

@@ -1,5 +1,4 @@
 import KernelInterface
-import Numerics
 import Program
 
 /// Bytes of planes that agree in shape, walked in runs: the whole plane where all are contiguous, else pixel
@@ -83,6 +82,7 @@ struct AddStep {
 }
 
 struct MultiplyStep {
+  let kernel: @Sendable (MultiplyArguments, Int) -> Void
   let a: Plane
   let b: Plane
   let output: Plane
@@ -96,7 +96,8 @@ struct MultiplyStep {
   let minimum: Int32
   let maximum: Int32
 
-  init(_ multiply: Instruction.Multiply, _ program: Program) {
+  init(_ multiply: Instruction.Multiply, _ program: Program, _ kernels: ElementwiseKernels) {
+    kernel = kernels.multiply
     let a = program.tensors[multiply.a], b = program.tensors[multiply.b], y = program.tensors[multiply.output]
     self.a = Plane(a)
     self.b = Plane(b)
@@ -116,17 +117,14 @@ struct MultiplyStep {
   var units: Int { runs.count }
 
   func run(_ memory: WorkingMemory, _ range: Range<Int>) {
-    let zeroPointA = zeroPointA, zeroPointB = zeroPointB, multiplier = multiplier, shift = shift
-    let zeroPoint = zeroPoint, minimum = minimum, maximum = maximum
     runs.forEach(range) { pixel, byte, count in
-      let x = UnsafePointer(memory.arena + (a.offset &+ pixel &* a.pixelStride &+ byte))
-      let y = UnsafePointer(memory.arena + (b.offset &+ (broadcasts ? 0 : pixel &* b.pixelStride) &+ byte))
-      let z = memory.arena + (output.offset &+ pixel &* output.pixelStride &+ byte)
-      for i in 0..<count {
-        let product = (Int32(x[i]) &- zeroPointA) &* (Int32(y[i]) &- zeroPointB)
-        z[i] = requantizeToByte(
-          product, multiplier, shift, zeroPoint: zeroPoint, minimum: minimum, maximum: maximum)
-      }
+      let arguments = MultiplyArguments(
+        a: memory.arena + (a.offset &+ pixel &* a.pixelStride &+ byte),
+        b: memory.arena + (b.offset &+ (broadcasts ? 0 : pixel &* b.pixelStride) &+ byte),
+        output: memory.arena + (output.offset &+ pixel &* output.pixelStride &+ byte), zeroPointA: zeroPointA,
+        zeroPointB: zeroPointB, multiplier: multiplier, shift: shift, zeroPoint: zeroPoint, minimum: minimum,
+        maximum: maximum)
+      kernel(arguments, count)
     }
   }
 }

@@ -1,41 +1,77 @@
-import Numerics
+import KernelInterface
 import Program
 
-/// The part of an image that a window covers, cut off at the borders.
-private struct Cover {
-  var rows: Range<Int>
-  var columns: Range<Int>
+/// The windows of a pool, in rows of the output and runs of windows that cover equally many columns.
+private struct WindowRuns {
+  let window: Instruction.Window
+  let input: Plane
+  let output: Plane
 
-  @inline(__always)
-  init(_ window: Instruction.Window, _ input: Plane, row: Int, column: Int) {
-    let top = row &* window.strideRows &- window.padTop,
-      left = column &* window.strideColumns &- window.padLeft
-    let firstRow = max(top, 0), firstColumn = max(left, 0)
-    rows = firstRow..<max(firstRow, min(top &+ window.kernelHeight, input.height))
-    columns = firstColumn..<max(firstColumn, min(left &+ window.kernelWidth, input.width))
+  /// Taps that lie in the image along one axis.
+  private struct Cover {
+    /// Row or column of the first.
+    var first: Int
+    var count: Int
+
+    @inline(__always)
+    init(start: Int, kernel: Int, dilation: Int, extent: Int) {
+      let skipped = start >= 0 ? 0 : (dilation &- 1 &- start) / dilation
+      let end = start >= extent ? 0 : (extent &- 1 &- start) / dilation &+ 1
+      first = start &+ skipped &* dilation
+      count = max(0, min(kernel, end) &- skipped)
+    }
   }
-  var count: Int { rows.count &* columns.count }
+
+  /// Calls `body` for the runs of an output row; with one window, of no rows or columns, where it lies in the padding.
+  @inline(__always)
+  func forEach(_ memory: WorkingMemory, row: Int, _ body: (_ windows: PoolArguments, _ count: Int) -> Void) {
+    let rows = Cover(
+      start: row &* window.strideRows &- window.padTop, kernel: window.kernelHeight,
+      dilation: window.dilationRows, extent: input.height)
+    var column = 0
+    while column < output.width {
+      let left = column &* window.strideColumns &- window.padLeft
+      let columns = Cover(
+        start: left, kernel: window.kernelWidth, dilation: window.dilationColumns, extent: input.width)
+      var count = 1
+      if rows.count > 0 && left >= 0 && columns.count == window.kernelWidth {
+        // And so do the windows that follow, up to the last that ends in the image.
+        let last = (input.width &- window.spanColumns &- left) / window.strideColumns
+        count = min(last &+ 1, output.width &- column)
+      }
+      let pixel =
+        memory.arena + (input.offset &+ rows.first &* input.rowStride &+ columns.first &* input.pixelStride)
+      let windows = PoolArguments(
+        input: pixel, rows: rows.count, columns: columns.count,
+        rowStride: window.dilationRows &* input.rowStride,
+        columnStride: window.dilationColumns &* input.pixelStride,
+        windowStride: window.strideColumns &* input.pixelStride, channels: output.storedChannels,
+        output: memory.arena + (output.offset &+ (row &* output.width &+ column) &* output.pixelStride),
+        outputPixelStride: output.pixelStride)
+      body(windows, count)
+      column &+= count
+    }
+  }
 }
 
 struct AveragePoolStep {
-  let input: Plane
-  let output: Plane
-  let window: Instruction.Window
-  let countsPads: Bool
-  let multiplier: UnsafePointer<Int32>
-  let shift: UnsafePointer<Int32>
+  private let kernel: @Sendable (PoolArguments, MeanArguments, Int) -> Void
+  private let runs: WindowRuns
+  private let countsPads: Bool
+  private let multiplier: UnsafePointer<Int32>
+  private let shift: UnsafePointer<Int32>
   /// Entries of the tables: 1, or one for every count of positions.
-  let entries: Int
-  let inputZeroPoint: Int32
-  let zeroPoint: Int32
-  let minimum: Int32
-  let maximum: Int32
+  private let entries: Int
+  private let inputZeroPoint: Int32
+  private let zeroPoint: Int32
+  private let minimum: Int32
+  private let maximum: Int32
 
-  init(_ pool: Instruction.AveragePool, _ program: Program, _ constants: ConstantPool) {
+  init(_ pool: Instruction.AveragePool, _ program: Program, features: CPUFeatures, _ constants: ConstantPool)
+  {
     let x = program.tensors[pool.input], y = program.tensors[pool.output]
-    input = Plane(x)
-    output = Plane(y)
-    window = pool.window
+    kernel = KernelTable.selectPool(features).means
+    runs = WindowRuns(window: pool.window, input: Plane(x), output: Plane(y))
     countsPads = pool.countsPads
     entries = pool.shift.count
     multiplier = constants.allocate((0..<entries).map { program.data.int32(pool.multiplier, $0) })
@@ -46,84 +82,49 @@ struct AveragePoolStep {
     maximum = Int32(pool.clamp.maximum)
   }
 
-  /// Blocks of 16 channels of one output pixel.
-  private var blocks: Int { (output.channels + 15) / 16 }
-  var units: Int { output.pixels * blocks }
+  /// Rows of the output.
+  var units: Int { runs.output.height }
 
   func run(_ memory: WorkingMemory, _ range: Range<Int>) {
-    withUnsafeTemporaryAllocation(of: Int32.self, capacity: 16) { buffer in
-      guard let sums = buffer.baseAddress else { return }
-      for unit in range {
-        let pixel = unit / blocks, block = unit % blocks
-        average(memory, pixel: pixel, first: 16 * block, count: min(16, output.channels - 16 * block), sums)
-      }
-    }
-  }
-
-  /// The means of `count` channels from `first` on for one output pixel; `sums` is memory for 16 numbers.
-  private func average(
-    _ memory: WorkingMemory, pixel: Int, first: Int, count: Int, _ sums: UnsafeMutablePointer<Int32>
-  ) {
-    let cover = Cover(window, input, row: pixel / output.width, column: pixel % output.width)
-    let source = UnsafePointer(memory.arena + (input.offset + first))
-    for c in 0..<16 { sums[c] = 0 }
-    for row in cover.rows {
-      for column in cover.columns {
-        let x = source + (row &* input.rowStride &+ column &* input.pixelStride)
-        if count == 16 {
-          for c in 0..<16 { sums[c] &+= Int32(x[c]) }
-        } else {
-          for c in 0..<count { sums[c] &+= Int32(x[c]) }
+    for row in range {
+      runs.forEach(memory, row: row) { windows, count in
+        let positions = windows.rows &* windows.columns
+        guard positions > 0 else {
+          // The window lies in the padding: the mean of nothing is zero.
+          let zero = UInt8(truncatingIfNeeded: min(max(zeroPoint, minimum), maximum))
+          return windows.output.update(repeating: zero, count: windows.channels)
         }
+        let entry = entries == 1 ? 0 : (countsPads ? runs.window.taps : positions) &- 1
+        let mean = MeanArguments(
+          offset: inputZeroPoint &* Int32(truncatingIfNeeded: positions), multiplier: multiplier[entry],
+          shift: shift[entry], zeroPoint: zeroPoint, minimum: minimum, maximum: maximum)
+        kernel(windows, mean, count)
       }
-    }
-    let positions = cover.count
-    let averaged = countsPads ? window.taps : positions
-    let target = memory.arena + (output.offset + pixel * output.pixelStride + first)
-    guard averaged > 0 else {
-      // The window lies in the padding: the mean of nothing is zero.
-      target.update(repeating: UInt8(truncatingIfNeeded: min(max(zeroPoint, minimum), maximum)), count: count)
-      return
-    }
-    let entry = entries == 1 ? 0 : averaged - 1
-    let offset = inputZeroPoint &* Int32(truncatingIfNeeded: positions)
-    for c in 0..<count {
-      target[c] = requantizeToByte(
-        sums[c] &- offset, multiplier[entry], shift[entry], zeroPoint: zeroPoint, minimum: minimum,
-        maximum: maximum)
     }
   }
 }
 
 struct MaxPoolStep {
-  let input: Plane
-  let output: Plane
-  let window: Instruction.Window
+  private let kernel: @Sendable (PoolArguments, Int) -> Void
+  private let runs: WindowRuns
 
-  init(_ pool: Instruction.MaxPool, _ program: Program) {
-    input = Plane(program.tensors[pool.input])
-    output = Plane(program.tensors[pool.output])
-    window = pool.window
+  init(_ pool: Instruction.MaxPool, _ program: Program, features: CPUFeatures) {
+    kernel = KernelTable.selectPool(features).maxima
+    runs = WindowRuns(
+      window: pool.window, input: Plane(program.tensors[pool.input]),
+      output: Plane(program.tensors[pool.output]))
   }
 
-  var units: Int { output.height }
+  /// Rows of the output.
+  var units: Int { runs.output.height }
 
   func run(_ memory: WorkingMemory, _ range: Range<Int>) {
-    let source = UnsafePointer(memory.arena + input.offset), channels = output.storedChannels
     for row in range {
-      for column in 0..<output.width {
-        let target = memory.arena + (output.offset &+ (row &* output.width &+ column) &* output.pixelStride)
-        target.update(repeating: 0, count: channels)
-        for tapRow in 0..<window.kernelHeight {
-          let y = row &* window.strideRows &- window.padTop &+ tapRow &* window.dilationRows
-          guard y >= 0, y < input.height else { continue }
-          for tapColumn in 0..<window.kernelWidth {
-            let x = column &* window.strideColumns &- window.padLeft &+ tapColumn &* window.dilationColumns
-            guard x >= 0, x < input.width else { continue }
-            let pixel = source + (y &* input.rowStride &+ x &* input.pixelStride)
-            for c in 0..<channels { target[c] = max(target[c], pixel[c]) }
-          }
+      runs.forEach(memory, row: row) { windows, count in
+        guard windows.rows > 0 && windows.columns > 0 else {
+          return windows.output.update(repeating: 0, count: windows.channels)
         }
+        kernel(windows, count)
       }
     }
   }

@@ -4,88 +4,111 @@ import Program
 
 /// Real numbers to stored integers, into any layout.
 struct QuantizeStep {
-  let kernel: @Sendable (QuantizeArguments, Int) -> Void
-  let input: RealPlace
-  let output: Plane
-  let parameters: AffineParameters
-  let maximum: Int32
-  /// Elements of the input follow one another as those of the output do.
-  let isSameOrder: Bool
-  /// Elements of a unit of work where all are contiguous.
-  private static let blockElements = 1024
-  /// Elements of a row that are quantized at once.
-  private static let rowElements = 256
+  private enum Order {
+    /// Elements follow one another on both sides.
+    case run(count: Int)
+    /// Channels lie in planes of the input and in pixels of the output.
+    case planes
+    /// Pixels on both sides, which the output rounds up.
+    case pixels
+  }
+  private let kernels: QuantizeKernels
+  private let input: RealPlace
+  private let output: Plane
+  private let order: Order
+  private let scale: Float
+  private let zeroPoint: Int32
+  private let maximum: Int32
 
-  init(_ quantize: Instruction.Quantize, _ program: Program, _ kernels: ElementwiseKernels) {
+  init(_ quantize: Instruction.Quantize, _ program: Program, features: CPUFeatures) {
     let y = program.tensors[quantize.output]
-    kernel = kernels.quantize
+    kernels = KernelTable.selectQuantize(features)
     input = RealPlace(program.tensors[quantize.input])
     output = Plane(y)
-    parameters = AffineParameters(scale: y.scale, zeroPoint: Int32(y.zeroPoint))
+    scale = y.scale
+    zeroPoint = Int32(y.zeroPoint)
     maximum = (1 << Int32(y.bits)) - 1
-    isSameOrder = quantize.inputIsChannelsLast || output.pixels == 1
-  }
-
-  /// Pixels, of which a single one is cut into blocks; or rows of an image.
-  var units: Int {
-    if output.pixels == 1 { return (output.channels + Self.blockElements - 1) / Self.blockElements }
-    return isSameOrder ? output.pixels : output.height
-  }
-
-  func run(_ memory: WorkingMemory, _ range: Range<Int>) {
-    guard let source = memory.reals(input) else { return }
-    let target = memory.arena + output.offset
-    if output.pixels == 1 {
-      let first = range.lowerBound * Self.blockElements
-      let end = min(range.upperBound * Self.blockElements, output.channels)
-      quantize(source + first, target + first, end - first)
-    } else if isSameOrder {
-      for pixel in range {
-        quantize(source + pixel * output.channels, target + pixel * output.pixelStride, output.channels)
-      }
+    if output.pixels == 1 || (quantize.inputIsChannelsLast && output.pixelStride == output.channels) {
+      order = .run(count: output.pixels * output.channels)
     } else {
-      for row in range { quantizeRow(source + row * output.width, target + row * output.rowStride) }
+      order = quantize.inputIsChannelsLast ? .pixels : .planes
     }
   }
 
-  /// One row of an image whose channels lie one after another: quantized channel by channel, four at a time,
-  /// then interleaved.
-  private func quantizeRow(_ source: UnsafeMutablePointer<Float>, _ target: UnsafeMutablePointer<UInt8>) {
-    // 1 KiB, the most that is sure to lie on the stack.
-    withUnsafeTemporaryAllocation(of: UInt8.self, capacity: 4 * Self.rowElements) { buffer in
-      guard let bytes = buffer.baseAddress else { return }
-      for first in stride(from: 0, to: output.width, by: Self.rowElements) {
-        for channel in stride(from: 0, to: output.channels, by: 4) {
-          let count = min(Self.rowElements, output.width - first)
-          for c in 0..<4 {
-            // Channels that round up repeat the last one.
-            let plane = min(channel + c, output.channels - 1) * output.pixels
-            quantize(source + (plane + first), bytes + c * Self.rowElements, count)
-          }
-          interleave(bytes, count, UnsafeMutableRawPointer(target + (first * output.pixelStride + channel)))
+  /// Elements or pixels of a unit of work.
+  private var blockElements: Int {
+    switch order {
+    case .run: 1024
+    case .planes: 256
+    // A block of floats becomes bytes in a thread's scratch memory first.
+    case .pixels: min(256, max(1, (ConvolutionArguments.scratchBytes - 4) / output.channels))
+    }
+  }
+
+  private var elements: Int {
+    switch order {
+    case .run(let count): count
+    case .planes, .pixels: output.pixels
+    }
+  }
+
+  var units: Int { (elements + blockElements - 1) / blockElements }
+
+  func run(_ memory: WorkingMemory, part: Int, _ range: Range<Int>) {
+    guard let source = memory.reals(input) else { return }
+    let first = range.lowerBound * blockElements, end = min(range.upperBound * blockElements, elements)
+    let target = memory.arena + output.offset
+    switch order {
+    case .run: kernels.run(arguments(source + first, target + first, channels: 1), end - first)
+    case .planes:
+      for channel in stride(from: 0, to: output.channels, by: 4) {
+        let plane = source + (channel * output.pixels + first)
+        let pixels = target + (first * output.pixelStride + channel)
+        kernels.pixels(
+          arguments(plane, pixels, channels: min(4, output.channels - channel)), end - first)
+      }
+    case .pixels:
+      let bytes = memory.kernelScratch(part).assumingMemoryBound(to: UInt8.self)
+      for block in stride(from: first, to: end, by: blockElements) {
+        let count = min(blockElements, end - block)
+        if count * output.channels > ConvolutionArguments.scratchBytes - 4 {
+          // One pixel that is larger than the scratch memory.
+          let pixel = target + block * output.pixelStride
+          kernels.run(arguments(source + block * output.channels, pixel, channels: 1), output.channels)
+        } else {
+          kernels.run(
+            arguments(source + block * output.channels, bytes, channels: 1), count * output.channels)
+          spread(bytes, target + block * output.pixelStride, count)
         }
       }
     }
   }
 
-  /// Four runs of `count` bytes to four bytes a pixel.
+  /// Pixels that follow one another to pixels that are rounded up.
   @inline(__always)
-  private func interleave(_ runs: UnsafePointer<UInt8>, _ count: Int, _ pixels: UnsafeMutableRawPointer) {
-    let run = Self.rowElements
-    for i in 0..<count {
-      let low = UInt32(runs[i]) | UInt32(runs[run &+ i]) &<< 8
-      let high = UInt32(runs[2 &* run &+ i]) | UInt32(runs[3 &* run &+ i]) &<< 8
-      pixels.storeBytes(
-        of: (low | high &<< 16).littleEndian, toByteOffset: i &* output.pixelStride, as: UInt32.self)
+  private func spread(
+    _ bytes: UnsafeMutablePointer<UInt8>, _ pixels: UnsafeMutablePointer<UInt8>, _ count: Int
+  ) {
+    if output.channels <= 4 {
+      let source = UnsafeRawPointer(bytes), target = UnsafeMutableRawPointer(pixels)
+      for i in 0..<count {
+        let pixel = source.loadUnaligned(fromByteOffset: i &* output.channels, as: UInt32.self)
+        target.storeBytes(of: pixel, toByteOffset: i &* output.pixelStride, as: UInt32.self)
+      }
+    } else {
+      for i in 0..<count {
+        (pixels + i &* output.pixelStride).update(from: bytes + i &* output.channels, count: output.channels)
+      }
     }
   }
 
   @inline(__always)
-  private func quantize(_ source: UnsafePointer<Float>, _ target: UnsafeMutablePointer<UInt8>, _ count: Int) {
-    let arguments = QuantizeArguments(
-      input: source, output: target, scale: parameters.scale, zeroPoint: parameters.zeroPoint,
-      maximum: maximum)
-    kernel(arguments, count)
+  private func arguments(
+    _ source: UnsafePointer<Float>, _ target: UnsafeMutablePointer<UInt8>, channels: Int
+  ) -> QuantizeArguments {
+    QuantizeArguments(
+      input: source, planeStride: output.pixels, channels: channels, output: target,
+      pixelStride: output.pixelStride, scale: scale, zeroPoint: zeroPoint, maximum: maximum)
   }
 }
 
