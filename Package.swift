@@ -52,6 +52,10 @@ let package = Package(
     .target(
       name: "KernelsAVX2", dependencies: ["KernelInterface", "CInstructions"],
       swiftSettings: kernels(["-march=haswell"])),
+    // The same source as KernelsAVX2, by links.
+    .target(
+      name: "KernelsAVXVNNI", dependencies: ["KernelInterface", "CInstructions"],
+      swiftSettings: kernels(["-march=alderlake"]) + [.define("AVX_VNNI")]),
     .target(
       name: "KernelsAVX512VNNI", dependencies: ["KernelInterface", "CInstructions"],
       swiftSettings: kernels(["-march=cascadelake", "-mprefer-vector-width=512"])),
@@ -60,6 +64,7 @@ let package = Package(
       dependencies: [
         "Program", "Numerics", "KernelInterface", "KernelsPortable", "CInstructions",
         .target(name: "KernelsAVX2", condition: .when(platforms: [.linux])),
+        .target(name: "KernelsAVXVNNI", condition: .when(platforms: [.linux])),
         .target(name: "KernelsAVX512VNNI", condition: .when(platforms: [.linux])),
       ],
       swiftSettings: unchecked),

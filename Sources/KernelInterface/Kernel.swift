@@ -17,6 +17,8 @@ package struct CPUFeatures: OptionSet, Hashable, Sendable {
   package static let avx2 = CPUFeatures(rawValue: 1)
   /// AVX512 F, CD, BW, DQ, VL and VNNI (Cascade Lake and Zen 4 and later).
   package static let avx512vnni = CPUFeatures(rawValue: 2)
+  /// AVX-VNNI: dot products of bytes in 256 bits (Alder Lake, Zen 5 and later). Bit 3.
+  package static let avxvnni = CPUFeatures(rawValue: 8)
 
   /// The vectors of every 64-bit Arm processor.
   package static let neon = CPUFeatures(rawValue: 1 << 16)
@@ -27,7 +29,7 @@ package struct CPUFeatures: OptionSet, Hashable, Sendable {
 }
 
 extension CPUFeatures {
-  /// The features that a name from a user allows: `portable`, `avx2` or `vnni`; nil for any other.
+  /// The features that a name from a user allows: `portable`, `avx2`, `avxvnni` or `vnni`; nil for any other.
   /// Intersect them with the host's before selecting a kernel.
   @inlinable
   package init?<Name: Sequence>(name: Name) where Name.Element == UInt8 {
@@ -38,8 +40,10 @@ extension CPUFeatures {
       self = []
     } else if isName("avx2") {
       self = .avx2
+    } else if isName("avxvnni") {
+      self = [.avx2, .avxvnni]
     } else if isName("vnni") {
-      self = [.avx2, .avx512vnni]
+      self = [.avx2, .avxvnni, .avx512vnni]
     } else {
       return nil
     }

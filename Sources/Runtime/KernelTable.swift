@@ -5,6 +5,7 @@ import KernelsPortable
 #if arch(x86_64) && os(Linux)
   import KernelsAVX2
   import KernelsAVX512VNNI
+  import KernelsAVXVNNI
 #elseif arch(arm64) && canImport(KernelsNEON)
   import KernelsDotProduct
   import KernelsI8MM
@@ -21,6 +22,10 @@ package enum KernelTable {
       kernels.append(Kernel("dense4_avx512vnni", .dense4, needs: .avx512vnni, convolutionDense4AVX512VNNI))
       kernels.append(
         Kernel("depthwise_avx512vnni", .depthwise, needs: .avx512vnni, convolutionDepthwiseAVX512VNNI))
+      kernels.append(
+        Kernel("dense8_avxvnni", .dense8, needs: [.avx2, .avxvnni], convolutionDense8AVXVNNI))
+      kernels.append(
+        Kernel("dense4_avxvnni", .dense4, needs: [.avx2, .avxvnni], convolutionDense4AVXVNNI))
       kernels.append(Kernel("dense8_avx2", .dense8, needs: .avx2, readsWords: true, convolutionDense8AVX2))
       kernels.append(Kernel("dense4_avx2", .dense4, needs: .avx2, convolutionDense4AVX2))
       kernels.append(Kernel("depthwise_avx2", .depthwise, needs: .avx2, convolutionDepthwiseAVX2))
@@ -166,6 +171,10 @@ package enum KernelTable {
         Peak(
           "vpdpbusd_512", KernelKind.allCases, needs: .avx512vnni, operationsPerIteration: 20 * 128,
           peakDotProductsAVX512VNNI))
+      peaks.append(
+        Peak(
+          "vpdpbusd_256", [.dense8, .dense4], needs: [.avx2, .avxvnni], operationsPerIteration: 10 * 64,
+          peakDotProductsAVXVNNI))
       peaks.append(
         Peak(
           "vpmaddwd_256", [.dense8, .depthwise], needs: .avx2, operationsPerIteration: 10 * 32,

@@ -5,7 +5,7 @@ import Testing
 @Suite struct KernelTableTests {
   @Test(arguments: KernelKind.allCases)
   func selectsWithinTheFeatures(kind: KernelKind) {
-    for features: CPUFeatures in [[], .avx2, [.avx2, .avx512vnni]] {
+    for features: CPUFeatures in [[], .avx2, [.avx2, .avxvnni], [.avx2, .avxvnni, .avx512vnni]] {
       let kernel = KernelTable.select(kind, features)
       #expect(kernel.kind == kind)
       #expect(features.isSuperset(of: kernel.features))
@@ -24,7 +24,8 @@ import Testing
   @Test func knowsTheNamesThatUsersGive() {
     #expect(CPUFeatures(name: "portable".utf8) == [])
     #expect(CPUFeatures(name: "avx2".utf8) == .avx2)
-    #expect(CPUFeatures(name: "vnni".utf8) == [.avx2, .avx512vnni])
+    #expect(CPUFeatures(name: "avxvnni".utf8) == [.avx2, .avxvnni])
+    #expect(CPUFeatures(name: "vnni".utf8) == [.avx2, .avxvnni, .avx512vnni])
     #expect(CPUFeatures(name: "AVX2".utf8) == nil)
     #expect(CPUFeatures(name: "".utf8) == nil)
   }

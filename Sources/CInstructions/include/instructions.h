@@ -44,6 +44,13 @@ QCC_INSTRUCTION int32x8 dot2_bytes_x8(int32x8 a, int32x8 b) {
   return (int32x8)_mm256_maddubs_epi16((__m256i)a, (__m256i)b);
 }
 
+#if defined(__AVXVNNI__)
+/// c[i] + Σ_{j<4} (unsigned byte j of a[i]) * (signed byte j of b[i]), wrapping.
+QCC_INSTRUCTION int32x8 dot4_x8(int32x8 c, int32x8 a, int32x8 b) {
+  return (int32x8)_mm256_dpbusd_avx_epi32((__m256i)c, (__m256i)a, (__m256i)b);
+}
+#endif
+
 /// The bits of the floats `Float(a) * b + c`, rounded once; `b` and `c` hold bits of floats.
 QCC_INSTRUCTION int32x8 multiply_add_floats_x8(int32x8 a, int32x8 b, int32x8 c) {
   return (int32x8)_mm256_fmadd_ps(_mm256_cvtepi32_ps((__m256i)a), (__m256)b, (__m256)c);

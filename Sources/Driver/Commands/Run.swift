@@ -25,8 +25,8 @@ struct RunCommand: ParsableCommand {
       valueName: "file"))
   var hashes: String?
   @Flag(name: .customLong("self-test"), help: "Replay the vectors stored in a program.") var selfTest = false
-  @Option(help: "Instructions the interpreter may use: auto, portable, avx2 or vnni. Also QCC_CPU.") var cpu:
-    String?
+  @Option(help: "Instructions the interpreter may use: auto, portable, avx2, avxvnni or vnni. Also QCC_CPU.")
+  var cpu: String?
   @OptionGroup var general: GeneralFlags
 
   func validate() throws {
@@ -103,7 +103,8 @@ func chosenFeatures(_ flag: String?) throws(CompilerError) -> CPUFeatures {
   let name = flag ?? environment("QCC_CPU") ?? "auto"
   guard name != "auto" else { return .host }
   guard let features = CPUFeatures(name: name.utf8) else {
-    throw CompilerError("--cpu and QCC_CPU take auto, portable, avx2 or vnni, not '\(name)'", status: .usage)
+    throw CompilerError(
+      "--cpu and QCC_CPU take auto, portable, avx2, avxvnni or vnni, not '\(name)'", status: .usage)
   }
   guard CPUFeatures.host.isSuperset(of: features) else {
     throw CompilerError("this processor cannot run '\(name)' kernels", status: .unavailable)

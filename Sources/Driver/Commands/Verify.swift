@@ -23,7 +23,8 @@ struct VerifyCommand: ParsableCommand {
   @Argument(help: "A .qpk program.") var model: String
   @Option(help: "The lowered graph that the program was emitted from: --save-graph of qcc compile.")
   var graph: String
-  @Option(help: "Only this kernel set: portable, avx2 or vnni; default: all that the processor can run.")
+  @Option(
+    help: "Only this kernel set: portable, avx2, avxvnni or vnni; default: all that the processor can run.")
   var cpu: String?
   @Option(
     name: .customLong("save-inputs"),
@@ -60,7 +61,7 @@ struct VerifyCommand: ParsableCommand {
 
   private func kernelSets() throws(CompilerError) -> [KernelSet] {
     if let cpu, cpu != "auto" { return [KernelSet(name: cpu, features: try chosenFeatures(cpu))] }
-    return ["portable", "avx2", "vnni"].compactMap { name in
+    return ["portable", "avx2", "avxvnni", "vnni"].compactMap { name in
       guard let features = CPUFeatures(name: name.utf8), CPUFeatures.host.isSuperset(of: features) else {
         return nil
       }
