@@ -11,7 +11,6 @@ struct Layer {
   var stride: Int
   /// Height and width of the output.
   var outputSize: Int
-  var isDepthwise = false
 
   static let all = [
     Layer(
@@ -48,16 +47,30 @@ struct Layer {
     Layer(
       name: "1x1 1280-1000 @1", inputChannels: 1280, outputChannels: 1000, kernelSize: 1, stride: 1,
       outputSize: 1),
-    Layer(
-      name: "3x3 dw 96 @56", inputChannels: 96, outputChannels: 96, kernelSize: 3, stride: 1, outputSize: 56,
-      isDepthwise: true),
   ]
 
   /// Multiplications and additions with weights that are not padding.
   var operations: Int {
-    let macs = outputSize * outputSize * outputChannels * kernelSize * kernelSize
-    return 2 * macs * (isDepthwise ? 1 : inputChannels)
+    2 * outputSize * outputSize * outputChannels * kernelSize * kernelSize * inputChannels
   }
+}
+
+/// Memory that lives as long as this.
+final class Allocations {
+  private var blocks: [UnsafeMutableRawPointer] = []
+
+  /// 64 bytes may be read behind it.
+  func copied<Element: BitwiseCopyable>(_ elements: [Element]) -> UnsafeMutableRawPointer {
+    let bytes = elements.count * MemoryLayout<Element>.stride
+    let memory = UnsafeMutableRawPointer.allocate(byteCount: bytes + 64, alignment: 64)
+    elements.withUnsafeBytes {
+      memory.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(memory), byteCount: bytes)
+    }
+    blocks.append(memory)
+    return memory
+  }
+
+  deinit { for block in blocks { block.deallocate() } }
 }
 
 /// A layer with random operands in memory of its own, ready to run.
@@ -65,7 +78,7 @@ final class PreparedLayer {
   let kernel: Kernel
   private let arguments: ConvolutionArguments
   private let pixels: Int
-  private var allocations: [UnsafeMutableRawPointer] = []
+  private let allocations: Allocations
 
   init(_ layer: Layer, _ kernel: Kernel) {
     self.kernel = kernel
@@ -75,13 +88,13 @@ final class PreparedLayer {
     var offsets: [Int32] = []
     for y in 0..<layer.kernelSize {
       for x in 0..<layer.kernelSize {
-        for step in 0..<(layer.isDepthwise ? 1 : pixelBytes / 4) {
+        for step in 0..<pixelBytes / 4 {
           offsets.append(Int32((y * imageWidth + x) * pixelBytes + 4 * step))
         }
       }
     }
-    let rowLength = layer.isDepthwise ? offsets.count : 4 * offsets.count
-    let multiple = layer.isDepthwise ? 4 : kernel.kind == .dense4 ? 2 : 1
+    let rowLength = 4 * offsets.count
+    let multiple = kernel.kind == .dense4 ? 2 : 1
     while offsets.count % multiple != 0 { offsets.append(offsets[offsets.count - 1]) }
 
     var random = SystemRandomNumberGenerator()
@@ -91,18 +104,9 @@ final class PreparedLayer {
       (0..<3).reduce(Int8(0)) { sum, _ in sum + Int8.random(in: -largest...largest, using: &random) }
     }
     let channels = layer.outputChannels, panels = WeightPacking.panels(channels) * 16
-    var allocations: [UnsafeMutableRawPointer] = []
-    func copied<Element: BitwiseCopyable>(_ elements: [Element]) -> UnsafeMutableRawPointer {
-      let bytes = elements.count * MemoryLayout<Element>.stride
-      let memory = UnsafeMutableRawPointer.allocate(byteCount: bytes + 64, alignment: 64)
-      elements.withUnsafeBytes {
-        memory.copyMemory(from: $0.baseAddress ?? UnsafeRawPointer(memory), byteCount: bytes)
-      }
-      allocations.append(memory)
-      return memory
-    }
+    let allocations = Allocations()
     func pointer<Element: BitwiseCopyable>(_ elements: [Element]) -> UnsafePointer<Element> {
-      UnsafePointer(copied(elements).assumingMemoryBound(to: Element.self))
+      UnsafePointer(allocations.copied(elements).assumingMemoryBound(to: Element.self))
     }
     let packed =
       kernel.kind == .dense4
@@ -113,8 +117,10 @@ final class PreparedLayer {
     let bytes = (0..<imageWidth * imageWidth * pixelBytes).map { _ in
       UInt8.random(in: 0...255, using: &random)
     }
-    let inputMemory = kernel.readsWords ? copied(bytes.map { UInt16($0) }) : copied(bytes)
-    let weightMemory = kernel.readsWords ? copied(WeightPacking.widened(packed)) : copied(packed)
+    let inputMemory =
+      kernel.readsWords ? allocations.copied(bytes.map { UInt16($0) }) : allocations.copied(bytes)
+    let weightMemory =
+      kernel.readsWords ? allocations.copied(WeightPacking.widened(packed)) : allocations.copied(packed)
     let width = kernel.readsWords ? 2 : 1
     offsets = offsets.map { Int32(width) * $0 }
     arguments = ConvolutionArguments(
@@ -126,17 +132,16 @@ final class PreparedLayer {
       multiplier: pointer([Int32](repeating: fixed.multiplier, count: panels)),
       shift: pointer([Int32](repeating: fixed.shift, count: panels)),
       scale: pointer([Float](repeating: Float(fixed.value), count: panels)),
-      scratch: copied([UInt8](repeating: 0, count: ConvolutionArguments.scratchBytes)),
+      scratch: allocations.copied([UInt8](repeating: 0, count: ConvolutionArguments.scratchBytes)),
       outputChannels: channels,
-      output: copied([UInt8](repeating: 0, count: pixels * outputPixelStride)).assumingMemoryBound(
-        to: UInt8.self),
+      output: allocations.copied([UInt8](repeating: 0, count: pixels * outputPixelStride))
+        .assumingMemoryBound(
+          to: UInt8.self),
       outputPixelStride: outputPixelStride, outputWidth: layer.outputSize, outputZeroPoint: 10,
       clampMinimum: 10,
       clampMaximum: 255)
     self.allocations = allocations
   }
-
-  deinit { for memory in allocations { memory.deallocate() } }
 
   func run() { kernel.function(arguments, 0, pixels) }
 }

@@ -56,36 +56,47 @@ private func seconds(_ body: () -> Void) -> Double {
 /// Measures all layers with all kernels of their kind that the host can run. Peaks are measured in turns
 /// with the kernels, so that both see the same clock frequency.
 func measureAll(runs: Int, where isWanted: (String) -> Bool) -> Report {
-  let peaks = KernelTable.peaks.filter { CPUFeatures.host.isSuperset(of: $0.features) }
+  let host = CPUFeatures.host
+  let peaks = KernelTable.peaks.filter { host.isSuperset(of: $0.features) }
   var bestOfPeaks = [Double](repeating: 0, count: peaks.count)
   var rows: [(measurement: Measurement, peak: Int?)] = []
-  for layer in Layer.all {
-    for kernel in KernelTable.all where (kernel.kind == .depthwise) == layer.isDepthwise {
-      guard isWanted("\(kernel.name) \(layer.name)") else { continue }
-      guard CPUFeatures.host.isSuperset(of: kernel.features) else { continue }
-      let prepared = PreparedLayer(layer, kernel)
-      // Short kernels are repeated within a run, for the clock's resolution; slow ones need fewer runs.
-      let once = max(seconds(prepared.run), 1e-6)
-      let repetitions = max(1, Int(2e-4 / once))
-      var minimum = once
-      var spent = 0.0
-      for run in 0..<runs where run < 5 || spent < 0.5 {
-        if run % 10 == 0 {
-          for (index, peak) in peaks.enumerated() {
-            bestOfPeaks[index] = max(bestOfPeaks[index], measure(peak))
-          }
+  func add(_ layer: String, _ kernel: String, operations: Int, peak: (Peak) -> Bool, run: () -> Void) {
+    // Short kernels are repeated within a run, for the clock's resolution; slow ones need fewer runs.
+    let once = max(seconds(run), 1e-6)
+    let repetitions = max(1, Int(2e-4 / once))
+    var minimum = once
+    var spent = 0.0
+    for turn in 0..<runs where turn < 5 || spent < 0.5 {
+      if turn % 10 == 0 {
+        for (index, peak) in peaks.enumerated() {
+          bestOfPeaks[index] = max(bestOfPeaks[index], measure(peak))
         }
-        let time = seconds { for _ in 0..<repetitions { prepared.run() } }
-        minimum = min(minimum, time / Double(repetitions))
-        spent += time
       }
-      rows.append(
-        (
-          Measurement(
-            layer: layer.name, kernel: "\(kernel.name)", seconds: minimum, operations: layer.operations,
-            peak: nil),
-          peaks.firstIndex { $0.features == kernel.features && $0.kinds.contains(kernel.kind) }
-        ))
+      let time = seconds { for _ in 0..<repetitions { run() } }
+      minimum = min(minimum, time / Double(repetitions))
+      spent += time
+    }
+    let measurement = Measurement(
+      layer: layer, kernel: kernel, seconds: minimum, operations: operations, peak: nil)
+    rows.append((measurement, peaks.firstIndex(where: peak)))
+  }
+  for layer in Layer.all {
+    for kernel in KernelTable.all where isWanted("\(kernel.name) \(layer.name)") {
+      guard host.isSuperset(of: kernel.features) else { continue }
+      add(
+        layer.name, "\(kernel.name)", operations: layer.operations,
+        peak: { $0.features == kernel.features && $0.kinds.contains(kernel.kind) },
+        run: PreparedLayer(layer, kernel).run)
+    }
+  }
+  for layer in DepthwiseBenchmark.all {
+    for kernel in KernelTable.depthwise where isWanted("\(kernel.name) \(layer.name)") {
+      guard host.isSuperset(of: kernel.features) else { continue }
+      // Its weights have 8 bits.
+      add(
+        layer.name, "\(kernel.name)", operations: layer.operations,
+        peak: { $0.features == kernel.features && $0.kinds.contains(.dense8) },
+        run: PreparedDepthwise(layer, kernel).run)
     }
   }
   var report = Report()

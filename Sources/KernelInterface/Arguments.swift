@@ -92,12 +92,5 @@ package struct ConvolutionArguments {
   }
 }
 
-/// A kernel over output pixels `first ..< first + count` (flattened rows) of all `outputChannels`; `count`
-/// >= 1. Dense: as documented above. Depthwise: `weight` of channel c applies to input channel c only:
-///
-///     acc[p][c] = bias[c] + Σ_t base(p)[stepOffsets[t] + c] * weight[c][t]
-///
-/// where `steps` counts taps rounded up to a multiple of 4; missing taps have weight zero and a repeated
-/// offset. Depthwise weights are always bytes. A depthwise kernel reads the input by whole panels, or more
-/// within the 64 bytes behind it, and drops the excess.
+/// A kernel over output pixels `first ..< first + count` (flattened rows) of all `outputChannels`; `count` >= 1.
 package typealias ConvolutionFunction = @Sendable (ConvolutionArguments, _ first: Int, _ count: Int) -> Void

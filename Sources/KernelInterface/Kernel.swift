@@ -1,7 +1,7 @@
 /// The operation and weight width a kernel serves; each has one packed weight layout for all instruction
 /// sets.
 package enum KernelKind: UInt8, CaseIterable, Sendable {
-  case dense8, dense4, depthwise
+  case dense8, dense4
 }
 
 /// Groups of instructions that kernels ask for. A group stands for all that its kernels' compiler flags
@@ -50,7 +50,7 @@ extension CPUFeatures {
   }
 }
 
-/// One entry of the kernel list that drives dispatch, tests and benchmarks.
+/// One entry of the list of dense kernels that drives dispatch, tests and benchmarks.
 package struct Kernel: Sendable {
   /// Kind and instruction set, as printed in reports: `dense8_avx2`.
   package let name: StaticString

@@ -33,32 +33,6 @@ package func convolutionDense4Portable(_ arguments: ConvolutionArguments, _ firs
   }
 }
 
-/// Depthwise convolution: every channel has its own taps, four in a block of 64 bytes.
-package func convolutionDepthwisePortable(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
-  let panelBytes = arguments.steps &* 16
-  withUnsafeTemporaryAllocation(of: Int16.self, capacity: 64) { buffer in
-    guard let w = buffer.baseAddress else { return }
-    forEachTile(arguments, first, count) { bases, pixels, channel, sums in
-      let weights = arguments.weights.assumingMemoryBound(to: Int8.self) + channel / 16 &* panelBytes
-      for group in 0..<arguments.steps / 4 {
-        // Tap by tap, so that the loop over channels below reads everything in order.
-        for i in 0..<64 { w[i % 4 &* 16 &+ i / 4] = Int16(weights[64 &* group &+ i]) }
-        let taps = arguments.stepOffsets + 4 &* group
-        for pixel in 0..<pixels {
-          let x = bases[pixel] + channel
-          let x0 = x + Int(taps[0]), x1 = x + Int(taps[1]), x2 = x + Int(taps[2]), x3 = x + Int(taps[3])
-          let sum = UnsafeMutableRawPointer(sums + pixel).assumingMemoryBound(to: Int32.self)
-          for c in 0..<16 {
-            sum[c] &+=
-              Int32(x0[c]) &* Int32(w[c]) &+ Int32(x1[c]) &* Int32(w[c &+ 16])
-              &+ Int32(x2[c]) &* Int32(w[c &+ 32]) &+ Int32(x3[c]) &* Int32(w[c &+ 48])
-          }
-        }
-      }
-    }
-  }
-}
-
 /// Adds one step: four input bytes a pixel, times the four weights of each channel.
 @inline(__always)
 private func accumulate(

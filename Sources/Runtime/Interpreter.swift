@@ -156,6 +156,7 @@ package final class Interpreter {
     for step in prepared.steps where step.instruction == instruction {
       switch step.work {
       case .convolution(let convolution): return convolution.kernel.name
+      case .depthwise(let depthwise): return depthwise.kernel.name
       case .matrixVector(let product): return product.kernels.name
       case .quantize, .dequantize, .pad, .add, .multiply, .averagePool, .maxPool, .lookup, .fill, .copy,
         .softmax:

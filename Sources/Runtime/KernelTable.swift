@@ -21,14 +21,11 @@ package enum KernelTable {
       kernels.append(Kernel("dense8_avx512vnni", .dense8, needs: .avx512vnni, convolutionDense8AVX512VNNI))
       kernels.append(Kernel("dense4_avx512vnni", .dense4, needs: .avx512vnni, convolutionDense4AVX512VNNI))
       kernels.append(
-        Kernel("depthwise_avx512vnni", .depthwise, needs: .avx512vnni, convolutionDepthwiseAVX512VNNI))
-      kernels.append(
         Kernel("dense8_avxvnni", .dense8, needs: [.avx2, .avxvnni], convolutionDense8AVXVNNI))
       kernels.append(
         Kernel("dense4_avxvnni", .dense4, needs: [.avx2, .avxvnni], convolutionDense4AVXVNNI))
       kernels.append(Kernel("dense8_avx2", .dense8, needs: .avx2, readsWords: true, convolutionDense8AVX2))
       kernels.append(Kernel("dense4_avx2", .dense4, needs: .avx2, convolutionDense4AVX2))
-      kernels.append(Kernel("depthwise_avx2", .depthwise, needs: .avx2, convolutionDepthwiseAVX2))
     #elseif arch(arm64) && canImport(KernelsNEON)
       kernels.append(Kernel("dense8_i8mm", .dense8, needs: .i8mm, convolutionDense8I8MM))
       kernels.append(Kernel("dense4_i8mm", .dense4, needs: .i8mm, convolutionDense4I8MM))
@@ -39,6 +36,22 @@ package enum KernelTable {
     #endif
     for kind in KernelKind.allCases { kernels.append(portable(kind)) }
     return kernels
+  }
+
+  /// Depthwise convolutions, fastest first.
+  package static var depthwise: [DepthwiseKernel] {
+    var kernels: [DepthwiseKernel] = []
+    #if arch(x86_64) && os(Linux)
+      kernels.append(depthwiseAVX512VNNI)
+    #endif
+    kernels.append(depthwisePortable)
+    return kernels
+  }
+
+  /// The fastest that `features` allow.
+  package static func selectDepthwise(_ features: CPUFeatures) -> DepthwiseKernel {
+    for kernel in depthwise where features.isSuperset(of: kernel.features) { return kernel }
+    return depthwisePortable
   }
 
   /// The loops over bytes that compilers vectorise, fastest first.
@@ -177,7 +190,7 @@ package enum KernelTable {
           peakDotProductsAVXVNNI))
       peaks.append(
         Peak(
-          "vpmaddwd_256", [.dense8, .depthwise], needs: .avx2, operationsPerIteration: 10 * 32,
+          "vpmaddwd_256", [.dense8], needs: .avx2, operationsPerIteration: 10 * 32,
           peakDotWordsAVX2))
       peaks.append(
         Peak("vpmaddubsw_256", [.dense4], needs: .avx2, operationsPerIteration: 10 * 64, peakDotBytesAVX2))
@@ -198,7 +211,6 @@ package enum KernelTable {
     switch kind {
     case .dense8: Kernel("dense8_portable", kind, needs: [], convolutionDense8Portable)
     case .dense4: Kernel("dense4_portable", kind, needs: [], convolutionDense4Portable)
-    case .depthwise: Kernel("depthwise_portable", kind, needs: [], convolutionDepthwisePortable)
     }
   }
 }

@@ -8,15 +8,20 @@ package final class WorkingMemory: @unchecked Sendable {
   /// A padded image, at the end of the scratch memory.
   let image: UnsafeMutablePointer<UInt8>
   private let scratch: UnsafeMutableRawPointer
+  /// Of every thread, a multiple of 64.
+  private let kernelBytes: Int
   /// The caller's tensors, set before every run.
   package let inputs: UnsafeMutablePointer<UnsafePointer<Float>?>
   package let outputs: UnsafeMutablePointer<UnsafeMutablePointer<Float>?>
   private let owned: UnsafeMutableRawPointer?
 
-  /// - Parameter arena: together with `scratch`, or nil to allocate both.
+  /// - Parameters:
+  ///   - arena: together with `scratch`, or nil to allocate both.
+  ///   - kernelBytes: what the kernels of one thread need, a multiple of 64.
+  ///   - imageOffset: behind the scratch memory of all threads.
   init(
     arena: UnsafeMutableRawPointer?, scratch: UnsafeMutableRawPointer?, arenaBytes: Int, scratchBytes: Int,
-    kernelBytes: Int, inputs inputCount: Int, outputs outputCount: Int
+    kernelBytes: Int, imageOffset: Int, inputs inputCount: Int, outputs outputCount: Int
   ) {
     if let arena, let scratch {
       (self.arena, self.scratch) = (arena.assumingMemoryBound(to: UInt8.self), scratch)
@@ -30,7 +35,8 @@ package final class WorkingMemory: @unchecked Sendable {
       (self.arena, self.scratch) = (block.assumingMemoryBound(to: UInt8.self), block + arenaSize)
       owned = block
     }
-    image = (self.scratch + kernelBytes).assumingMemoryBound(to: UInt8.self)
+    self.kernelBytes = kernelBytes
+    image = (self.scratch + imageOffset).assumingMemoryBound(to: UInt8.self)
     inputs = .allocate(capacity: max(inputCount, 1))
     inputs.initialize(repeating: nil, count: max(inputCount, 1))
     outputs = .allocate(capacity: max(outputCount, 1))
@@ -45,7 +51,7 @@ package final class WorkingMemory: @unchecked Sendable {
 
   /// What the kernels of one of several threads may use.
   func kernelScratch(_ part: Int) -> UnsafeMutableRawPointer {
-    scratch + part &* ConvolutionArguments.scratchBytes
+    scratch + part &* kernelBytes
   }
 
   /// The numbers of an f32 tensor.

@@ -9,6 +9,7 @@ struct Step {
     case pad(PadStep)
     case convolution(ConvolutionStep)
     case matrixVector(MatrixVectorStep)
+    case depthwise(DepthwiseStep)
     case add(AddStep)
     case multiply(MultiplyStep)
     case averagePool(AveragePoolStep)
@@ -47,6 +48,7 @@ struct Step {
     case .pad(let step): step.run(memory, range)
     case .convolution(let step): step.run(memory, part: part, range)
     case .matrixVector(let step): step.run(memory, part: part, range)
+    case .depthwise(let step): step.run(memory, part: part, range)
     case .add(let step): step.run(memory, range)
     case .multiply(let step): step.run(memory, range)
     case .averagePool(let step): step.run(memory, range)
@@ -69,6 +71,7 @@ package final class PreparedProgram {
   /// What every thread's kernels need, and the largest padded image behind it.
   package let scratchBytes: Int
   private let kernelBytes: Int
+  private let imageOffset: Int
   private let constants: ConstantPool
 
   /// - Requires: a validated program.
@@ -81,8 +84,9 @@ package final class PreparedProgram {
     inputs = program.inputs
     outputs = program.outputs
     steps = planner.steps
-    kernelBytes = threads * ConvolutionArguments.scratchBytes
-    scratchBytes = kernelBytes + roundedUp(planner.imageBytes, to: 64)
+    kernelBytes = planner.kernelBytes
+    imageOffset = threads * kernelBytes
+    scratchBytes = imageOffset + roundedUp(planner.imageBytes, to: 64)
   }
 
   /// Runs one sample, whose inputs and outputs `memory` points at, on the calling thread.
@@ -101,16 +105,17 @@ package final class PreparedProgram {
   ) -> WorkingMemory {
     WorkingMemory(
       arena: arena, scratch: scratch, arenaBytes: program.arenaBytes, scratchBytes: scratchBytes,
-      kernelBytes: kernelBytes, inputs: inputs.count, outputs: outputs.count)
+      kernelBytes: kernelBytes, imageOffset: imageOffset, inputs: inputs.count, outputs: outputs.count)
   }
 }
 
 extension Instruction.Convolution.Kind {
-  var kernelKind: KernelKind {
+  /// Of dense convolutions.
+  var kernelKind: KernelKind? {
     switch self {
     case .dense8: .dense8
     case .dense4: .dense4
-    case .depthwise: .depthwise
+    case .depthwise: nil
     }
   }
 }
@@ -124,6 +129,7 @@ private struct Planner {
   private let elementwise: ElementwiseKernels
   var steps: [Step] = []
   var imageBytes = 0
+  var kernelBytes = ConvolutionArguments.scratchBytes
 
   init(program: Program, features: CPUFeatures, threads: Int, constants: ConstantPool) {
     self.program = program
@@ -148,7 +154,8 @@ private struct Planner {
       if let step = MatrixVectorStep(o, program, features: features, constants) {
         return append(step, index)
       }
-      let kernel = KernelTable.select(o.kind.kernelKind, features)
+      guard let kind = o.kind.kernelKind else { return planDepthwise(o, index) }
+      let kernel = KernelTable.select(kind, features)
       var pad: PadStep?
       if o.window.isPadded || kernel.readsWords {
         let step = PadStep(o.window, program.tensors[o.input], toWords: kernel.readsWords)
@@ -159,7 +166,8 @@ private struct Planner {
       if let step = ConvolutionStep(o, program, pad: pad, kernel, threads: threads, constants) {
         let products = step.geometry.productsPerPixel * output.pixels
         append(
-          .convolution(step), index, step.units, nanoseconds: products / productsPerNanosecond(step.kernel))
+          .convolution(step), index, step.units,
+          nanoseconds: products / productsPerNanosecond(step.kernel.features))
       }
     case .floatProduct(let o):
       if let step = MatrixVectorStep(o, program, features: features, constants) { append(step, index) }
@@ -197,6 +205,15 @@ private struct Planner {
       nanoseconds: step.geometry.weightBytes / bytesPerNanosecond(step))
   }
 
+  private mutating func planDepthwise(_ convolution: Instruction.Convolution, _ index: Int) {
+    let step = DepthwiseStep(convolution, program, features: features, constants)
+    kernelBytes = max(kernelBytes, step.scratchBytes)
+    let products = step.geometry.productsPerPixel * program.tensors[convolution.output].pixels
+    append(
+      .depthwise(step), index, step.units,
+      nanoseconds: products / productsPerNanosecond(step.kernel.features))
+  }
+
   private mutating func append(_ work: Step.Work, _ index: Int, _ units: Int, nanoseconds: Int) {
     steps.append(Step(work, instruction: index, units: units, nanoseconds: nanoseconds, threads: threads))
   }
@@ -208,8 +225,8 @@ private struct Planner {
   }
 
   /// What one thread does at least, from the slowest shapes of each instruction set.
-  private func productsPerNanosecond(_ kernel: Kernel) -> Int {
-    if kernel.features.contains(.avx512vnni) { return 200 }
-    return kernel.features.contains(.avx2) ? 80 : 12
+  private func productsPerNanosecond(_ features: CPUFeatures) -> Int {
+    if features.contains(.avx512vnni) { return 200 }
+    return features.contains(.avx2) ? 80 : 12
   }
 }

@@ -14,6 +14,14 @@ struct SeededGenerator: RandomNumberGenerator {
   }
 }
 
+/// floor(a * m / 2^s + 1/2) of the wrapped sum, by exact division, not by shifts.
+func requantizedByDivision(_ sum: Int64, _ multiplier: Int32, _ shift: Int32) -> Int64 {
+  let product = Int64(Int32(truncatingIfNeeded: sum)) * Int64(multiplier)
+  let divisor = Int64(1) << Int64(shift)
+  let doubled = product.addingReportingOverflow(divisor / 2).partialValue
+  return doubled / divisor - (doubled % divisor < 0 ? 1 : 0)
+}
+
 /// One convolution with all operands, and what the formula says its output is.
 struct ConvolutionCase {
   var kind: KernelKind
@@ -47,17 +55,10 @@ struct ConvolutionCase {
         if channel < outputChannels {
           accumulator = Int64(bias[channel])
           for k in 0..<rowLength {
-            let x =
-              kind == .depthwise
-              ? input[base + Int(stepOffsets[k]) + channel] : input[base + Int(stepOffsets[k / 4]) + k % 4]
+            let x = input[base + Int(stepOffsets[k / 4]) + k % 4]
             accumulator += Int64(x) * Int64(weights[channel * rowLength + k])
           }
-          let wrapped = Int64(Int32(truncatingIfNeeded: accumulator))
-          // floor(a * m / 2^s + 1/2) by exact division, not by shifts.
-          let product = wrapped * Int64(multiplier[channel])
-          let divisor = Int64(1) << Int64(shift[channel])
-          let doubled = product.addingReportingOverflow(divisor / 2).partialValue
-          result = doubled / divisor - (doubled % divisor < 0 ? 1 : 0)
+          result = requantizedByDivision(accumulator, multiplier[channel], shift[channel])
         }
         let shifted = min(max(result, -1 << 30), (1 << 30) - 1) + Int64(outputZeroPoint)
         output[pixel * outputPixelStride + channel] =
@@ -76,9 +77,6 @@ struct ConvolutionCase {
     case .dense4:
       packed = WeightPacking.pack4(weights, channels: outputChannels, rowLength: rowLength)
       while offsets.count < WeightPacking.evenSteps(rowLength) { offsets.append(offsets[offsets.count - 1]) }
-    case .depthwise:
-      packed = WeightPacking.pack8(weights, channels: outputChannels, rowLength: rowLength)
-      while offsets.count % 4 != 0 { offsets.append(offsets[offsets.count - 1]) }
     }
     let padding = WeightPacking.panels(outputChannels) * 16 - outputChannels
     let scale = kernel.readsWords ? 2 : 1
@@ -142,6 +140,33 @@ struct ConvolutionCase {
   private static let poison: UInt8 = 0xA5
 }
 
+extension ConvolutionCase.Values {
+  /// Bias, multiplier and shift of a channel; `shifts` bring outputs to the middle.
+  func parameters(
+    shifts: ClosedRange<Int32>, using random: inout SeededGenerator
+  ) -> (bias: Int32, multiplier: Int32, shift: Int32) {
+    switch self {
+    case .random, .extreme:
+      (
+        Int32.random(in: -20_000...20_000, using: &random),
+        Int32.random(in: (1 << 30)...Int32.max, using: &random), Int32.random(in: shifts, using: &random)
+      )
+    case .fused, .extremeFused:
+      (
+        Int32.random(in: -20_000...20_000, using: &random),
+        Int32.random(in: (1 << 23)..<(1 << 24), using: &random) << 7 | 1 << 7,
+        Int32.random(in: shifts, using: &random)
+      )
+    case .extremeScales:
+      (
+        Int32.random(in: Int32.min...Int32.max, using: &random),
+        [0, 1, 1 << 30, Int32.max, Int32.max - 1].randomElement(using: &random) ?? 0,
+        [1, 2, 29, 30, 31, 32, 33, 61, 62].randomElement(using: &random) ?? 1
+      )
+    }
+  }
+}
+
 extension ConvolutionCase {
   /// How the values of a case are chosen.
   enum Values: CaseIterable {
@@ -157,7 +182,7 @@ extension ConvolutionCase {
     case extremeScales
   }
 
-  /// A convolution of `kernelSize`² taps over a random image, or a depthwise one.
+  /// A convolution of `kernelSize`² taps over a random image.
   init(
     _ kind: KernelKind, outputChannels: Int, inputChannels: Int, kernelSize: Int, outputWidth: Int,
     pixels: Int,
@@ -172,8 +197,7 @@ extension ConvolutionCase {
     storedChannels = Bool.random(using: &random) ? stored : outputChannels
     outputPixelStride = stored + 4 * Int.random(in: 0...2, using: &random)
 
-    let channels = kind == .depthwise ? outputChannels : inputChannels
-    let pixelBytes = (channels + 3) / 4 * 4
+    let pixelBytes = (inputChannels + 3) / 4 * 4
     let stride = Int.random(in: 1...2, using: &random), dilation = Int.random(in: 1...2, using: &random)
     let imageWidth = (outputWidth - 1) * stride + (kernelSize - 1) * dilation + 1
     inputPixelStride = stride * pixelBytes
@@ -182,19 +206,15 @@ extension ConvolutionCase {
     for y in 0..<kernelSize {
       for x in 0..<kernelSize {
         let tap = (y * imageWidth + x) * dilation * pixelBytes
-        if kind == .depthwise {
-          offsets.append(Int32(tap))
-        } else {
-          for step in 0..<pixelBytes / 4 { offsets.append(Int32(tap + 4 * step)) }
-        }
+        for step in 0..<pixelBytes / 4 { offsets.append(Int32(tap + 4 * step)) }
       }
     }
     stepOffsets = offsets
-    rowLength = kind == .depthwise ? offsets.count : offsets.count * 4
+    rowLength = offsets.count * 4
 
     let lastColumn = min(outputWidth, pixels) - 1
     let lastBase = (pixels - 1) / outputWidth * inputRowStride + lastColumn * inputPixelStride
-    let inputBytes = lastBase + Int(offsets.max() ?? 0) + (kind == .depthwise ? outputChannels : 4)
+    let inputBytes = lastBase + Int(offsets.max() ?? 0) + 4
     let isExtreme = values == .extreme || values == .extremeFused
     let range: ClosedRange<Int8> = kind == .dense4 ? -8...7 : -128...127
     let extremeWeight = Bool.random(using: &random) ? range.lowerBound : range.upperBound
@@ -208,21 +228,11 @@ extension ConvolutionCase {
     multiplier = []
     shift = []
     for _ in 0..<outputChannels {
-      switch values {
-      case .random, .extreme:
-        bias.append(Int32.random(in: -20_000...20_000, using: &random))
-        multiplier.append(Int32.random(in: (1 << 30)...Int32.max, using: &random))
-        shift.append(Int32.random(in: kind == .dense4 ? 34...39 : 38...43, using: &random))
-      case .fused, .extremeFused:
-        bias.append(Int32.random(in: -20_000...20_000, using: &random))
-        multiplier.append(Int32.random(in: (1 << 23)..<(1 << 24), using: &random) << 7 | 1 << 7)
-        shift.append(Int32.random(in: kind == .dense4 ? 34...39 : 38...43, using: &random))
-      case .extremeScales:
-        let range: ClosedRange<Int32> = kind == .dense4 ? -100_000_000...100_000_000 : Int32.min...Int32.max
-        bias.append(Int32.random(in: range, using: &random))
-        multiplier.append([0, 1, 1 << 30, Int32.max, Int32.max - 1].randomElement(using: &random) ?? 0)
-        shift.append([1, 2, 29, 30, 31, 32, 33, 61, 62].randomElement(using: &random) ?? 1)
-      }
+      var parameters = values.parameters(shifts: kind == .dense4 ? 34...39 : 38...43, using: &random)
+      if kind == .dense4 && values == .extremeScales { parameters.bias /= 22 }  // accumulators of 28 bits
+      bias.append(parameters.bias)
+      multiplier.append(parameters.multiplier)
+      shift.append(parameters.shift)
     }
     // Half of the extreme scales have shifts that fast paths serve too.
     if values == .extremeScales, Bool.random(using: &random) { shift = shift.map { max($0, 31) } }
@@ -259,7 +269,7 @@ extension ConvolutionCase {
     for values in Values.allCases {
       body(
         ConvolutionCase(
-          kind, outputChannels: 20, inputChannels: 500, kernelSize: kind == .depthwise ? 7 : 2,
+          kind, outputChannels: 20, inputChannels: 500, kernelSize: 2,
           outputWidth: 4, pixels: 9, values: values, seed: 5))
     }
   }

@@ -13,12 +13,19 @@ import Testing
     #expect(KernelTable.select(kind, []).features == [])
   }
 
+  @Test func selectsDepthwiseKernelsWithinTheFeatures() {
+    for features: CPUFeatures in [[], .avx2, [.avx2, .avx512vnni]] {
+      #expect(features.isSuperset(of: KernelTable.selectDepthwise(features).features))
+    }
+  }
+
   @Test func listsEveryNameOnceAndAPortableKernelOfEveryKind() {
-    let names = KernelTable.all.map { "\($0.name)" }
+    let names = KernelTable.all.map { "\($0.name)" } + KernelTable.depthwise.map { "\($0.name)" }
     #expect(Set(names).count == names.count)
     for kind in KernelKind.allCases {
       #expect(KernelTable.all.last { $0.kind == kind }?.features == [])
     }
+    #expect(KernelTable.depthwise.last?.features == [])
   }
 
   @Test func knowsTheNamesThatUsersGive() {

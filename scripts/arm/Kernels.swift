@@ -45,6 +45,18 @@ func testKernels() -> Int {
     qcc_report_kernel(kernel.name.utf8Start, cases, wrongOfKernel)
     wrong += wrongOfKernel
   }
+  for kernel in KernelTable.depthwise where CPUFeatures.host.isSuperset(of: kernel.features) {
+    var cases = 0, wrongOfKernel = 0
+    func check(_ depthwise: DepthwiseCase, _ slices: [Int]) {
+      let actual = depthwise.run(kernel, slices: slices), expected = depthwise.expected()
+      cases += 1
+      for i in expected.indices where actual[i] != expected[i] { wrongOfKernel += 1 }
+    }
+    for channels in DepthwiseCase.channelCounts { DepthwiseCase.forEachSmall(channels: channels, check) }
+    for seed in 0..<60 { DepthwiseCase.forEachWindow(seed: UInt64(seed), check) }
+    qcc_report_kernel(kernel.name.utf8Start, cases, wrongOfKernel)
+    wrong += wrongOfKernel
+  }
   for kernels in KernelTable.matrixVector where CPUFeatures.host.isSuperset(of: kernels.features) {
     let wrongOfKernels = testMatrixVector(kernels)
     qcc_report_kernel(kernels.name.utf8Start, matrixVectorCases, wrongOfKernels)

@@ -280,6 +280,11 @@ QCC_INSTRUCTION int32x16 permute_x16(int32x16 a, int32x16 indices) {
   return (int32x16)_mm512_permutexvar_epi32((__m512i)indices, (__m512i)a);
 }
 
+/// Loads the 32-bit lanes whose mask bit is set, the others are those of `a`; the memory of these need not exist.
+QCC_INSTRUCTION int32x16 load_lanes_x16(int32x16 a, uint16_t mask, const void* source) {
+  return (int32x16)_mm512_mask_loadu_epi32((__m512i)a, mask, source);
+}
+
 /// Stores the bytes whose mask bit is set.
 QCC_INSTRUCTION void store_bytes_x16(void *destination, uint64_t mask, int32x16 a) {
   _mm512_mask_storeu_epi8(destination, mask, (__m512i)a);

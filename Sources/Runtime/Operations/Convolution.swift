@@ -101,13 +101,12 @@ struct ConvolutionStep {
     }
   }
 
-  /// Some panels of one group, or of all channels (depthwise), for some pixels.
+  /// Some panels of one group, for some pixels.
   private func run(
     _ memory: WorkingMemory, _ scratch: UnsafeMutableRawPointer, _ call: Int, panels: Range<Int>,
     pixels: Range<Int>
   ) {
-    let isDepthwise = geometry.kind == .depthwise
-    let callChannels = isDepthwise ? geometry.outputChannels : geometry.outputsPerGroup
+    let callChannels = geometry.outputsPerGroup
     let firstChannel = 16 * panels.lowerBound, endChannel = min(16 * panels.upperBound, callChannels)
     // The bytes that round the channels up belong to the last call's last panel.
     let isLast = call == geometry.calls - 1 && endChannel == callChannels
@@ -115,8 +114,8 @@ struct ConvolutionStep {
     let rounding = isLast ? output.storedChannels - output.channels : 0
     let stored = min(channels + rounding, roundedUp(channels, to: 16))
     let panel = call * geometry.panelsPerCall + panels.lowerBound
+    let inputChannel = call * geometry.inputsPerGroup
     let image = readsScratch ? UnsafePointer(memory.image) : UnsafePointer(memory.arena + input.offset)
-    let inputChannel = isDepthwise ? firstChannel : call * geometry.inputsPerGroup
     let arguments = ConvolutionArguments(
       input: image + (kernel.readsWords ? 2 * inputChannel : inputChannel), inputRowStride: inputRowStride,
       inputPixelStride: inputPixelStride,
@@ -151,7 +150,7 @@ private struct StepOffsets {
     rowBytes: Int
   ) {
     offsets.reserveCapacity(geometry.steps)
-    let stepsPerTap = geometry.kind == .depthwise ? 1 : (geometry.inputsPerGroup + 3) / 4
+    let stepsPerTap = (geometry.inputsPerGroup + 3) / 4
     for row in 0..<window.kernelHeight {
       for column in 0..<window.kernelWidth {
         let tap = row * window.dilationRows * rowBytes + column * window.dilationColumns * pixelBytes
