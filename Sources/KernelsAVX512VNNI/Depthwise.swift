@@ -256,7 +256,7 @@ private struct Sources {
         let column = vector &* pixels &+ piece
         guard column >= start[l], column < end[l] else { continue }
         let shift = piece &* lanes
-        result = load_lanes_x16(
+        result = replace_lanes_x16(
           result, mask &<< UInt16(truncatingIfNeeded: shift), p + (column &* s &- 4 &* shift))
       }
       return result
@@ -274,11 +274,11 @@ private struct Sources {
 @inline(__always)
 private func gather(_ pointer: UnsafeRawPointer, _ stride: Int, _ pieces: Int) -> Lanes {
   var result = load(pointer)
-  if pieces == 2 { result = load_lanes_x16(result, 0xFF00, pointer + (stride &- 32)) }
+  if pieces == 2 { result = replace_lanes_x16(result, 0xFF00, pointer + (stride &- 32)) }
   if pieces == 4 {
-    result = load_lanes_x16(result, 0x00F0, pointer + (stride &- 16))
-    result = load_lanes_x16(result, 0x0F00, pointer + (2 &* stride &- 32))
-    result = load_lanes_x16(result, 0xF000, pointer + (3 &* stride &- 48))
+    result = replace_lanes_x16(result, 0x00F0, pointer + (stride &- 16))
+    result = replace_lanes_x16(result, 0x0F00, pointer + (2 &* stride &- 32))
+    result = replace_lanes_x16(result, 0xF000, pointer + (3 &* stride &- 48))
   }
   return result
 }

@@ -280,8 +280,8 @@ QCC_INSTRUCTION int32x16 permute_x16(int32x16 a, int32x16 indices) {
   return (int32x16)_mm512_permutexvar_epi32((__m512i)indices, (__m512i)a);
 }
 
-/// Loads the 32-bit lanes whose mask bit is set, the others are those of `a`; the memory of these need not exist.
-QCC_INSTRUCTION int32x16 load_lanes_x16(int32x16 a, uint16_t mask, const void* source) {
+/// `a` with the 32-bit lanes loaded whose mask bit is set; nothing else is read.
+QCC_INSTRUCTION int32x16 replace_lanes_x16(int32x16 a, uint16_t mask, const void* source) {
   return (int32x16)_mm512_mask_loadu_epi32((__m512i)a, mask, source);
 }
 
