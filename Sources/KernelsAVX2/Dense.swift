@@ -59,12 +59,17 @@ private func convolve(
 ) {
   let panels = (arguments.storedChannels &+ 15) / 16
   let memory = (arguments.scratch + DensePanel.scratchOffset).assumingMemoryBound(to: DensePanel.self)
-  let bytesPerPixel = max(1, arguments.inputPixelStride &+ arguments.outputPixelStride)
-  let block = panels == 1 ? count : max(48, DensePanel.cachedBytes / bytesPerPixel)
   let end = first &+ count
   var blockStart = first
   while blockStart < end {
-    let blockEnd = min(end, blockStart &+ block)
+    let block =
+      panels == 1
+      ? count
+      : pixelBlock(
+        left: end &- blockStart, outputWidth: arguments.outputWidth,
+        bytesPerPixel: arguments.inputPixelStride &+ arguments.outputPixelStride,
+        cachedBytes: DensePanel.cachedBytes)
+    let blockEnd = blockStart &+ block
     for panel in 0..<panels {
       memory.initialize(to: DensePanel(arguments, panel: panel, blockBytes: blockBytes, blocks: blocks))
       let exact = arguments.scale == nil ? PanelOutput(arguments, channel: 16 &* panel) : nil

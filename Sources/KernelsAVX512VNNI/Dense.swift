@@ -23,12 +23,16 @@ private func convolve(
   let panels = (arguments.storedChannels &+ 15) / 16
   let groups = (panels &+ 3) / 4
   let tile = (arguments.scratch + DenseTile.scratchOffset).assumingMemoryBound(to: DenseTile.self)
-  let bytesPerPixel = max(1, arguments.inputPixelStride &+ arguments.outputPixelStride)
-  let block = groups == 1 ? count : max(48, cachedBytes / bytesPerPixel)
   var blockStart = first
   let end = first &+ count
   while blockStart < end {
-    let blockEnd = min(end, blockStart &+ block)
+    let block =
+      groups == 1
+      ? count
+      : pixelBlock(
+        left: end &- blockStart, outputWidth: arguments.outputWidth,
+        bytesPerPixel: arguments.inputPixelStride &+ arguments.outputPixelStride, cachedBytes: cachedBytes)
+    let blockEnd = blockStart &+ block
     var panel = 0
     for group in 0..<groups {
       // Groups of equal size, the larger ones first.

@@ -6,8 +6,6 @@ import Program
 struct ConvolutionStep {
   /// What a thread's share is cut from: output pixels of all channels, or panels of all pixels.
   private enum Split { case pixels, panels }
-  /// Kernels work on a few rows of pixels at a time; shares are multiples of this.
-  private static let pixelsPerUnit = 12
 
   let kernel: Kernel
   let geometry: ConvolutionGeometry
@@ -15,6 +13,8 @@ struct ConvolutionStep {
   let output: Plane
   let readsScratch: Bool
   private let split: Split
+  /// Shares are multiples of this: rows, or a multiple of all tiles of kernels where the image is one long row.
+  private let pixelsPerUnit: Int
   private let inputRowStride: Int
   private let inputPixelStride: Int
   private let outputWidth: Int
@@ -73,14 +73,14 @@ struct ConvolutionStep {
     zeroPoint = Int32(y.zeroPoint)
     minimum = Int32(convolution.clamp.minimum)
     maximum = Int32(convolution.clamp.maximum)
-    split =
-      output.pixels < threads * 2 * Self.pixelsPerUnit && geometry.panelsPerCall >= threads
-      ? .panels : .pixels
+    pixelsPerUnit =
+      outputWidth == output.pixels ? min(24, (output.pixels + threads - 1) / threads) : outputWidth
+    split = output.pixels < threads * 24 && geometry.panelsPerCall >= threads ? .panels : .pixels
   }
 
   var units: Int {
     switch split {
-    case .pixels: (output.pixels + Self.pixelsPerUnit - 1) / Self.pixelsPerUnit
+    case .pixels: (output.pixels + pixelsPerUnit - 1) / pixelsPerUnit
     case .panels: geometry.panelsPerCall
     }
   }
@@ -89,8 +89,8 @@ struct ConvolutionStep {
     let scratch = memory.kernelScratch(part)
     switch split {
     case .pixels:
-      let first = range.lowerBound * Self.pixelsPerUnit,
-        end = min(range.upperBound * Self.pixelsPerUnit, output.pixels)
+      let first = range.lowerBound * pixelsPerUnit,
+        end = min(range.upperBound * pixelsPerUnit, output.pixels)
       for call in 0..<geometry.calls {
         run(memory, scratch, call, panels: 0..<geometry.panelsPerCall, pixels: first..<end)
       }
