@@ -105,6 +105,15 @@ struct Row {
     v3 = dot4_signed_lane_3_x4(v3, w.v3, x)
   }
 
+  /// Adds the dot products of every lane.
+  @inline(__always)
+  mutating func addProducts(_ w: Row, _ x: Row) {
+    v0 = dot4_signed_x4(v0, w.v0, x.v0)
+    v1 = dot4_signed_x4(v1, w.v1, x.v1)
+    v2 = dot4_signed_x4(v2, w.v2, x.v2)
+    v3 = dot4_signed_x4(v3, w.v3, x.v3)
+  }
+
   /// Adds one step of unsigned weights and inputs, lane 0 or 1 of `x`.
   @inline(__always)
   mutating func addUnsigned0(_ w: Row, _ x: Lanes) {

@@ -64,7 +64,11 @@ package struct TileFunctions {
       weights: arguments.weights + channel / 16 &* panelBytes, bias: arguments.bias + channel,
       prepared: prepared)
     if count > 1 { functions.prepare(tile) }
-    let output = PanelOutput(arguments, channel: channel)
+    let factors = arguments.scale.map { UnsafeRawPointer($0 + channel) }
+    let output = PanelOutput(
+      isFused: factors != nil, factors: factors ?? UnsafeRawPointer(arguments.multiplier + channel),
+      shifts: UnsafeRawPointer(arguments.shift + channel), zeroPoint: arguments.outputZeroPoint,
+      minimum: arguments.clampMinimum, maximum: arguments.clampMaximum)
     var destination = UnsafeMutableRawPointer(
       arguments.output + (first &* arguments.outputPixelStride &+ channel))
     var cursor = PixelCursor(arguments, first: first)

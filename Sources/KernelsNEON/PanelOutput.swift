@@ -1,8 +1,7 @@
 import CInstructions
-import KernelInterface
 
 /// From the sums of 16 channels to stored bytes.
-struct PanelOutput {
+package struct PanelOutput {
   private let isFused: Bool
   /// Factors, or multipliers.
   private let factors: Row
@@ -13,25 +12,27 @@ struct PanelOutput {
   private let minimum: Lanes
   private let maximum: Lanes
 
-  init(_ arguments: ConvolutionArguments, channel: Int) {
-    if let scale = arguments.scale {
-      isFused = true
-      factors = Row(UnsafeRawPointer(scale + channel))
-      let sum = Float(12_582_912 &+ arguments.outputZeroPoint)
-      addend = Lanes(repeating: Int32(bitPattern: sum.bitPattern))
-    } else {
-      isFused = false
-      factors = Row(UnsafeRawPointer(arguments.multiplier + channel))
-      addend = Lanes(repeating: arguments.outputZeroPoint &* 0x0001_0001)
-    }
-    shifts = Row(UnsafeRawPointer(arguments.shift + channel)).negated
-    minimum = Lanes(repeating: arguments.clampMinimum &* 0x0101_0101)
-    maximum = Lanes(repeating: arguments.clampMaximum &* 0x0101_0101)
+  /// - Parameters:
+  ///   - factors: 16 scales, or 16 multipliers.
+  ///   - shifts: 16, used with multipliers.
+  @export(interface)
+  package init(
+    isFused: Bool, factors: UnsafeRawPointer, shifts: UnsafeRawPointer, zeroPoint: Int32, minimum: Int32,
+    maximum: Int32
+  ) {
+    self.isFused = isFused
+    self.factors = Row(factors)
+    self.shifts = Row(shifts).negated
+    addend = Lanes(
+      repeating: isFused
+        ? Int32(bitPattern: Float(12_582_912 &+ zeroPoint).bitPattern) : zeroPoint &* 0x0001_0001)
+    self.minimum = Lanes(repeating: minimum &* 0x0101_0101)
+    self.maximum = Lanes(repeating: maximum &* 0x0101_0101)
   }
 
-  /// Stores the first `channels` bytes of some pixels.
-  @inline(__always)
-  func store(
+  /// Stores the first `channels` bytes of some pixels, whose sums follow one another.
+  @export(interface)
+  package func store(
     _ sums: UnsafePointer<Lanes>, pixels: Int, _ destination: UnsafeMutableRawPointer, pixelStride: Int,
     channels: Int
   ) {

@@ -43,6 +43,9 @@ package enum KernelTable {
     var kernels: [DepthwiseKernel] = []
     #if arch(x86_64) && os(Linux)
       kernels.append(depthwiseAVX512VNNI)
+    #elseif arch(arm64) && canImport(KernelsNEON)
+      kernels.append(depthwiseDotProduct())
+      kernels.append(depthwiseNEON())
     #endif
     kernels.append(depthwisePortable)
     return kernels

@@ -54,6 +54,7 @@ func testKernels() -> Int {
     }
     for channels in DepthwiseCase.channelCounts { DepthwiseCase.forEachSmall(channels: channels, check) }
     for seed in 0..<60 { DepthwiseCase.forEachWindow(seed: UInt64(seed), check) }
+    for channels in [16, 32, 64, 72] { DepthwiseCase.forEachWide(channels: channels, check) }
     qcc_report_kernel(kernel.name.utf8Start, cases, wrongOfKernel)
     wrong += wrongOfKernel
   }

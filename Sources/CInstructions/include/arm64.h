@@ -63,6 +63,20 @@ QCC_INSTRUCTION int32x4 upper_halves_x4(int32x4 a, int32x4 b) {
   return (int32x4)vzip2q_s64((int64x2_t)a, (int64x2_t)b);
 }
 
+/// Interleaves the bytes, or the 16-bit lanes, of the lower or upper halves.
+QCC_INSTRUCTION int32x4 interleave_low_bytes_x4(int32x4 a, int32x4 b) {
+  return (int32x4)vzip1q_s8((int8x16_t)a, (int8x16_t)b);
+}
+QCC_INSTRUCTION int32x4 interleave_high_bytes_x4(int32x4 a, int32x4 b) {
+  return (int32x4)vzip2q_s8((int8x16_t)a, (int8x16_t)b);
+}
+QCC_INSTRUCTION int32x4 interleave_low_words_x4(int32x4 a, int32x4 b) {
+  return (int32x4)vzip1q_s16((int16x8_t)a, (int16x8_t)b);
+}
+QCC_INSTRUCTION int32x4 interleave_high_words_x4(int32x4 a, int32x4 b) {
+  return (int32x4)vzip2q_s16((int16x8_t)a, (int16x8_t)b);
+}
+
 /// Interleaves the lanes of the lower or upper halves.
 QCC_INSTRUCTION int32x4 interleave_low_x4(int32x4 a, int32x4 b) {
   return (int32x4)vzip1q_s32((int32x4_t)a, (int32x4_t)b);
@@ -130,6 +144,14 @@ QCC_INSTRUCTION int32x4 add_word_pairs_x4(int32x4 c, int32x4 a) {
 /// The same with unsigned 16-bit lanes.
 QCC_INSTRUCTION int32x4 add_unsigned_word_pairs_x4(int32x4 c, int32x4 a) {
   return (int32x4)vpadalq_u16((uint32x4_t)c, (uint16x8_t)a);
+}
+
+/// 32-bit lanes of `c` plus the signed 16-bit lanes of the lower or upper half of `a`.
+QCC_INSTRUCTION int32x4 add_low_words_x4(int32x4 c, int32x4 a) {
+  return (int32x4)vaddw_s16((int32x4_t)c, vget_low_s16((int16x8_t)a));
+}
+QCC_INSTRUCTION int32x4 add_high_words_x4(int32x4 c, int32x4 a) {
+  return (int32x4)vaddw_high_s16((int32x4_t)c, (int16x8_t)a);
 }
 
 /// The sums of neighbouring 32-bit lanes of `a`, then of `b`.
