@@ -8,36 +8,49 @@ import KernelsNEON
 //     bias + Σ x w  =  bias + 128 Σ w + Σ (x - 128) w   mod 2^32
 
 /// Dense convolution with 8-bit weights.
-@export(interface) package func convolutionDense8DotProduct(
-  _ arguments: ConvolutionArguments, _ first: Int, _ count: Int
-) {
+@export(interface)
+package func convolutionDense8DotProduct(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
   convolve(
     arguments, first, count, panelBytes: 64 &* arguments.steps,
     TileFunctions(
       prepare: dense8Prepare, widePixels: 4, wide: dense8Tile4, narrowPixels: 2, narrow: dense8Tile2,
-      single: dense8Tile1))
+      single: dense8Tile1), rearranging: nil)
 }
 
 /// Dense convolution with 4-bit weights.
-@export(interface) package func convolutionDense4DotProduct(
-  _ arguments: ConvolutionArguments, _ first: Int, _ count: Int
-) {
+@export(interface)
+package func convolutionDense4DotProduct(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
   convolve(
     arguments, first, count, panelBytes: 32 &* arguments.steps,
     TileFunctions(
       prepare: dense4Prepare, widePixels: 4, wide: dense4Tile4, narrowPixels: 2, narrow: dense4Tile2,
-      single: dense4Tile1))
+      single: dense4Tile1),
+    rearranging: TileFunctions(
+      rearrangedBytes: 64 &* arguments.steps, prepare: dense4Unpack, widePixels: 4, wide: dense4UnpackedTile4,
+      narrowPixels: 2, narrow: dense4UnpackedTile2, single: dense4Tile1))
 }
 
-private func dense8Prepare(_ t: TileOperands) { Weights(hasFourBits: false).prepare(t) }
-private func dense8Tile4(_ t: TileOperands, _ s: Sums) { Tile<4>(hasFourBits: false).sum(t, s) }
-private func dense8Tile2(_ t: TileOperands, _ s: Sums) { Tile<2>(hasFourBits: false).sum(t, s) }
-private func dense8Tile1(_ t: TileOperands, _ s: Sums) { Weights(hasFourBits: false).sumSingle(t, s) }
+private let bytes = Weights(hasFourBits: false, areUnpacked: false)
+private let nibbles = Weights(hasFourBits: true, areUnpacked: false)
+private let unpackedNibbles = Weights(hasFourBits: true, areUnpacked: true)
 
-private func dense4Prepare(_ t: TileOperands) { Weights(hasFourBits: true).prepare(t) }
-private func dense4Tile4(_ t: TileOperands, _ s: Sums) { Tile<4>(hasFourBits: true).sum(t, s) }
-private func dense4Tile2(_ t: TileOperands, _ s: Sums) { Tile<2>(hasFourBits: true).sum(t, s) }
-private func dense4Tile1(_ t: TileOperands, _ s: Sums) { Weights(hasFourBits: true).sumSingle(t, s) }
+private func dense8Prepare(_ t: TileOperands) { bytes.prepare(t) }
+private func dense8Tile4(_ t: TileOperands, _ s: Sums) { Tile<4>(weights: bytes).sum(t, s) }
+private func dense8Tile2(_ t: TileOperands, _ s: Sums) { Tile<2>(weights: bytes).sum(t, s) }
+private func dense8Tile1(_ t: TileOperands, _ s: Sums) { bytes.sumSingle(t, s) }
+
+private func dense4Prepare(_ t: TileOperands) { nibbles.prepare(t) }
+private func dense4Tile4(_ t: TileOperands, _ s: Sums) { Tile<4>(weights: nibbles).sum(t, s) }
+private func dense4Tile2(_ t: TileOperands, _ s: Sums) { Tile<2>(weights: nibbles).sum(t, s) }
+private func dense4Tile1(_ t: TileOperands, _ s: Sums) { nibbles.sumSingle(t, s) }
+private func dense4Unpack(_ t: TileOperands) {
+  nibbles.unpack(t)
+  dense4UnpackedPrepare(t)
+}
+/// Not inlined: Swift 6.3.1 crashes while it compiles both loops in one function.
+@inline(never) private func dense4UnpackedPrepare(_ t: TileOperands) { unpackedNibbles.prepare(t) }
+private func dense4UnpackedTile4(_ t: TileOperands, _ s: Sums) { Tile<4>(weights: unpackedNibbles).sum(t, s) }
+private func dense4UnpackedTile2(_ t: TileOperands, _ s: Sums) { Tile<2>(weights: unpackedNibbles).sum(t, s) }
 
 private typealias Sums = UnsafeMutablePointer<Lanes>
 
@@ -46,15 +59,14 @@ private typealias Sums = UnsafeMutablePointer<Lanes>
 /// 16 channels of some pixels. With four, 16 accumulators, eight vectors of weights and four of inputs fit the
 /// 32 registers.
 private struct Tile<let pixels: Int> {
-  let hasFourBits: Bool
+  let weights: Weights
 
   @inline(__always)
   func sum(_ t: TileOperands, _ sums: Sums) {
-    let weights = Weights(hasFourBits: hasFourBits)
     let bases = InlineArray<pixels, UnsafeRawPointer> { t.bases[$0] }
     var rows = InlineArray<pixels, Row>(repeating: Row(UnsafeRawPointer(t.prepared)))
     var step = 0
-    var w = t.weights
+    var w = weights.start(t)
     while step &+ 1 < t.steps {
       let offsets = t.stepOffsets + step
       if step &+ 3 < t.steps, isRunOfFour(offsets) {
@@ -84,7 +96,7 @@ private struct Tile<let pixels: Int> {
       }
       w += weights.pairBytes
     }
-    if !hasFourBits && step < t.steps {
+    if !weights.hasFourBits && step < t.steps {
       let w0 = weights.even(w)
       for pixel in 0..<pixels {
         rows[pixel].add0(w0, signed(load_4_bytes_x4(bases[pixel] + Int(t.stepOffsets[step]))))
@@ -98,16 +110,38 @@ private struct Tile<let pixels: Int> {
 /// with 4-bit weights until they are complete.
 private struct Weights {
   let hasFourBits: Bool
+  /// Nibbles in bytes of their own, made by `unpack`.
+  let areUnpacked: Bool
+
+  @inline(__always)
+  private var arePacked: Bool { hasFourBits && !areUnpacked }
+
+  @inline(__always)
+  func start(_ t: TileOperands) -> UnsafeRawPointer {
+    areUnpacked ? UnsafeRawPointer(t.rearranged) : t.weights
+  }
 
   /// Of two steps.
   @inline(__always)
-  var pairBytes: Int { hasFourBits ? 64 : 128 }
+  var pairBytes: Int { arePacked ? 64 : 128 }
 
   @inline(__always)
-  func even(_ pair: UnsafeRawPointer) -> Row { hasFourBits ? Row(pair).lowerNibbles : Row(pair) }
+  func even(_ pair: UnsafeRawPointer) -> Row { arePacked ? Row(pair).lowerNibbles : Row(pair) }
 
   @inline(__always)
-  func odd(_ pair: UnsafeRawPointer) -> Row { hasFourBits ? Row(pair).upperNibbles : Row(pair + 64) }
+  func odd(_ pair: UnsafeRawPointer) -> Row { arePacked ? Row(pair).upperNibbles : Row(pair + 64) }
+
+  /// All weights of a panel, in order.
+  @inline(__always)
+  func unpack(_ t: TileOperands) {
+    var w = t.weights
+    let target = t.rearranged.assumingMemoryBound(to: Lanes.self)
+    for pair in 0..<t.steps / 2 {
+      even(w).store(target + 8 &* pair)
+      odd(w).store(target + (8 &* pair &+ 4))
+      w += pairBytes
+    }
+  }
 
   @inline(__always)
   func bias(_ t: TileOperands) -> Row {
@@ -122,7 +156,7 @@ private struct Weights {
   @inline(__always)
   func prepare(_ t: TileOperands) {
     var row = Row.zero
-    var w = t.weights
+    var w = start(t)
     for _ in 0..<t.steps / 2 {
       row.add0(even(w), .minus128)
       row.add0(odd(w), .minus128)
@@ -137,7 +171,7 @@ private struct Weights {
   func sumSingle(_ t: TileOperands, _ sums: Sums) {
     let base = t.bases[0]
     var row = bias(t), correction = Row.zero
-    var w = t.weights
+    var w = start(t)
     for pair in 0..<t.steps / 2 {
       let w0 = even(w), w1 = odd(w)
       let low = load_4_bytes_x4(base + Int(t.stepOffsets[2 &* pair]))

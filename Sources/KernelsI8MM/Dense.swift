@@ -6,34 +6,49 @@ import KernelsNEON
 // two pixels and two channels of two steps. Packed weights become such rows by interleaving the two steps.
 
 /// Dense convolution with 8-bit weights.
-@export(interface) package func convolutionDense8I8MM(
-  _ arguments: ConvolutionArguments, _ first: Int, _ count: Int
-) {
+@export(interface)
+package func convolutionDense8I8MM(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
   convolve(
     arguments, first, count, panelBytes: 64 &* arguments.steps,
     TileFunctions(
       prepare: { _ in }, widePixels: 6, wide: dense8Tile6, narrowPixels: 2, narrow: dense8Tile2,
-      single: dense8Tile1))
+      single: dense8Tile1),
+    rearranging: TileFunctions(
+      rearrangedBytes: 128 &* ((arguments.steps &+ 1) / 2), prepare: dense8Interleave, widePixels: 6,
+      wide: dense8InterleavedTile6, narrowPixels: 2, narrow: dense8InterleavedTile2, single: dense8Tile1))
 }
 
 /// Dense convolution with 4-bit weights.
-@export(interface) package func convolutionDense4I8MM(
-  _ arguments: ConvolutionArguments, _ first: Int, _ count: Int
-) {
+@export(interface)
+package func convolutionDense4I8MM(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
   convolve(
     arguments, first, count, panelBytes: 32 &* arguments.steps,
     TileFunctions(
       prepare: { _ in }, widePixels: 6, wide: dense4Tile6, narrowPixels: 2, narrow: dense4Tile2,
-      single: dense4Tile1))
+      single: dense4Tile1),
+    rearranging: TileFunctions(
+      rearrangedBytes: 64 &* arguments.steps, prepare: dense4Interleave, widePixels: 6,
+      wide: dense4InterleavedTile6, narrowPixels: 2, narrow: dense4InterleavedTile2, single: dense4Tile1))
 }
 
-private func dense8Tile6(_ t: TileOperands, _ s: Sums) { Weights(hasFourBits: false).sumSix(t, s) }
-private func dense8Tile2(_ t: TileOperands, _ s: Sums) { Weights(hasFourBits: false).sumTwo(t, s) }
-private func dense8Tile1(_ t: TileOperands, _ s: Sums) { Weights(hasFourBits: false).sumSingle(t, s) }
+private let bytes = Weights(hasFourBits: false, areInterleaved: false)
+private let nibbles = Weights(hasFourBits: true, areInterleaved: false)
+private let interleavedBytes = Weights(hasFourBits: false, areInterleaved: true)
+private let interleavedNibbles = Weights(hasFourBits: true, areInterleaved: true)
 
-private func dense4Tile6(_ t: TileOperands, _ s: Sums) { Weights(hasFourBits: true).sumSix(t, s) }
-private func dense4Tile2(_ t: TileOperands, _ s: Sums) { Weights(hasFourBits: true).sumTwo(t, s) }
-private func dense4Tile1(_ t: TileOperands, _ s: Sums) { Weights(hasFourBits: true).sumSingle(t, s) }
+private func dense8Tile6(_ t: TileOperands, _ s: Sums) { bytes.sumSix(t, s) }
+private func dense8Tile2(_ t: TileOperands, _ s: Sums) { bytes.sumTwo(t, s) }
+private func dense8Tile1(_ t: TileOperands, _ s: Sums) { bytes.sumSingle(t, s) }
+private func dense8Interleave(_ t: TileOperands) { bytes.interleave(t) }
+private func dense8InterleavedTile6(_ t: TileOperands, _ s: Sums) { interleavedBytes.sumSix(t, s) }
+private func dense8InterleavedTile2(_ t: TileOperands, _ s: Sums) { interleavedBytes.sumTwo(t, s) }
+
+private func dense4Tile6(_ t: TileOperands, _ s: Sums) { nibbles.sumSix(t, s) }
+private func dense4Tile2(_ t: TileOperands, _ s: Sums) { nibbles.sumTwo(t, s) }
+private func dense4Tile1(_ t: TileOperands, _ s: Sums) { nibbles.sumSingle(t, s) }
+private func dense4Interleave(_ t: TileOperands) { nibbles.interleave(t) }
+private func dense4InterleavedTile6(_ t: TileOperands, _ s: Sums) { interleavedNibbles.sumSix(t, s) }
+private func dense4InterleavedTile2(_ t: TileOperands, _ s: Sums) { interleavedNibbles.sumTwo(t, s) }
 
 private typealias Sums = UnsafeMutablePointer<Lanes>
 
@@ -41,21 +56,23 @@ private typealias Sums = UnsafeMutablePointer<Lanes>
 /// so are all sums with 4-bit weights until they are complete.
 private struct Weights {
   let hasFourBits: Bool
+  /// Bytes in the order of matrix products, made by `interleave`.
+  let areInterleaved: Bool
 
   /// Four channels of two steps, or two channels each.
-  private struct Pair {
+  struct Pair {
     let first: Lanes
     let second: Lanes
-
-    @inline(__always)
-    var interleaved: Pair {
-      Pair(first: interleave_low_x4(first, second), second: interleave_high_x4(first, second))
-    }
   }
 
   /// Of two steps.
   @inline(__always)
-  private var pairBytes: Int { hasFourBits ? 64 : 128 }
+  private var pairBytes: Int { hasFourBits && !areInterleaved ? 64 : 128 }
+
+  @inline(__always)
+  private func start(_ t: TileOperands) -> UnsafeRawPointer {
+    areInterleaved ? UnsafeRawPointer(t.rearranged) : t.weights
+  }
 
   /// Vector `i` of two steps.
   @inline(__always)
@@ -65,6 +82,38 @@ private struct Weights {
       ? Pair(
         first: shift_left_4_bytes_x4(first), second: first & Lanes(repeating: Int32(bitPattern: 0xF0F0_F0F0)))
       : Pair(first: first, second: load(pointer + (64 &+ 16 &* i)))
+  }
+
+  /// Channels 4 i and 4 i + 1 of two steps, and 4 i + 2 and 4 i + 3.
+  @inline(__always)
+  private func rows(_ pointer: UnsafeRawPointer, _ i: Int) -> Pair {
+    if areInterleaved { return Pair(first: load(pointer + 32 &* i), second: load(pointer + (32 &* i &+ 16))) }
+    let pair = pair(pointer, i)
+    return Pair(
+      first: interleave_low_x4(pair.first, pair.second), second: interleave_high_x4(pair.first, pair.second))
+  }
+
+  /// The same of the last step, when their number is odd.
+  @inline(__always)
+  private func lastRows(_ pointer: UnsafeRawPointer, _ i: Int) -> Pair {
+    if areInterleaved { return rows(pointer, i) }
+    let weights = load(pointer + 16 &* i)
+    return Pair(first: interleave_low_x4(weights, .zero), second: interleave_high_x4(weights, .zero))
+  }
+
+  /// All rows of a panel, in order.
+  @inline(__always)
+  func interleave(_ t: TileOperands) {
+    var w = t.weights
+    var target = t.rearranged.assumingMemoryBound(to: Pair.self)
+    for _ in 0..<t.steps / 2 {
+      for i in 0..<4 { target[i] = rows(w, i) }
+      w += pairBytes
+      target += 4
+    }
+    if t.steps & 1 != 0 {
+      for i in 0..<4 { target[i] = lastRows(w, i) }
+    }
   }
 
   @inline(__always)
@@ -77,7 +126,7 @@ private struct Weights {
   private func unscaled(_ sum: Lanes) -> Lanes { hasFourBits ? sum &>> 4 : sum }
 
   @inline(__always)
-  private func start(_ t: TileOperands) -> PixelPair {
+  private func biases(_ t: TileOperands) -> PixelPair {
     PixelPair(bias(t, 0), bias(t, 1), bias(t, 2), bias(t, 3))
   }
 
@@ -86,9 +135,9 @@ private struct Weights {
   func sumSix(_ t: TileOperands, _ sums: Sums) {
     let base0 = t.bases[0], base1 = t.bases[1], base2 = t.bases[2]
     let base3 = t.bases[3], base4 = t.bases[4], base5 = t.bases[5]
-    var pixels01 = start(t)
+    var pixels01 = biases(t)
     var pixels23 = pixels01, pixels45 = pixels01
-    var w = t.weights
+    var w = start(t)
     for number in 0..<t.steps / 2 {
       let offsets = t.stepOffsets + 2 &* number
       let x01: Lanes, x23: Lanes, x45: Lanes
@@ -102,22 +151,22 @@ private struct Weights {
         x23 = gather(base2, base3, offsets)
         x45 = gather(base4, base5, offsets)
       }
-      let w0 = pair(w, 0).interleaved
+      let w0 = rows(w, 0)
       pixels01.s0.add(w0.first, w0.second, x01)
       pixels23.s0.add(w0.first, w0.second, x23)
       pixels45.s0.add(w0.first, w0.second, x45)
       w = after(w, pixels01.s0, pixels23.s0, pixels45.s0)
-      let w1 = pair(w, 1).interleaved
+      let w1 = rows(w, 1)
       pixels01.s1.add(w1.first, w1.second, x01)
       pixels23.s1.add(w1.first, w1.second, x23)
       pixels45.s1.add(w1.first, w1.second, x45)
       w = after(w, pixels01.s1, pixels23.s1, pixels45.s1)
-      let w2 = pair(w, 2).interleaved
+      let w2 = rows(w, 2)
       pixels01.s2.add(w2.first, w2.second, x01)
       pixels23.s2.add(w2.first, w2.second, x23)
       pixels45.s2.add(w2.first, w2.second, x45)
       w = after(w, pixels01.s2, pixels23.s2, pixels45.s2)
-      let w3 = pair(w, 3).interleaved
+      let w3 = rows(w, 3)
       pixels01.s3.add(w3.first, w3.second, x01)
       pixels23.s3.add(w3.first, w3.second, x23)
       pixels45.s3.add(w3.first, w3.second, x45)
@@ -125,9 +174,9 @@ private struct Weights {
     }
     if !hasFourBits && t.steps & 1 != 0 {
       let offset = Int(t.stepOffsets[t.steps &- 1])
-      pixels01.addLast(w, base0 + offset, base1 + offset)
-      pixels23.addLast(w, base2 + offset, base3 + offset)
-      pixels45.addLast(w, base4 + offset, base5 + offset)
+      addLast(w, base0 + offset, base1 + offset, &pixels01)
+      addLast(w, base2 + offset, base3 + offset, &pixels23)
+      addLast(w, base4 + offset, base5 + offset, &pixels45)
     }
     store(pixels01, sums)
     store(pixels23, sums + 8)
@@ -137,12 +186,12 @@ private struct Weights {
   @inline(__always)
   func sumTwo(_ t: TileOperands, _ sums: Sums) {
     let base0 = t.bases[0], base1 = t.bases[1]
-    var pixels = start(t)
-    var w = t.weights
+    var pixels = biases(t)
+    var w = start(t)
     for number in 0..<t.steps / 2 {
       let x = gather(base0, base1, t.stepOffsets + 2 &* number)
-      let w0 = pair(w, 0).interleaved, w1 = pair(w, 1).interleaved
-      let w2 = pair(w, 2).interleaved, w3 = pair(w, 3).interleaved
+      let w0 = rows(w, 0), w1 = rows(w, 1)
+      let w2 = rows(w, 2), w3 = rows(w, 3)
       pixels.s0.add(w0.first, w0.second, x)
       pixels.s1.add(w1.first, w1.second, x)
       pixels.s2.add(w2.first, w2.second, x)
@@ -151,9 +200,22 @@ private struct Weights {
     }
     if !hasFourBits && t.steps & 1 != 0 {
       let offset = Int(t.stepOffsets[t.steps &- 1])
-      pixels.addLast(w, base0 + offset, base1 + offset)
+      addLast(w, base0 + offset, base1 + offset, &pixels)
     }
     store(pixels, sums)
+  }
+
+  /// The last step, when their number is odd; of the 8 bytes of each pixel the upper ones have weight zero.
+  @inline(__always)
+  private func addLast(
+    _ w: UnsafeRawPointer, _ first: UnsafeRawPointer, _ second: UnsafeRawPointer, _ pixels: inout PixelPair
+  ) {
+    let x = load_upper_half_x4(load_8_bytes_x4(first), second)
+    let w0 = lastRows(w, 0), w1 = lastRows(w, 1), w2 = lastRows(w, 2), w3 = lastRows(w, 3)
+    pixels.s0.add(w0.first, w0.second, x)
+    pixels.s1.add(w1.first, w1.second, x)
+    pixels.s2.add(w2.first, w2.second, x)
+    pixels.s3.add(w3.first, w3.second, x)
   }
 
   /// One pixel by dot products, of even and odd steps.
@@ -222,12 +284,6 @@ private struct Squares {
     first = multiply_matrices_x4(first, x, firstWeights)
     second = multiply_matrices_x4(second, x, secondWeights)
   }
-
-  /// One step.
-  @inline(__always)
-  mutating func addLast(_ weights: Lanes, _ x: Lanes) {
-    add(interleave_low_x4(weights, .zero), interleave_high_x4(weights, .zero), x)
-  }
 }
 
 /// The sums of two pixels times 16 channels.
@@ -240,16 +296,6 @@ private struct PixelPair {
   @inline(__always)
   init(_ bias0: Lanes, _ bias1: Lanes, _ bias2: Lanes, _ bias3: Lanes) {
     (s0, s1, s2, s3) = (Squares(bias0), Squares(bias1), Squares(bias2), Squares(bias3))
-  }
-
-  /// The last step, when their number is odd; of the 8 bytes of each pixel the upper ones have weight zero.
-  @inline(__always)
-  mutating func addLast(_ w: UnsafeRawPointer, _ first: UnsafeRawPointer, _ second: UnsafeRawPointer) {
-    let x = load_upper_half_x4(load_8_bytes_x4(first), second)
-    s0.addLast(load(w), x)
-    s1.addLast(load(w + 16), x)
-    s2.addLast(load(w + 32), x)
-    s3.addLast(load(w + 48), x)
   }
 }
 

@@ -17,6 +17,8 @@ package struct TileOperands {
   package let bias: UnsafePointer<Int32>
   /// Four vectors that `TileFunctions.prepare` makes of bias and weights.
   package let prepared: UnsafeMutablePointer<Lanes>
+  /// Room for what `prepare` makes of the weights, as many bytes as `TileFunctions` ask for.
+  package let rearranged: UnsafeMutableRawPointer
 }
 
 /// The sums of a tile, with the bias: `sums[pixel][four channels]`.
@@ -24,7 +26,9 @@ package typealias TileFunction = (_ tile: TileOperands, _ sums: UnsafeMutablePoi
 
 /// How an instruction set computes sums.
 package struct TileFunctions {
-  /// What `wide` and `narrow` find in `prepared`.
+  /// Of `rearranged`.
+  let rearrangedBytes: Int
+  /// Writes what `wide` and `narrow` read of `prepared` and `rearranged`.
   let prepare: (_ tile: TileOperands) -> Void
   let wide: TileFunction
   let widePixels: Int
@@ -35,9 +39,11 @@ package struct TileFunctions {
 
   /// - Requires: narrowPixels <= widePixels <= 8.
   package init(
-    prepare: @escaping (TileOperands) -> Void, widePixels: Int, wide: @escaping TileFunction,
+    rearrangedBytes: Int = 0, prepare: @escaping (TileOperands) -> Void, widePixels: Int,
+    wide: @escaping TileFunction,
     narrowPixels: Int, narrow: @escaping TileFunction, single: @escaping TileFunction
   ) {
+    self.rearrangedBytes = rearrangedBytes
     self.prepare = prepare
     self.wide = wide
     self.widePixels = widePixels
@@ -48,21 +54,29 @@ package struct TileFunctions {
 }
 
 /// All pixels of all panels, one panel after the other.
-/// - Parameter panelBytes: packed weights of 16 channels.
+/// - Parameters:
+///   - panelBytes: packed weights of 16 channels.
+///   - rearranging: functions that are faster where pixels are many enough to repay what they make of the weights, and
+///     there is room for that.
 @export(interface) package func convolve(
-  _ arguments: ConvolutionArguments, _ first: Int, _ count: Int, panelBytes: Int, _ functions: TileFunctions
+  _ arguments: ConvolutionArguments, _ first: Int, _ count: Int, panelBytes: Int, _ functions: TileFunctions,
+  rearranging: TileFunctions?
 ) {
-  // Pixel bases, four prepared vectors, and the sums of eight pixels.
+  // Pixel bases, four prepared vectors, the sums of eight pixels, and the rest for rearranged weights.
   let bases = arguments.scratch.assumingMemoryBound(to: UnsafeRawPointer.self)
   let prepared = (arguments.scratch + 64).assumingMemoryBound(to: Lanes.self)
   let sums = prepared + 4
+  let rearranged = UnsafeMutableRawPointer(sums + 8 * 4)
+  let room = ConvolutionArguments.scratchBytes - (64 + 64 + 8 * 64)
+  var functions = functions
+  if let rearranging, rearranging.rearrangedBytes <= room, count >= 32 { functions = rearranging }
   var channel = 0
   while channel < arguments.storedChannels {
     let channels = min(arguments.storedChannels &- channel, 16)
     let tile = TileOperands(
       bases: bases, stepOffsets: arguments.stepOffsets, steps: arguments.steps,
       weights: arguments.weights + channel / 16 &* panelBytes, bias: arguments.bias + channel,
-      prepared: prepared)
+      prepared: prepared, rearranged: rearranged)
     if count > 1 { functions.prepare(tile) }
     let factors = arguments.scale.map { UnsafeRawPointer($0 + channel) }
     let output = PanelOutput(

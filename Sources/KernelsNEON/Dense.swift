@@ -17,7 +17,7 @@ import KernelInterface
     arguments, first, count, panelBytes: 64 &* arguments.steps,
     TileFunctions(
       prepare: dense8Prepare, widePixels: 2, wide: dense8Tile2, narrowPixels: 2, narrow: dense8Tile2,
-      single: dense8Tile1))
+      single: dense8Tile1), rearranging: nil)
 }
 
 /// Dense convolution with 4-bit weights.
@@ -28,7 +28,7 @@ import KernelInterface
     arguments, first, count, panelBytes: 32 &* arguments.steps,
     TileFunctions(
       prepare: dense4Prepare, widePixels: 2, wide: dense4Tile2, narrowPixels: 2, narrow: dense4Tile2,
-      single: dense4Tile1))
+      single: dense4Tile1), rearranging: nil)
 }
 
 private func dense8Prepare(_ t: TileOperands) { Weights(hasFourBits: false).prepare(t) }

@@ -252,7 +252,7 @@ extension ConvolutionCase {
     _ kind: KernelKind, outputChannels: Int, _ body: (ConvolutionCase, _ slices: [Int]) -> Void
   ) {
     var random = SeededGenerator(state: UInt64(outputChannels))
-    for pixels in [1, 2, 3, 5, 7, 12, 13, 29] {
+    for pixels in [1, 2, 3, 5, 7, 12, 13, 29, 70] {
       for values in Values.allCases {
         let convolution = ConvolutionCase(
           kind, outputChannels: outputChannels, inputChannels: Int.random(in: 1...21, using: &random),
