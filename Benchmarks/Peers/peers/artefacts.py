@@ -10,8 +10,7 @@ import sys
 from dataclasses import dataclass
 
 from . import contenders
-from .contenders import qcc
-from .environment import CACHE, HERE, REQUIREMENTS, digest
+from .environment import CACHE, HERE, digest
 from .networks import Network, network
 
 BUILD_SECONDS = 1200
@@ -38,10 +37,7 @@ class Artefact:
 
 def artefact(subject: Network, contender: str, variant: str) -> Artefact:
     """From the cache, or built; a failure is kept too."""
-    parts = [subject.key, contenders.source(contender), *REQUIREMENTS.values()]
-    if contender == "qcc":
-        parts = [subject.key, contenders.source(contender), qcc.executable()]
-    key = digest(contender, variant, *parts)
+    key = digest(contender, variant, subject.key, contenders.key(contender))
     folder = CACHE / "artefacts" / subject.name / f"{contender}-{variant.replace(' ', '-')}-{key}"
     failed = folder.with_suffix(".failed")
     if not folder.exists() and not failed.exists():
@@ -59,7 +55,7 @@ def _build(subject: Network, contender: str, variant: str, folder: pathlib.Path)
     working = folder.with_suffix(".building")
     shutil.rmtree(working, ignore_errors=True)
     working.mkdir(parents=True)
-    command = [sys.executable, "-m", "peers.artefacts", contender, variant, subject.name, str(working)]
+    command = ["nice", sys.executable, "-m", "peers.artefacts", contender, variant, subject.name, str(working)]
     log = folder.with_suffix(".log")
     with open(log, "w") as output:
         try:

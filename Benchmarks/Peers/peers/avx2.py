@@ -16,7 +16,7 @@ import sysconfig
 
 from .environment import CACHE, HERE, REQUIREMENTS, RUNTIME, digest
 
-PACKAGES = ("onnxruntime", "openvino", "ai_edge_litert", "ncnn", "MNN", "_mnncengine*", "mnn.libs")
+PACKAGES = ("onnxruntime", "openvino", "ai_edge_litert", "ncnn", "MNN", "_mnncengine*", "mnn.libs", "ncnn.libs")
 UNUSED = (
     "libopenvino*_gpu_*", "libopenvino*_npu_*", "libLiteRtWebGpu*", "vendors", "__pycache__",
     *(f"*{name}_frontend.so*" for name in ("gguf", "jax", "paddle", "pytorch", "tensorflow", "lite")))

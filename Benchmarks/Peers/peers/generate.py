@@ -130,11 +130,11 @@ def convolution_chain(channels: tuple[int, int], size: int, kernel: int, depthwi
 
 
 def dense_chain(widths: tuple[int, int], count: int) -> onnx.ModelProto:
-    """`count` matrix–vector layers with ReLU, forth and back between two widths."""
+    """`count` matrix–vector layers with ReLU between them, forth and back between two widths."""
     b = Builder("layers", (widths[0],))
     x = "input"
     for index in range(count):
-        x = b.relu(b.dense(x, widths[(index + 1) % 2]))
+        x = b.dense(b.relu(x) if index > 0 else x, widths[(index + 1) % 2])
     return b.model(x)
 
 

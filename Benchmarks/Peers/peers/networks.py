@@ -51,8 +51,8 @@ LAYERS = {
         _convolution("3x3-256-256-at-14", (256, 256), 14, 3),
         _convolution("3x3-128-128-at-28", (128, 128), 28, 3),
         _convolution("depthwise-3x3-96-at-56", (96, 96), 56, 3, depthwise=True),
-        _dense("dense-2048-1000", (2048, 1000), 17),
-        _dense("dense-4096-4096", (4096, 4096), 5))
+        _dense("dense-2048-1000", (2048, 1000), 9),
+        _dense("dense-4096-4096", (4096, 4096), 3))
 }
 DENSE = tuple(name for name in LAYERS if name.startswith("dense"))
 
@@ -75,6 +75,36 @@ class Network:
     def input(self) -> tuple[str, tuple[int, ...]]:
         value = onnx.load(str(self.model), load_external_data=False).graph.input[0]
         return value.name, tuple(dimension.dim_value for dimension in value.type.tensor_type.shape.dim)
+
+    def write_folded(self, path: pathlib.Path) -> None:
+        """A copy for converters that cannot follow computed shapes and strided slices: these become poolings of one element."""
+        import onnxruntime
+
+        options = onnxruntime.SessionOptions()
+        options.graph_optimization_level = onnxruntime.GraphOptimizationLevel.ORT_ENABLE_BASIC
+        options.optimized_model_filepath = str(path)
+        options.log_severity_level = 3
+        onnxruntime.InferenceSession(str(self.model), options, providers=["CPUExecutionProvider"])
+        model = onnx.load(str(path))
+        _pool_every_second(model)
+        onnx.save(model, str(path))
+
+
+def _pool_every_second(model: onnx.ModelProto) -> None:
+    """Two slices that take every second row and column become a pooling of one element with a stride."""
+    constants = {tensor.name: onnx.numpy_helper.to_array(tensor) for tensor in model.graph.initializer}
+
+    def halves(node: onnx.NodeProto | None, axis: int) -> bool:
+        return node is not None and node.op_type == "Slice" and [
+            constants[name].tolist() for name in (node.input[1], *node.input[3:])] == [[0], [axis], [2]]
+
+    producers = {node.output[0]: node for node in model.graph.node}
+    for node in list(model.graph.node):
+        before = producers.get(node.input[0])
+        if halves(node, 3) and before is not None and halves(before, 2):
+            node.CopyFrom(
+                onnx.helper.make_node("MaxPool", before.input[:1], node.output, node.name, kernel_shape=[1, 1], strides=[2, 2]))
+            model.graph.node.remove(before)
 
 
 def _fixed(path: pathlib.Path) -> onnx.ModelProto:

@@ -10,19 +10,21 @@ from .measure import Timing
 
 @dataclass
 class Row:
-    """One network on one number of threads."""
+    """One network on one number of threads; qcc's form with the given bits is what is compared."""
 
     network: str
     threads: int
     timings: list[Timing]
     load: float
+    bits: int = 8
+    macs: int = 0
 
     def of(self, contender: str) -> list[Timing]:
         return sorted((timing for timing in self.timings if timing.artefact.contender == contender), key=lambda timing: timing.minimum)
 
     @property
     def own(self) -> Timing | None:
-        return next((timing for timing in self.of("qcc") if timing.minima), None)
+        return next((timing for timing in self.of("qcc") if timing.minima and timing.artefact.variant == f"int{self.bits}"), None)
 
     @property
     def best_peer(self) -> Timing | None:
@@ -65,13 +67,16 @@ def _cell(timings: list[Timing], failures: list[str]) -> str:
 def summary(rows: list[Row], names: list[str]) -> str:
     """The best variant of every contender by network; failures below."""
     failures: list[str] = []
-    cells = [["network", *names, "best peer", "best peer / qcc"]]
+    layers = any(row.macs for row in rows)
+    cells = [["network", *names, "best peer", *(["qcc GOPS"] if layers else []), "best peer / qcc"]]
     for row in rows:
-        best = row.best_peer
+        own, best = row.own, row.best_peer
+        rate = [f"{2e-3 * row.macs / own.minimum:.0f}" if own and row.macs else ""] if layers else []
         cells.append(
-            [row.network, *(_cell(row.of(name), failures) for name in names), best.artefact.label if best else "–",
-             f"**{row.ratio:.2f}**"])
-    cells.append(["geometric mean", *[""] * len(names), "", f"**{geometric_mean([row.ratio for row in rows]):.2f}**"])
+            [row.network, *(_cell([own] if name == "qcc" and own else row.of(name), failures) for name in names),
+             best.artefact.label if best else "–", *rate, f"**{row.ratio:.2f}**"])
+    mean = geometric_mean([row.ratio for row in rows])
+    cells.append(["geometric mean", *[""] * (len(names) + 1 + layers), f"**{mean:.2f}**"])
     for row in rows:
         for timing in row.timings:
             if timing.failure and timing is not row.of(timing.artefact.contender)[0]:
@@ -107,7 +112,8 @@ def heading() -> str:
 def as_json(rows: list[Row]) -> list[dict[str, object]]:
     return [
         {
-            "network": row.network, "threads": row.threads, "load": row.load, "ratio": None if math.isnan(row.ratio) else row.ratio,
+            "network": row.network, "threads": row.threads, "bits": row.bits, "macs": row.macs, "load": row.load,
+            "ratio": None if math.isnan(row.ratio) else row.ratio,
             "contenders": [
                 {
                     "contender": timing.artefact.contender, "variant": timing.artefact.variant, "note": timing.artefact.note,

@@ -2,15 +2,21 @@
 
 import importlib
 import pathlib
+from importlib.metadata import version
 from typing import Callable, Protocol
 
+from ..environment import digest
 from ..networks import Network
+from . import qcc
 
 NAMES = {"qcc": "qcc", "onnxruntime": "onnx_runtime", "openvino": "open_vino", "litert": "lite_rt", "mnn": "mnn", "ncnn": "ncnn"}
 
 
 class Contender(Protocol):
     """What a contender's module has."""
+
+    PACKAGES: tuple[str, ...]
+    """What is installed for it; other versions build anew."""
 
     VARIANTS: tuple[str, ...]
     """Ways to run a network: a width and what else makes a difference, such as `int8 u8s8`; `float` is among them."""
@@ -28,6 +34,8 @@ def module(name: str) -> Contender:
     return importlib.import_module(f"{__name__}.{NAMES[name]}")  # type: ignore[return-value]
 
 
-def source(name: str) -> pathlib.Path:
-    """The file of a contender; what was built is built anew when it changes."""
-    return pathlib.Path(__file__).parent / f"{NAMES[name]}.py"
+def key(name: str) -> str:
+    """Changes with a contender's file and packages, and with the program qcc: then everything is built anew."""
+    packages = ",".join(f"{package}=={version(package)}" for package in module(name).PACKAGES)
+    program = [qcc.executable()] if name == "qcc" else []
+    return digest(pathlib.Path(__file__).parent / f"{NAMES[name]}.py", packages, *program)

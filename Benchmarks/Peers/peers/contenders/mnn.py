@@ -9,6 +9,7 @@ from typing import Callable
 
 from ..networks import Network
 
+PACKAGES = ("mnn",)
 VARIANTS = ("int8", "int8 dynamic", "float", "int4 dynamic")
 
 

@@ -7,16 +7,22 @@ from typing import Callable
 
 from ..networks import Network
 
+PACKAGES = ("ncnn", "pnnx")
 VARIANTS = ("int8", "float")
 
 
 def build(network: Network, variant: str, folder: pathlib.Path) -> None:
-    (folder / "model.onnx").write_bytes(network.model.read_bytes())
+    network.write_folded(folder / "model.onnx")
     _, shape = network.input()
     tool = next(pathlib.Path(path) / "pnnx" / "pnnx" for path in sys.path if (pathlib.Path(path) / "pnnx" / "pnnx").exists())
     tool.chmod(0o755)
     # Weights would be stored in half precision by default, which the quantizer here does not read.
-    subprocess.run([str(tool), "model.onnx", "fp16=0", f"inputshape={list(shape)}".replace(" ", "")], cwd=folder, check=True)
+    result = subprocess.run(
+        [str(tool), "model.onnx", "fp16=0", f"inputshape={list(shape)}".replace(" ", "")], cwd=folder, check=True,
+        stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True)
+    refusal = next((line for line in result.stdout.splitlines() if "not supported" in line), None)
+    if refusal:
+        raise RuntimeError(f"pnnx: {refusal}")
     (folder / "shape.txt").write_text(" ".join(map(str, shape[1:])))
     if variant == "int8":
         from . import ncnn_int8

@@ -101,7 +101,9 @@ def _ranges(param: pathlib.Path, binary: pathlib.Path, names: set[str], samples:
         extractor = net.create_extractor()
         extractor.input("in0", ncnn.Mat(np.ascontiguousarray(sample)).clone())
         for name in names:
-            _, values = extractor.extract(name)
+            status, values = extractor.extract(name)
+            if status != 0:
+                raise RuntimeError(f"ncnn cannot compute {name}")
             result[name] = max(result[name], float(np.abs(np.array(values)).max()))
     return result
 

@@ -7,6 +7,7 @@ import subprocess
 from ..environment import ROOT
 from ..networks import Network
 
+PACKAGES = ()
 VARIANTS = ("int8", "int4")
 TARGETS = {"int8": ["--target", "x86-int8"], "int4": ["--target", "x86-int4", "--pin", "*=w4a8"]}
 
