@@ -93,3 +93,22 @@ package struct Peak: Sendable {
     self.function = function
   }
 }
+
+/// A loop that does nothing but read memory: the ceiling of kernels that are bound by it.
+package struct MemoryReader: Sendable {
+  package let name: StaticString
+  package let features: CPUFeatures
+  /// Returns the sum of all words, so that none is left out.
+  package let function: @Sendable (_ memory: UnsafeRawPointer, _ blocks: Int) -> Int32
+
+  package static var blockBytes: Int { 512 }
+
+  package init(
+    _ name: StaticString, needs features: CPUFeatures,
+    _ function: @escaping @Sendable (_ memory: UnsafeRawPointer, _ blocks: Int) -> Int32
+  ) {
+    self.name = name
+    self.features = features
+    self.function = function
+  }
+}

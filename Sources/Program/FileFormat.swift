@@ -1,4 +1,4 @@
-/// The `.qpk` file, version 1.0. All numbers are little-endian, all sections aligned, gaps are zero.
+/// The `.qpk` file, version 1.1. All numbers are little-endian, all sections aligned, gaps are zero.
 ///
 ///     byte  0  magic "QPK1"        u16 major      u16 minor      u32 flags (0)     u32 section count
 ///     byte 16  u64 file size       u64 header hash               u64 arena bytes   zeros to byte 64
@@ -17,10 +17,11 @@
 ///     GOLD  u32 vectors, then for each its inputs (u32 count, bytes, zeros to 4) and outputs (u32 count,
 ///           f32s)
 ///     REPT  text: what the compiler measured
+///     TUNE  text: which kernels were found fastest, on which processors (since 1.1)
 package enum FileFormat {
   package static let magic: [UInt8] = [0x51, 0x50, 0x4B, 0x31]
   package static let majorVersion: UInt16 = 1
-  package static let minorVersion: UInt16 = 0
+  package static let minorVersion: UInt16 = 1
   static let headerBytes = 64
   static let sectionEntryBytes = 40
   static let maximumSections = 64
@@ -62,6 +63,7 @@ package struct SectionID: Hashable, Sendable {
   package static let data = SectionID("D", "A", "T", "A")
   package static let golden = SectionID("G", "O", "L", "D")
   package static let report = SectionID("R", "E", "P", "T")
+  package static let tuning = SectionID("T", "U", "N", "E")
 }
 
 #if !hasFeature(Embedded)

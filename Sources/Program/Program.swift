@@ -12,10 +12,14 @@ package struct Program: Sendable {
   package var goldenVectors: [GoldenVector]
   /// What the compiler measured, as text; may be empty.
   package var report: [UInt8]
+  /// Which kernels were found fastest, on which processors, as text; may be empty.
+  package var tuning: [UInt8]
+  /// Of all that decides what the program computes, as its file names it; 0 for a program that was not read.
+  package internal(set) var contentHash: UInt64 = 0
 
   package init(
     tensors: [Tensor] = [], instructions: [Instruction] = [], arenaBytes: Int = 0, data: DataStorage = .empty,
-    metadata: [UInt8] = [], goldenVectors: [GoldenVector] = [], report: [UInt8] = []
+    metadata: [UInt8] = [], goldenVectors: [GoldenVector] = [], report: [UInt8] = [], tuning: [UInt8] = []
   ) {
     self.tensors = tensors
     self.instructions = instructions
@@ -24,6 +28,7 @@ package struct Program: Sendable {
     self.metadata = metadata
     self.goldenVectors = goldenVectors
     self.report = report
+    self.tuning = tuning
   }
 
   /// Self-test: inputs as the integers that they are quantized to, and the outputs that they must give, bit

@@ -56,9 +56,20 @@ extension Program {
       isAligned ? DataStorage(borrowing: dataBytes, keepAlive: keepAlive) : DataStorage(copying: dataBytes)
     metadata = Array(optionalSection(.metadata).bytes)
     report = Array(optionalSection(.report).bytes)
+    tuning = Array(optionalSection(.tuning).bytes)
+    contentHash = hash(of: sections)
     let golden = optionalSection(.golden)
     if golden.count > 0 { try readGolden(golden) }
     try validate()
+  }
+
+  /// From the hashes of the sections that a program cannot do without.
+  private func hash(of sections: [FileReader.Section]) -> UInt64 {
+    var hashes = [UInt64(arenaBytes)]
+    for id: SectionID in [.instructions, .tensors, .data] {
+      for section in sections where section.id == id { hashes.append(section.hash.littleEndian) }
+    }
+    return hashes.withUnsafeBytes { qcc_xxh3_64($0.baseAddress, $0.count) }
   }
 
   private mutating func readGolden(_ bytes: ByteReader) throws(ProgramError) {
@@ -106,6 +117,7 @@ private struct FileReader {
   struct Section {
     var id: SectionID
     var bytes: ByteReader
+    var hash: UInt64
   }
   let file: ByteReader
 
@@ -187,7 +199,7 @@ private struct FileReader {
   private func section(_ entry: Int) throws(ProgramError) -> Section? {
     let id = SectionID(rawValue: file.uint32(entry))
     let isCritical = file.uint32(entry + 4) & 1 != 0
-    let known: [SectionID] = [.metadata, .instructions, .tensors, .data, .golden, .report]
+    let known: [SectionID] = [.metadata, .instructions, .tensors, .data, .golden, .report, .tuning]
     guard known.contains(id) else {
       if isCritical {
         throw ProgramError(
@@ -196,9 +208,10 @@ private struct FileReader {
       return nil
     }
     let bytes = file.part(try range(entry))
-    guard qcc_xxh3_64(bytes.bytes.baseAddress, bytes.count) == file.uint64(entry + 32) else {
+    let hash = file.uint64(entry + 32)
+    guard qcc_xxh3_64(bytes.bytes.baseAddress, bytes.count) == hash else {
       throw ProgramError("the section is damaged: its checksum differs", .section(id))
     }
-    return Section(id: id, bytes: bytes)
+    return Section(id: id, bytes: bytes, hash: hash)
   }
 }

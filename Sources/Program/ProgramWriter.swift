@@ -39,6 +39,9 @@
       if !report.isEmpty {
         sections.append(Section(id: .report, isCritical: false, bytes: report, alignment: 4))
       }
+      if !tuning.isEmpty {
+        sections.append(Section(id: .tuning, isCritical: false, bytes: tuning, alignment: 4))
+      }
       // Pages of a large data section are then mapped whole.
       let alignment = data.count > 65_536 * 16 ? 4096 : FileFormat.alignment
       sections.append(Section(id: .data, isCritical: true, bytes: Array(data.bytes), alignment: alignment))

@@ -22,9 +22,12 @@ package final class Interpreter {
   ///   - program: valid: from `ProgramBuilder.finish` or the reader.
   ///   - features: what kernels may use; at most what the processor has.
   ///   - threads: 1 or more, the caller's included.
-  package init(_ program: Program, features: CPUFeatures = .host, threads: Int = 1) {
+  ///   - tuning: kernels to prefer; the results do not depend on it.
+  package init(
+    _ program: Program, features: CPUFeatures = .host, threads: Int = 1, tuning: Tuning = .none
+  ) {
     pool = ThreadPool(threads: threads)
-    prepared = PreparedProgram(program, features: features, threads: pool.threads)
+    prepared = PreparedProgram(program, features: features, threads: pool.threads, tuning: tuning)
     memories = [prepared.makeMemory()]
     inputs.reserveCapacity(prepared.inputs.count)
     outputs.reserveCapacity(prepared.outputs.count)
@@ -158,6 +161,23 @@ package final class Interpreter {
       case .convolution(let convolution): return convolution.kernel.name
       case .depthwise(let depthwise): return depthwise.kernel.name
       case .matrixVector(let product): return product.kernels.name
+      case .quantize, .dequantize, .pad, .add, .multiply, .averagePool, .maxPool, .lookup, .fill, .copy,
+        .softmax:
+        continue
+      }
+    }
+    return nil
+  }
+
+  /// The peak of the instructions that the kernel of an instruction consists of; nil where there is none.
+  package func peak(of instruction: Int) -> StaticString? {
+    for step in prepared.steps where step.instruction == instruction {
+      switch step.work {
+      case .convolution(let step): return KernelTable.peak(step.kernel.kind, step.kernel.features)?.name
+      case .depthwise(let step): return KernelTable.peak(.dense8, step.kernel.features)?.name
+      case .matrixVector(let step):
+        return KernelTable.peak(
+          step.geometry.kind == .dense4 ? .dense4 : .dense8, step.kernels.features)?.name
       case .quantize, .dequantize, .pad, .add, .multiply, .averagePool, .maxPool, .lookup, .fill, .copy,
         .softmax:
         continue

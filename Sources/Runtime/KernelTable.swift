@@ -21,6 +21,14 @@ package enum KernelTable {
       kernels.append(Kernel("dense8_avx512vnni", .dense8, needs: .avx512vnni, convolutionDense8AVX512VNNI))
       kernels.append(Kernel("dense4_avx512vnni", .dense4, needs: .avx512vnni, convolutionDense4AVX512VNNI))
       kernels.append(
+        Kernel("dense8_avx512vnni_3x8", .dense8, needs: .avx512vnni, convolutionDense8AVX512VNNIOf3))
+      kernels.append(
+        Kernel("dense8_avx512vnni_2x8", .dense8, needs: .avx512vnni, convolutionDense8AVX512VNNIOf2))
+      kernels.append(
+        Kernel("dense4_avx512vnni_3x8", .dense4, needs: .avx512vnni, convolutionDense4AVX512VNNIOf3))
+      kernels.append(
+        Kernel("dense4_avx512vnni_2x8", .dense4, needs: .avx512vnni, convolutionDense4AVX512VNNIOf2))
+      kernels.append(
         Kernel("dense8_avxvnni", .dense8, needs: [.avx2, .avxvnni], convolutionDense8AVXVNNI))
       kernels.append(
         Kernel("dense4_avxvnni", .dense4, needs: [.avx2, .avxvnni], convolutionDense4AVXVNNI))
@@ -199,6 +207,29 @@ package enum KernelTable {
         Peak("vpmaddubsw_256", [.dense4], needs: .avx2, operationsPerIteration: 10 * 64, peakDotBytesAVX2))
     #endif
     return peaks
+  }
+
+  /// Loops that read memory as fast as each instruction set can, fastest first, for reports.
+  package static var memoryReaders: [MemoryReader] {
+    var readers: [MemoryReader] = []
+    #if arch(x86_64) && os(Linux)
+      readers.append(MemoryReader("read_512", needs: .avx512vnni, readMemoryAVX512VNNI))
+      readers.append(MemoryReader("read_256", needs: .avx2, readMemoryAVX2))
+    #endif
+    readers.append(MemoryReader("read_128", needs: [], readMemoryPortable))
+    return readers
+  }
+
+  /// A chain of steps that each wait for the last: their time tells the processor's frequency.
+  package static func dependentSteps(_ iterations: Int) -> Int32 {
+    dependentStepsPortable(iterations: iterations)
+  }
+  package static var cyclesPerDependentStep: Int { 2 }
+
+  /// The ceiling of kernels of a kind that need `features`.
+  package static func peak(_ kind: KernelKind, _ features: CPUFeatures) -> Peak? {
+    for peak in peaks where peak.features == features && peak.kinds.contains(kind) { return peak }
+    return nil
   }
 
   /// The fastest kernel of a kind that `features` allow.

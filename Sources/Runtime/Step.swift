@@ -75,9 +75,10 @@ package final class PreparedProgram {
   private let constants: ConstantPool
 
   /// - Requires: a validated program.
-  package init(_ program: Program, features: CPUFeatures, threads: Int) {
+  package init(_ program: Program, features: CPUFeatures, threads: Int, tuning: Tuning = .none) {
     let constants = ConstantPool()
-    var planner = Planner(program: program, features: features, threads: threads, constants: constants)
+    var planner = Planner(
+      program: program, features: features, threads: threads, tuning: tuning, constants: constants)
     for index in program.instructions.indices { planner.plan(index) }
     self.program = program
     self.constants = constants
@@ -125,16 +126,20 @@ private struct Planner {
   let program: Program
   let features: CPUFeatures
   let threads: Int
+  let tuning: Tuning
   let constants: ConstantPool
   private let elementwise: ElementwiseKernels
   var steps: [Step] = []
   var imageBytes = 0
   var kernelBytes = ConvolutionArguments.scratchBytes
 
-  init(program: Program, features: CPUFeatures, threads: Int, constants: ConstantPool) {
+  init(
+    program: Program, features: CPUFeatures, threads: Int, tuning: Tuning, constants: ConstantPool
+  ) {
     self.program = program
     self.features = features
     self.threads = threads
+    self.tuning = tuning
     self.constants = constants
     elementwise = KernelTable.selectElementwise(features)
   }
@@ -155,7 +160,7 @@ private struct Planner {
         return append(step, index)
       }
       guard let kind = o.kind.kernelKind else { return planDepthwise(o, index) }
-      let kernel = KernelTable.select(kind, features)
+      let kernel = KernelTable.select(kind, features, preferred: tuning.kernel(index))
       var pad: PadStep?
       if o.window.isPadded || kernel.readsWords {
         let step = PadStep(o.window, program.tensors[o.input], toWords: kernel.readsWords)
@@ -199,14 +204,17 @@ private struct Planner {
     }
   }
 
-  private mutating func append(_ step: MatrixVectorStep, _ index: Int) {
+  private mutating func append(_ usual: MatrixVectorStep, _ index: Int) {
+    var step = usual
+    step.prefer(tuning.kernel(index), features)
     append(
       .matrixVector(step), index, step.units,
       nanoseconds: step.geometry.weightBytes / bytesPerNanosecond(step))
   }
 
   private mutating func planDepthwise(_ convolution: Instruction.Convolution, _ index: Int) {
-    let step = DepthwiseStep(convolution, program, features: features, constants)
+    let step = DepthwiseStep(
+      convolution, program, features: features, preferred: tuning.kernel(index), constants)
     kernelBytes = max(kernelBytes, step.scratchBytes)
     let products = step.geometry.productsPerPixel * program.tensors[convolution.output].pixels
     append(

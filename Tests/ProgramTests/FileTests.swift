@@ -4,7 +4,8 @@ import Testing
 
 @Suite struct FileTests {
   @Test func readsWhatItWrote() throws {
-    let program = try sampleProgram()
+    var program = try sampleProgram()
+    program.tuning = Array("the usual kernels".utf8)
     let bytes = program.serialize()
     let copy = try Program(bytes: bytes)
     #expect(copy.tensors == program.tensors)
@@ -14,9 +15,21 @@ import Testing
     #expect(copy.metadata == program.metadata)
     #expect(copy.goldenVectors == program.goldenVectors)
     #expect(copy.report == program.report)
+    #expect(copy.tuning == program.tuning)
     #expect(copy.serialize() == bytes)
     #expect(copy.disassembly == program.disassembly)
     #expect(Metadata(json: copy.metadata)?["target"] == "name: test\nbits: \"8\"\n")
+  }
+
+  /// What a tuning was measured for is known again whatever else the file holds, and nothing else is.
+  @Test func hashesWhatIsComputed() throws {
+    var program = try sampleProgram()
+    let hash = try Program(bytes: program.serialize()).contentHash
+    #expect(hash != 0)
+    (program.tuning, program.report, program.metadata, program.goldenVectors) = ([65], [], [], [])
+    #expect(try Program(bytes: program.serialize()).contentHash == hash)
+    program.arenaBytes += 64
+    #expect(try Program(bytes: program.serialize()).contentHash != hash)
   }
 
   @Test func leavesAlignedDataInPlace() throws {
@@ -59,7 +72,7 @@ import Testing
     for index in SectionedFile(try sampleProgram().serialize()).sections.indices {
       var file = SectionedFile(try sampleProgram().serialize())
       let id = String(decoding: file.sections.remove(at: index).id, as: UTF8.self)
-      if ["META", "GOLD", "REPT"].contains(id) {
+      if ["META", "GOLD", "REPT", "TUNE"].contains(id) {
         _ = try Program(bytes: file.bytes)
       } else {
         expectRefusal(file.bytes, "section \(id): the section is missing")

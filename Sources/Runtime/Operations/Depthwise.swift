@@ -20,7 +20,8 @@ struct DepthwiseStep {
   private let output: Plane
 
   init(
-    _ convolution: Instruction.Convolution, _ program: Program, features: CPUFeatures, _ pool: ConstantPool
+    _ convolution: Instruction.Convolution, _ program: Program, features: CPUFeatures,
+    preferred: StaticString?, _ pool: ConstantPool
   ) {
     let x = program.tensors[convolution.input], y = program.tensors[convolution.output]
     let window = convolution.window
@@ -39,7 +40,8 @@ struct DepthwiseStep {
       clampMinimum: Int32(convolution.clamp.minimum), clampMaximum: Int32(convolution.clamp.maximum),
       isFused: scales != nil)
 
-    var kernel = KernelTable.selectDepthwise(geometry.taps <= Self.mostTaps ? features : [])
+    var kernel = KernelTable.selectDepthwise(
+      geometry.taps <= Self.mostTaps ? features : [], preferred: preferred)
     var plan = pool.plan(layer, lanes: kernel.lanes)
     if kernel.lanes > 0 && kernel.scratchBytes(layer, plan) > Self.mostScratchBytes {
       kernel = KernelTable.selectDepthwise([])

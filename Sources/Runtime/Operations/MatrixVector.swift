@@ -23,9 +23,9 @@ struct MatrixVectorStep {
   /// Some kernels take panels in pairs.
   private static let panelsPerUnit = 2
 
-  let kernels: MatrixVectorKernels
+  private(set) var kernels: MatrixVectorKernels
   let geometry: ConvolutionGeometry
-  private let sums: @Sendable (MatrixVectorArguments) -> Void
+  private var sums: @Sendable (MatrixVectorArguments) -> Void
   private let inputOffset: Int
   private let weights: UnsafeRawPointer
   private let bias: UnsafePointer<Int32>
@@ -84,6 +84,16 @@ struct MatrixVectorStep {
     let fitsFastKernels = !hasFourBits || blocks <= MatrixVectorArguments.largestBlocks4
     let kernels = KernelTable.selectMatrixVector(fitsFastKernels ? features : [])
     return (kernels, hasFourBits ? kernels.sums4 : kernels.sums8)
+  }
+
+  /// Takes the kernels of this name instead, if they can run the layer.
+  mutating func prefer(_ name: StaticString?, _ features: CPUFeatures) {
+    // A portable pick has no substitute: nothing else is there, or the sums are too large for the others.
+    guard let name, kernels.features != [], let other = KernelTable.matrixVector(named: name, features) else {
+      return
+    }
+    kernels = other
+    sums = geometry.kind == .dense4 ? other.sums4 : other.sums8
   }
 
   var units: Int { (geometry.panelsPerCall + Self.panelsPerUnit - 1) / Self.panelsPerUnit }
