@@ -50,7 +50,7 @@ struct RootCommand: ParsableCommand {
     subcommands: [
       CompileCommand.self, EvalCommand.self, RunCommand.self, VerifyCommand.self, InspectCommand.self,
       OptCommand.self,
-      BenchCommand.self, PassesCommand.self, TargetsCommand.self, OpsCommand.self,
+      BenchCommand.self, KernelsCommand.self, PassesCommand.self, TargetsCommand.self, OpsCommand.self,
     ],
     defaultSubcommand: CompileCommand.self)
 }

@@ -23,8 +23,11 @@ final class Predictor {
   /// - Parameters:
   ///   - mode: how graphs with quantizers are evaluated.
   ///   - features: what the interpreter may use.
-  init(_ model: LoadedModel, mode: Evaluator.Mode, features: CPUFeatures, threads: Int) throws(CompilerError)
-  {
+  ///   - tuning: which kernels it prefers.
+  init(
+    _ model: LoadedModel, mode: Evaluator.Mode, features: CPUFeatures, threads: Int,
+    tuning: (Program, CPUFeatures) -> Tuning = { _, _ in .none }
+  ) throws(CompilerError) {
     switch model {
     case .graph(let graph):
       guard graph.inputs.count == 1, let input = graph.inputs.first, graph[input].type.element == .f32,
@@ -45,7 +48,9 @@ final class Predictor {
       inputShape = [nil] + program.tensors[program.inputs[0]].shape.map { Optional($0) }
       outputShape = program.outputs.first.map { program.tensors[$0].shape.map { Optional($0) } } ?? []
       preprocessing = Metadata(json: program.metadata)?["preprocessing"]
-      engine = .interpreter(Interpreter(program, features: features, threads: threads))
+      engine = .interpreter(
+        Interpreter(
+          program, features: features, threads: threads, tuning: tuning(program, features)))
     }
   }
 

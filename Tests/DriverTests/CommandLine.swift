@@ -26,11 +26,15 @@ enum QCC {
   private static let executable = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
     .deletingLastPathComponent().appending(path: "qcc")
 
-  static func run(_ arguments: [String], input: Data? = nil) throws -> Outcome {
+  /// - Parameter environment: variables in addition to the test's own.
+  static func run(
+    _ arguments: [String], input: Data? = nil, environment: [String: String] = [:]
+  ) throws -> Outcome {
     try withTemporaryFolder { folder in
       let process = Process()
       process.executableURL = executable
       process.arguments = arguments
+      process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
       process.standardInput =
         try input.map { data in
           let file = folder + "/input"
@@ -56,8 +60,10 @@ enum QCC {
 
   /// Runs what must succeed.
   @discardableResult
-  static func expectSuccess(_ arguments: [String], input: Data? = nil) throws -> Outcome {
-    let outcome = try run(arguments, input: input)
+  static func expectSuccess(
+    _ arguments: [String], input: Data? = nil, environment: [String: String] = [:]
+  ) throws -> Outcome {
+    let outcome = try run(arguments, input: input, environment: environment)
     try #require(outcome.status == 0, "qcc \(arguments.joined(separator: " ")): \(outcome.messages)")
     return outcome
   }

@@ -6,7 +6,7 @@ struct CommandTests {
   private static let model = "\(QCC.samples)/tiny/padding.onnx"
 
   @Test(arguments: [
-    "compile", "eval", "run", "verify", "inspect", "opt", "bench", "passes", "targets", "ops",
+    "compile", "eval", "run", "verify", "inspect", "opt", "bench", "kernels", "passes", "targets", "ops",
   ])
   func explainsItself(command: String) throws {
     for arguments in [["help", command], [command, "--help"]] {
@@ -15,7 +15,7 @@ struct CommandTests {
     }
   }
 
-  @Test(arguments: ["passes", "targets", "ops"])
+  @Test(arguments: ["kernels", "passes", "targets", "ops"])
   func listsAsJson(command: String) throws {
     let output = try QCC.expectSuccess([command, "--json"]).output
     #expect(throws: Never.self) { try JSONSerialization.jsonObject(with: output) }
@@ -90,27 +90,4 @@ struct CommandTests {
     }
   }
 
-  @Test func reportsWhereTheTimeGoes() throws {
-    try withTemporaryFolder { folder in
-      let program = "\(folder)/padding.qpk"
-      try QCC.expectSuccess([Self.model, "--target", "x86-int8", "-o", program])
-      let output = try QCC.expectSuccess(["bench", program, "--runs", "3", "--json"]).output
-      #expect(throws: Never.self) { try JSONSerialization.jsonObject(with: output) }
-    }
-  }
-
-  @Test func measuresOnRequest() throws {
-    try withTemporaryFolder { folder in
-      let program = "\(folder)/padding.qpk"
-      try QCC.expectSuccess([Self.model, "--target", "x86-int8", "-o", program])
-      let lines = try QCC.expectSuccess(["bench", program, "--serve"], input: Data("1\n0\n".utf8)).text.split(
-        separator: "\n")
-      #expect(lines.count == 2)
-      for line in lines {
-        let report = try JSONSerialization.jsonObject(with: Data(line.utf8)) as? [String: Double]
-        #expect(Set(try #require(report).keys) == ["minimum", "median", "runs"])
-      }
-      #expect(try QCC.run(["bench", program, "--serve"], input: Data("soon\n".utf8)).status == 64)
-    }
-  }
 }

@@ -26,6 +26,7 @@ struct EvalCommand: ParsableCommand {
   @Option(help: "Instructions the interpreter may use: auto, portable, avx2, avxvnni or vnni. Also QCC_CPU.")
   var cpu: String?
   @Flag(help: "Print one JSON object.") var json = false
+  @OptionGroup var tuningFlags: TuningFlags
   @OptionGroup var data: DataFlags
   @OptionGroup var general: GeneralFlags
 
@@ -35,11 +36,11 @@ struct EvalCommand: ParsableCommand {
     let predictor = try Predictor(
       try LoadedModel(path: model, check: general.onnxCheck, shapes: general.inputShapes),
       mode: float ? .float : .quantized, features: features,
-      threads: general.threadCount)
+      threads: general.threadCount, tuning: tuningFlags.tuning)
     let reference = try against.map {
       try Predictor(
         try LoadedModel(path: $0, check: general.onnxCheck, shapes: general.inputShapes), mode: .quantized,
-        features: features, threads: general.threadCount)
+        features: features, threads: general.threadCount, tuning: tuningFlags.tuning)
     }
     guard
       let source = try data.source(

@@ -27,6 +27,7 @@ struct RunCommand: ParsableCommand {
   @Flag(name: .customLong("self-test"), help: "Replay the vectors stored in a program.") var selfTest = false
   @Option(help: "Instructions the interpreter may use: auto, portable, avx2, avxvnni or vnni. Also QCC_CPU.")
   var cpu: String?
+  @OptionGroup var tuningFlags: TuningFlags
   @OptionGroup var general: GeneralFlags
 
   func validate() throws {
@@ -39,7 +40,8 @@ struct RunCommand: ParsableCommand {
     let loaded = try LoadedModel(path: model, check: general.onnxCheck, shapes: general.inputShapes)
     if selfTest { try runSelfTest(loaded, features) }
     guard let input else { return }
-    let predictor = try Predictor(loaded, mode: .quantized, features: features, threads: general.threadCount)
+    let predictor = try Predictor(
+      loaded, mode: .quantized, features: features, threads: general.threadCount, tuning: tuningFlags.tuning)
     let array = try NumPyArray(path: input).read()
     let sampleShape = predictor.inputShape.dropFirst().compactMap { $0 }
     let isBatch = array.shape.count == sampleShape.count + 1
@@ -69,7 +71,9 @@ struct RunCommand: ParsableCommand {
     guard case .program(let program) = loaded else {
       throw CompilerError("--hashes needs a packed program", at: model, status: .usage)
     }
-    let interpreter = Interpreter(program, features: features, threads: general.threadCount)
+    let interpreter = Interpreter(
+      program, features: features, threads: general.threadCount,
+      tuning: tuningFlags.tuning(of: program, features))
     var text = ""
     for sample in samples {
       do {

@@ -3,7 +3,7 @@ import Runtime
 import Support
 
 /// Whole runs of one sample with inputs and outputs at stable addresses, so that a run allocates nothing.
-struct WholeRuns: ~Copyable {
+final class WholeRuns {
   private let interpreter: Interpreter
   private let sources: [UnsafePointer<Float>]
   private let targets: [UnsafeMutablePointer<Float>]
@@ -29,9 +29,12 @@ struct WholeRuns: ~Copyable {
     targets.forEach { $0.deallocate() }
   }
 
-  /// Seconds of the fastest of so many runs.
-  func fastest(of runs: Int) -> Double {
-    (0..<runs).reduce(Double.infinity) { best, _ in min(best, once()) }
+  /// Seconds of so many runs.
+  func times(of runs: Int) -> [Double] { (0..<runs).map { _ in once() } }
+
+  /// Runs without looking at the clock.
+  func repeated(_ runs: Int) {
+    for _ in 0..<runs { interpreter.run(1, inputs: sources, outputs: targets) }
   }
 
   /// Seconds of every run, until they add up to `limit` seconds: at least one.
@@ -49,10 +52,22 @@ struct WholeRuns: ~Copyable {
   }
 }
 
+/// The least and the middle of some times, in seconds.
+struct WholeTimes {
+  let minimum: Double
+  let median: Double
+
+  /// - Requires: one time at least.
+  init(_ times: [Double]) {
+    let sorted = times.sorted()
+    (minimum, median) = (sorted[0], sorted[sorted.count / 2])
+  }
+}
+
 /// Measures on request, so that several programs can be timed alternately: for every line of standard input,
 /// a number of milliseconds, runs so long and prints one line of JSON. Blocks in between; ends with the input.
-func serveMeasurements(of runs: borrowing WholeRuns) throws(CompilerError) {
-  _ = runs.fastest(of: 2)
+func serveMeasurements(of runs: WholeRuns) throws(CompilerError) {
+  runs.repeated(2)
   while let line = readLine() {
     guard let milliseconds = Double(line), milliseconds >= 0, milliseconds <= 1e7 else {
       throw CompilerError("'\(line)' is no number of milliseconds from 0 to 10000000", status: .usage)
