@@ -78,36 +78,43 @@ package let calibrate = Pass(
       }
     }
   }
-  var stepOf: [OpID: Float] = [:]
+  var stepsOf: [OpID: ClosedRange<Float>] = [:]
   for (site, parameters) in zip(sites, results) where site.quantizer.role == .activation {
-    stepOf[site.id] = parameters.compactMap { $0.first?.scale }.min()
+    let steps = parameters.compactMap { $0.first?.scale }
+    if let least = steps.min(), let largest = steps.max() { stepsOf[site.id] = least...largest }
   }
   // All decisions before the first change: replacing a quantizer gives it another id.
   var final = results
   for index in sites.indices where sites[index].quantizer.role == .weight {
-    let raised = raiseScales(&final[index], of: sites[index].id, graph, stepOf)
-    if raised > 0 { rewriter.count("weight scales raised for their biases", raised) }
+    let raised = raiseScales(&final[index], of: sites[index].id, graph, stepsOf)
+    if raised > 0 { rewriter.count("raised weight scales", raised) }
   }
   for (site, parameters) in zip(sites, final) {
     try setParameters(parameters, of: site.id, site.quantizer, ranges, &rewriter)
   }
 }
 
-/// Raises the scales of channels whose weights are so small beside their bias that the bias, in steps of input scale
-/// times weight scale, would overflow the accumulator: dead channels above all. A bias keeps up to 24 bits.
+/// Raises the scales of channels whose weights are very small: dead channels above all.
+///
+/// Beside their bias: in steps of input scale times weight scale it would overflow the accumulator; it keeps up to 24
+/// bits. Beside the output: an accumulator step below 2^-14 of an output step adds no precision, and kernels requantize
+/// with one fused multiply-add only above (`FixedPointMultiplier.fusedScale`). One such channel would slow down all.
 private func raiseScales(
-  _ parameters: inout [[AffineParameters]], of id: OpID, _ graph: Graph, _ stepOf: [OpID: Float]
+  _ parameters: inout [[AffineParameters]], of id: OpID, _ graph: Graph, _ stepsOf: [OpID: ClosedRange<Float>]
 ) -> Int {
-  guard let user = graph.uses(of: graph[id].results[0]).first?.user, graph[user].operands.count > 2,
-    let bias = graph.constant(graph[user].operands[2])?.floats,
-    let step = graph.activationQuantizer(of: graph[user].operands[0]).flatMap({ stepOf[$0] })
+  guard let user = graph.uses(of: graph[id].results[0]).first?.user,
+    let input = graph.activationQuantizer(of: graph[user].operands[0]).flatMap({ stepsOf[$0] })
   else { return 0 }
+  let bias = graph[user].operands.count > 2 ? graph.constant(graph[user].operands[2])?.floats ?? [] : []
+  let output =
+    graph.uses(of: graph[user].results[0]).compactMap { stepsOf[$0.user] }.map(\.upperBound).max() ?? 0
   var raised = 0
   for form in parameters.indices {
     let isShared = parameters[form].count == 1
-    for index in parameters[form].indices where isShared || parameters[form].count == bias.count {
-      let largest = isShared ? bias.reduce(0) { max($0, abs($1)) } : abs(bias[index])
-      let least = largest / (step * 16_777_216)
+    for index in parameters[form].indices {
+      let largest =
+        isShared ? bias.reduce(0) { max($0, abs($1)) } : index < bias.count ? abs(bias[index]) : 0
+      let least = max(largest / 16_777_216, output / 16_384 * 1.001) / input.lowerBound
       guard least.isFinite, parameters[form][index].scale < least else { continue }
       parameters[form][index].scale = AffineParameters.usable(least)
       raised += 1
