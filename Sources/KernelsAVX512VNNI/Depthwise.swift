@@ -7,12 +7,6 @@ import KernelInterface
 // the order. The units of all columns follow one another, so that a vector has units of one, two or four pixels and no lane
 // is idle. The second pass is dot products of whole vectors, where a tap's column is an offset.
 
-package var depthwiseAVX512VNNI: DepthwiseKernel {
-  DepthwiseKernel(
-    "depthwise_avx512vnni", needs: .avx512vnni, lanes: 4, preparedBytes: preparedBytes, prepare: prepare,
-    scratchBytes: scratchBytes, convolve)
-}
-
 // MARK: - Blocks of channels
 
 /// What the channels of a block are computed with, in vectors; those of single channels come in fours.
@@ -57,11 +51,12 @@ private struct Block {
   }
 }
 
-private func preparedBytes(_ layer: DepthwiseLayer, _ plan: DepthwisePlan) -> Int {
+package func depthwisePreparedBytesAVX512VNNI(_ layer: DepthwiseLayer, _ plan: DepthwisePlan) -> Int {
   64 &* Block.count(layer) &* Block.vectors(plan)
 }
 
-private func prepare(
+/// Rearranges weights and parameters.
+package func depthwisePrepareAVX512VNNI(
   _ layer: DepthwiseLayer, _ plan: DepthwisePlan, _ parameters: DepthwiseParameters,
   _ memory: UnsafeMutableRawPointer
 ) {
@@ -130,13 +125,14 @@ private struct ScratchLayout {
   }
 }
 
-private func scratchBytes(_ layer: DepthwiseLayer, _ plan: DepthwisePlan) -> Int {
+package func depthwiseScratchBytesAVX512VNNI(_ layer: DepthwiseLayer, _ plan: DepthwisePlan) -> Int {
   max(
     ScratchLayout(layer, plan, units: 1).byteCount, ScratchLayout(layer, plan, units: 2).byteCount,
     ScratchLayout(layer, plan, units: 4).byteCount)
 }
 
-private func convolve(_ arguments: DepthwiseArguments, _ first: Int, _ count: Int) {
+/// Depthwise convolution of some rows.
+package func convolutionDepthwiseAVX512VNNI(_ arguments: DepthwiseArguments, _ first: Int, _ count: Int) {
   let layer = arguments.layer, plan = arguments.plan
   arguments.scratch.initializeMemory(as: UInt8.self, repeating: layer.inputZeroPoint, count: 64)
   for index in 0..<Block.count(layer) {

@@ -6,18 +6,21 @@ import KernelsNEON
 // column of a plane, and makes them signed, as in the dense kernels. The second pass is dot products of whole vectors,
 // where a tap's column is an offset.
 
-/// Depthwise convolution, two rows at a time where they share inputs.
-@export(interface) package func depthwiseDotProduct() -> DepthwiseKernel {
-  DepthwiseKernel(
-    "depthwise_dotprod", needs: .dotProduct, lanes: 4,
-    preparedBytes: { layer, plan in DepthwisePanel.preparedBytes(layer, weightBytes: weightBytes(plan)) },
-    prepare: prepare, scratchBytes: { layer, plan in Scratch.byteCount(plan) }, convolve)
+@export(interface)
+package func depthwisePreparedBytesDotProduct(_ layer: DepthwiseLayer, _ plan: DepthwisePlan) -> Int {
+  DepthwisePanel.preparedBytes(layer, weightBytes: weightBytes(plan))
+}
+
+@export(interface)
+package func depthwiseScratchBytesDotProduct(_: DepthwiseLayer, _ plan: DepthwisePlan) -> Int {
+  Scratch.byteCount(plan)
 }
 
 private func weightBytes(_ plan: DepthwisePlan) -> Int { 64 &* plan.rows &* plan.termCount }
 
 /// Weights `[panel][term][row of the plan][channel][lane]`.
-private func prepare(
+@export(interface)
+package func depthwisePrepareDotProduct(
   _ layer: DepthwiseLayer, _ plan: DepthwisePlan, _ parameters: DepthwiseParameters,
   _ memory: UnsafeMutableRawPointer
 ) {
@@ -76,7 +79,9 @@ private struct Scratch {
   func sums(row: Int) -> UnsafeMutablePointer<Lanes> { sums + 4 &* (row &* Self.columns) }
 }
 
-private func convolve(_ arguments: DepthwiseArguments, _ first: Int, _ count: Int) {
+/// Depthwise convolution of some rows, two at a time where they share inputs.
+@export(interface)
+package func convolutionDepthwiseDotProduct(_ arguments: DepthwiseArguments, _ first: Int, _ count: Int) {
   let layer = arguments.layer, plan = arguments.plan
   let scratch = Scratch(plan, arguments.scratch)
   scratch.outside.initializeMemory(as: UInt8.self, repeating: layer.inputZeroPoint, count: 16)

@@ -4,18 +4,21 @@ import KernelInterface
 // Taps are taken in pairs, with the arithmetic of the dense kernels: inputs x of even taps become x - 128, those of odd
 // taps 127 - x, whose products are subtracted, so that two products fit 16 bits and the bias makes up for it.
 
-/// Depthwise convolution, 16 channels of a pixel at a time.
-@export(interface) package func depthwiseNEON() -> DepthwiseKernel {
-  DepthwiseKernel(
-    "depthwise_neon", needs: .neon, lanes: 0,
-    preparedBytes: { layer, _ in DepthwisePanel.preparedBytes(layer, weightBytes: 16 &* layer.taps) },
-    prepare: { layer, _, parameters, memory in prepare(layer, parameters, memory) },
-    scratchBytes: { layer, _ in Scratch.byteCount(layer) }, convolve)
+@export(interface)
+package func depthwisePreparedBytesNEON(_ layer: DepthwiseLayer, _: DepthwisePlan) -> Int {
+  DepthwisePanel.preparedBytes(layer, weightBytes: 16 &* layer.taps)
+}
+
+@export(interface)
+package func depthwiseScratchBytesNEON(_ layer: DepthwiseLayer, _: DepthwisePlan) -> Int {
+  Scratch.byteCount(layer)
 }
 
 /// Weights `[panel][tap][channel]`.
-private func prepare(
-  _ layer: DepthwiseLayer, _ parameters: DepthwiseParameters, _ memory: UnsafeMutableRawPointer
+@export(interface)
+package func depthwisePrepareNEON(
+  _ layer: DepthwiseLayer, _: DepthwisePlan, _ parameters: DepthwiseParameters,
+  _ memory: UnsafeMutableRawPointer
 ) {
   for index in 0..<DepthwisePanel.count(layer) {
     let panel = DepthwisePanel(memory, index, weightBytes: 16 &* layer.taps)
@@ -51,7 +54,9 @@ private struct Scratch {
   }
 }
 
-private func convolve(_ arguments: DepthwiseArguments, _ first: Int, _ count: Int) {
+/// Depthwise convolution of some rows, 16 channels of a pixel at a time.
+@export(interface)
+package func convolutionDepthwiseNEON(_ arguments: DepthwiseArguments, _ first: Int, _ count: Int) {
   let layer = arguments.layer
   let scratch = Scratch(layer, arguments.scratch)
   let panels = DepthwisePanel.count(layer)

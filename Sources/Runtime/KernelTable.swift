@@ -12,7 +12,8 @@ import KernelsPortable
   import KernelsNEON
 #endif
 
-/// The list of all kernels of this build: dispatch, tests and benchmarks read nothing else.
+/// The list of all kernels of this build: dispatch, tests and benchmarks read nothing else. Its entries are made here:
+/// code of a module for some instructions, were it only an initializer, must not run on processors that lack them.
 package enum KernelTable {
   /// Fastest first within each kind; the portable kernels, which need no features, end the list.
   package static var all: [Kernel] {
@@ -50,10 +51,21 @@ package enum KernelTable {
   package static var depthwise: [DepthwiseKernel] {
     var kernels: [DepthwiseKernel] = []
     #if arch(x86_64) && os(Linux)
-      kernels.append(depthwiseAVX512VNNI)
+      kernels.append(
+        DepthwiseKernel(
+          "depthwise_avx512vnni", needs: .avx512vnni, lanes: 4,
+          preparedBytes: depthwisePreparedBytesAVX512VNNI, prepare: depthwisePrepareAVX512VNNI,
+          scratchBytes: depthwiseScratchBytesAVX512VNNI, convolutionDepthwiseAVX512VNNI))
     #elseif arch(arm64) && canImport(KernelsNEON)
-      kernels.append(depthwiseDotProduct())
-      kernels.append(depthwiseNEON())
+      kernels.append(
+        DepthwiseKernel(
+          "depthwise_dotprod", needs: .dotProduct, lanes: 4, preparedBytes: depthwisePreparedBytesDotProduct,
+          prepare: depthwisePrepareDotProduct, scratchBytes: depthwiseScratchBytesDotProduct,
+          convolutionDepthwiseDotProduct))
+      kernels.append(
+        DepthwiseKernel(
+          "depthwise_neon", needs: .neon, lanes: 0, preparedBytes: depthwisePreparedBytesNEON,
+          prepare: depthwisePrepareNEON, scratchBytes: depthwiseScratchBytesNEON, convolutionDepthwiseNEON))
     #endif
     kernels.append(depthwisePortable)
     return kernels
