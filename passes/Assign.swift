@@ -24,7 +24,8 @@ package struct AssignOptions: PassOptions {
 ///     quantize(%w) {forms = [4:channel:symmetric*]}
 ///
 /// Policy: interior layers take the interior width; the first, the last, depthwise layers and the smallest interior ones
-/// (up to a share of all weights) keep their own, which flags can only raise and pins can change. A pin that matches nothing, or asks for what the target forbids, is an error.
+/// (up to a share of all weights) keep their own, which flags can only raise and pins can change. Activations have the
+/// interior width but for the network's inputs and what the last layer reads; a flag sets all of them. A pin that matches nothing, or asks for what the target forbids, is an error.
 /// Calibrated parameters of the kept form are kept.
 package let assign = Pass(
   "assign", "give every quantizer one form: policy, flags and pins", accepts: .elastic ... .elastic,
@@ -57,7 +58,8 @@ package let assign = Pass(
     var bits =
       quantizer.role == .weight
       ? policyBits(id, rewriter.graph, weighted, small, target, options)
-      : (options.activationBits == 0 ? target.policy.activationBits : options.activationBits)
+      : (options.activationBits == 0
+        ? activationPolicyBits(id, rewriter.graph, weighted, target) : options.activationBits)
     for index in pins.indices where pins[index].matches(quantizer.site, quantizer.role) {
       guard let pinned = quantizer.role == .weight ? pins[index].weightBits : pins[index].activationBits
       else { continue }
@@ -102,6 +104,15 @@ private func policyBits(
     return max(target.policy.depthwiseWeightBits, options.weightBits)
   }
   return small.contains(user) ? max(target.policy.smallWeightBits, interior) : interior
+}
+
+/// The policy's width for the activation quantizer `id`.
+private func activationPolicyBits(_ id: OpID, _ graph: Graph, _ weighted: [OpID], _ target: Target) -> Int {
+  if graph.inputs.contains(graph[id].operands[0]) { return target.policy.firstActivationBits }
+  if let last = weighted.last, graph.activationQuantizer(of: graph[last].operands[0]) == id {
+    return target.policy.lastActivationBits
+  }
+  return target.policy.activationBits
 }
 
 /// The smallest interior layers that together hold at most `share` of all weights; depthwise ones have their own rule.

@@ -125,7 +125,7 @@ private func raiseScales(
 
 extension Graph {
   /// The activation quantizer whose integers `value` holds, also through operations that only move them.
-  fileprivate func activationQuantizer(of value: ValueID) -> OpID? {
+  func activationQuantizer(of value: ValueID) -> OpID? {
     guard let id = definingOp(of: value) else { return nil }
     if case .quantize = self[id].op { return id }
     return integerRole(of: self[id].op) == .transparent ? activationQuantizer(of: self[id].operands[0]) : nil

@@ -23,6 +23,9 @@ package struct Target: Sendable {
   package struct Policy: Sendable {
     package var weightBits: Int
     package var activationBits: Int
+    /// What the inputs of the network have, and what the last layer with weights reads.
+    package var firstActivationBits: Int
+    package var lastActivationBits: Int
     package var firstWeightBits: Int
     package var lastWeightBits: Int
     package var depthwiseWeightBits: Int
@@ -41,7 +44,8 @@ package struct Target: Sendable {
 
   private static let embedded: [(name: String, bytes: [UInt8])] = [
     ("generic-int8", PackageResources.generic_int8_yaml), ("x86-int8", PackageResources.x86_int8_yaml),
-    ("x86-int4", PackageResources.x86_int4_yaml), ("arm-int8", PackageResources.arm_int8_yaml),
+    ("x86-int4", PackageResources.x86_int4_yaml), ("x86-int2", PackageResources.x86_int2_yaml),
+    ("x86-binary", PackageResources.x86_binary_yaml), ("arm-int8", PackageResources.arm_int8_yaml),
     ("arm-int4", PackageResources.arm_int4_yaml),
   ]
   /// The names of the targets that ship with qcc, in the order of `qcc targets`.
@@ -125,9 +129,9 @@ private struct TargetReader {
     checkKeys(part, ["bits", "granularity", "symmetry"], "'\(key)'")
     let bits = part["bits"]?.sequence.map { Array($0).compactMap(\.int) } ?? []
     if bits.isEmpty || bits.count != part["bits"]?.sequence?.count
-      || !bits.allSatisfy({ (2...8).contains($0) })
+      || !bits.allSatisfy({ (1...8).contains($0) })
     {
-      fail("'\(key).bits' must list widths from 2 to 8")
+      fail("'\(key).bits' must list widths from 1 to 8")
     } else {
       result.bits = bits
     }
@@ -174,14 +178,19 @@ private struct TargetReader {
       return bits
     }
     let interior = bits("interior", "weights", default: weights.bits[0], weights.bits, &problems)
+    let interiorActivations = bits(
+      "interior", "activations", default: activations.bits[0], activations.bits, &problems)
     let share = part?["small"]?["share"]
     if let share, share.float.map({ !(0...1).contains($0) }) ?? true {
       fail("'policy.small.share' must be a number from 0 to 1")
     }
     return Target.Policy(
       weightBits: interior,
-      activationBits: bits(
-        "interior", "activations", default: activations.bits[0], activations.bits, &problems),
+      activationBits: interiorActivations,
+      firstActivationBits: bits(
+        "first", "activations", default: interiorActivations, activations.bits, &problems),
+      lastActivationBits: bits(
+        "last", "activations", default: interiorActivations, activations.bits, &problems),
       firstWeightBits: bits("first", "weights", default: interior, weights.bits, &problems),
       lastWeightBits: bits("last", "weights", default: interior, weights.bits, &problems),
       depthwiseWeightBits: bits("depthwise", "weights", default: interior, weights.bits, &problems),

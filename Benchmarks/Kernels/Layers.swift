@@ -22,6 +22,9 @@ struct Layer {
       name: "3x3 256-256 @14", inputChannels: 256, outputChannels: 256, kernelSize: 3, stride: 1,
       outputSize: 14),
     Layer(
+      name: "3x3 128-128 @28", inputChannels: 128, outputChannels: 128, kernelSize: 3, stride: 1,
+      outputSize: 28),
+    Layer(
       name: "3x3 16-16 @32", inputChannels: 16, outputChannels: 16, kernelSize: 3, stride: 1, outputSize: 32),
     Layer(
       name: "3x3/2 3-32 @112", inputChannels: 3, outputChannels: 32, kernelSize: 3, stride: 2, outputSize: 112
@@ -80,38 +83,33 @@ final class PreparedLayer {
   private let pixels: Int
   private let allocations: Allocations
 
-  init(_ layer: Layer, _ kernel: Kernel) {
+  /// - Parameter planes: bits of an input number, for kernels that multiply them one by one; or 1.
+  init(_ layer: Layer, _ kernel: Kernel, planes: Int) {
     self.kernel = kernel
     pixels = layer.outputSize * layer.outputSize
-    let pixelBytes = (layer.inputChannels + 3) / 4 * 4
+    let steps = kernel.kind.isBitSerial ? (layer.inputChannels + 31) / 32 : (layer.inputChannels + 3) / 4
+    let pixelBytes = 4 * steps * planes
     let imageWidth = (layer.outputSize - 1) * layer.stride + layer.kernelSize
     var offsets: [Int32] = []
-    for y in 0..<layer.kernelSize {
-      for x in 0..<layer.kernelSize {
-        for step in 0..<pixelBytes / 4 {
-          offsets.append(Int32((y * imageWidth + x) * pixelBytes + 4 * step))
+    for plane in (0..<planes).reversed() {
+      for y in 0..<layer.kernelSize {
+        for x in 0..<layer.kernelSize {
+          let tap = (y * imageWidth + x) * pixelBytes + 4 * plane * steps
+          for step in 0..<steps { offsets.append(Int32(tap + 4 * step)) }
         }
       }
     }
-    let rowLength = 4 * offsets.count
-    let multiple = kernel.kind == .dense4 ? 2 : 1
-    while offsets.count % multiple != 0 { offsets.append(offsets[offsets.count - 1]) }
+    let rowLength = offsets.count / planes * kernel.kind.weightsPerStep
+    while offsets.count % kernel.kind.stepMultiple != 0 { offsets.append(offsets[offsets.count - 1]) }
 
     var random = SystemRandomNumberGenerator()
-    // Sums of three, since weights of networks are bell-shaped too: within ±126 or ±6.
-    let largest: Int8 = kernel.kind == .dense4 ? 2 : 42
-    let weights = (0..<layer.outputChannels * rowLength).map { _ in
-      (0..<3).reduce(Int8(0)) { sum, _ in sum + Int8.random(in: -largest...largest, using: &random) }
-    }
+    let weights = (0..<layer.outputChannels * rowLength).map { _ in kernel.kind.randomWeight(&random) }
     let channels = layer.outputChannels, panels = WeightPacking.panels(channels) * 16
     let allocations = Allocations()
     func pointer<Element: BitwiseCopyable>(_ elements: [Element]) -> UnsafePointer<Element> {
       UnsafePointer(allocations.copied(elements).assumingMemoryBound(to: Element.self))
     }
-    let packed =
-      kernel.kind == .dense4
-      ? WeightPacking.pack4(weights, channels: channels, rowLength: rowLength)
-      : WeightPacking.pack8(weights, channels: channels, rowLength: rowLength)
+    let packed = kernel.kind.packed(weights, channels: channels, rowLength: rowLength)
     let outputPixelStride = (channels + 3) / 4 * 4
     guard let fixed = FixedPointMultiplier(fused: 0.0007) else { fatalError("0.0007 is a valid factor") }
     let bytes = (0..<imageWidth * imageWidth * pixelBytes).map { _ in
@@ -127,7 +125,8 @@ final class PreparedLayer {
       input: UnsafePointer(inputMemory.assumingMemoryBound(to: UInt8.self)),
       inputRowStride: layer.stride * imageWidth * pixelBytes * width,
       inputPixelStride: layer.stride * pixelBytes * width,
-      stepOffsets: pointer(offsets), steps: offsets.count, weights: UnsafeRawPointer(weightMemory),
+      stepOffsets: pointer(offsets), steps: offsets.count, planes: planes,
+      weights: UnsafeRawPointer(weightMemory),
       bias: pointer([Int32](repeating: 1000, count: panels)),
       multiplier: pointer([Int32](repeating: fixed.multiplier, count: panels)),
       shift: pointer([Int32](repeating: fixed.shift, count: panels)),
@@ -144,4 +143,48 @@ final class PreparedLayer {
   }
 
   func run() { kernel.function(arguments, 0, pixels) }
+}
+
+extension KernelKind {
+  var isBitSerial: Bool { self == .binary || self == .ternary }
+
+  fileprivate var weightsPerStep: Int {
+    switch self {
+    case .dense8, .dense4, .dense2, .palette: 4
+    case .binary, .ternary: WeightPacking.bitsPerStep
+    }
+  }
+
+  fileprivate var stepMultiple: Int {
+    switch self {
+    case .dense8, .binary, .ternary: 1
+    case .dense4, .palette: 2
+    case .dense2: 4
+    }
+  }
+
+  fileprivate func randomWeight(_ random: inout SystemRandomNumberGenerator) -> Int8 {
+    // Sums of three, since weights of networks are bell-shaped too: within ±126 or ±6.
+    func sum(_ largest: Int8) -> Int8 {
+      (0..<3).reduce(Int8(0)) { sum, _ in sum + Int8.random(in: -largest...largest, using: &random) }
+    }
+    return switch self {
+    case .dense8: sum(42)
+    case .dense4, .palette: sum(2)
+    case .dense2: Int8.random(in: -2...1, using: &random)
+    case .ternary: Int8.random(in: -1...1, using: &random)
+    case .binary: Bool.random(using: &random) ? 1 : -1
+    }
+  }
+
+  fileprivate func packed(_ weights: [Int8], channels: Int, rowLength: Int) -> [UInt8] {
+    switch self {
+    case .dense8: WeightPacking.pack8(weights, channels: channels, rowLength: rowLength)
+    case .dense4: WeightPacking.pack4(weights, channels: channels, rowLength: rowLength)
+    case .dense2: WeightPacking.pack2(weights, channels: channels, rowLength: rowLength)
+    case .palette: WeightPacking.packPalette(weights, channels: channels, rowLength: rowLength) ?? []
+    case .binary: WeightPacking.packBinary(weights, channels: channels, rowLength: rowLength)
+    case .ternary: WeightPacking.packTernary(weights, channels: channels, rowLength: rowLength)
+    }
+  }
 }

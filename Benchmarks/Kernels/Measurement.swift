@@ -7,11 +7,13 @@ struct Measurement {
   var kernel: String
   var seconds: Double
   var operations: Int
+  /// Bits of an input number, where each is an operation of its own.
+  var planes: Int
   /// Operations per second of the instructions' ceiling, where one is known.
   var peak: Double?
 
   var gops: Double { Double(operations) / seconds / 1e9 }
-  var share: Double? { peak.map { gops * 1e9 / $0 } }
+  var share: Double? { peak.map { gops * Double(planes) * 1e9 / $0 } }
 }
 
 struct Report {
@@ -60,7 +62,9 @@ func measureAll(runs: Int, where isWanted: (String) -> Bool) -> Report {
   let peaks = KernelTable.peaks.filter { host.isSuperset(of: $0.features) }
   var bestOfPeaks = [Double](repeating: 0, count: peaks.count)
   var rows: [(measurement: Measurement, peak: Int?)] = []
-  func add(_ layer: String, _ kernel: String, operations: Int, peak: (Peak) -> Bool, run: () -> Void) {
+  func add(
+    _ layer: String, _ kernel: String, operations: Int, planes: Int = 1, peak: (Peak) -> Bool, run: () -> Void
+  ) {
     // Short kernels are repeated within a run, for the clock's resolution; slow ones need fewer runs.
     let once = max(seconds(run), 1e-6)
     let repetitions = max(1, Int(2e-4 / once))
@@ -77,16 +81,20 @@ func measureAll(runs: Int, where isWanted: (String) -> Bool) -> Report {
       spent += time
     }
     let measurement = Measurement(
-      layer: layer, kernel: kernel, seconds: minimum, operations: operations, peak: nil)
+      layer: layer, kernel: kernel, seconds: minimum, operations: operations, planes: planes, peak: nil)
     rows.append((measurement, peaks.firstIndex(where: peak)))
   }
   for layer in Layer.all {
-    for kernel in KernelTable.all where isWanted("\(kernel.name) \(layer.name)") {
-      guard host.isSuperset(of: kernel.features) else { continue }
-      add(
-        layer.name, "\(kernel.name)", operations: layer.operations,
-        peak: { $0.features == kernel.features && $0.kinds.contains(kernel.kind) },
-        run: PreparedLayer(layer, kernel).run)
+    for kernel in KernelTable.all where host.isSuperset(of: kernel.features) {
+      // Kernels of bits with inputs of one and of two bits.
+      for planes in kernel.kind.isBitSerial ? [1, 2] : [1] {
+        let name = planes > 1 ? "\(kernel.name) x\(planes)" : "\(kernel.name)"
+        guard isWanted("\(name) \(layer.name)") else { continue }
+        add(
+          layer.name, name, operations: layer.operations, planes: planes,
+          peak: { $0.features == kernel.features && $0.kinds.contains(kernel.kind) },
+          run: PreparedLayer(layer, kernel, planes: planes).run)
+      }
     }
   }
   for layer in DepthwiseBenchmark.all {

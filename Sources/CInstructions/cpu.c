@@ -16,6 +16,7 @@ uint32_t qcc_cpu_features(void) {
         __builtin_cpu_supports("avx512bw") && __builtin_cpu_supports("avx512dq") &&
         __builtin_cpu_supports("avx512vl") && __builtin_cpu_supports("avx512vnni")) {
       features |= 2;
+      if (__builtin_cpu_supports("avx512vpopcntdq")) features |= 1 << 8;
     }
   }
 #elif defined(__aarch64__)

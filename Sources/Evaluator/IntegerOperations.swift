@@ -207,30 +207,54 @@ private func unpacked(
     let size = WeightPacking.panels(shape.outputs) * WeightPacking.steps(shape.taps) * 64
     guard shape.channels == 1, bytes.count == size else { throw sizeError(bytes.count) }
     return WeightPacking.unpack8(bytes, channels: shape.outputs, rowLength: shape.taps).map { Int16($0) }
+  case .panels where bits <= 4:
+    return try unpacked(bytes, shape, 4, panel: { WeightPacking.evenSteps($0) * 32 }) {
+      WeightPacking.unpack4($0, channels: outputs, rowLength: $1)
+    }
   case .panels:
-    // Every tap holds its channels, padded to a multiple of 4; every group has panels of its own.
-    let tapLength = (shape.channels + 3) / 4 * 4, rowLength = tapLength * shape.taps
-    let isNarrow = bits <= 4
-    let steps = isNarrow ? WeightPacking.evenSteps(rowLength) / 2 : WeightPacking.steps(rowLength)
-    let size = WeightPacking.panels(outputs) * steps * 64
-    guard bytes.count == size * shape.groups else { throw sizeError(bytes.count) }
-    var result: [Int16] = []
-    for group in 0..<shape.groups {
-      let part = Array(bytes[(group * size)..<((group + 1) * size)])
-      let rows =
-        isNarrow
-        ? WeightPacking.unpack4(part, channels: outputs, rowLength: rowLength)
-        : WeightPacking.unpack8(part, channels: outputs, rowLength: rowLength)
-      for output in 0..<outputs {
-        for channel in 0..<shape.channels {
-          for tap in 0..<shape.taps {
-            result.append(Int16(rows[output * rowLength + tap * tapLength + channel]))
-          }
+    return try unpacked(bytes, shape, 4, panel: { WeightPacking.steps($0) * 64 }) {
+      WeightPacking.unpack8($0, channels: outputs, rowLength: $1)
+    }
+  case .twoBitPanels:
+    return try unpacked(bytes, shape, 4, panel: { WeightPacking.quadSteps($0) * 16 }) {
+      WeightPacking.unpack2($0, channels: outputs, rowLength: $1)
+    }
+  case .palettePanels:
+    return try unpacked(bytes, shape, 4, panel: WeightPacking.palettePanelBytes) {
+      WeightPacking.unpackPalette($0, channels: outputs, rowLength: $1)
+    }
+  case .binaryPanels:
+    return try unpacked(bytes, shape, WeightPacking.bitsPerStep, panel: { $0 * 2 }) {
+      WeightPacking.unpackBinary($0, channels: outputs, rowLength: $1)
+    }
+  case .ternaryPanels:
+    return try unpacked(bytes, shape, WeightPacking.bitsPerStep, panel: { $0 * 4 }) {
+      WeightPacking.unpackTernary($0, channels: outputs, rowLength: $1)
+    }
+  }
+}
+
+/// Weights from panels: every tap holds its channels, rounded up to `multiple`; every group has panels of its own.
+private func unpacked(
+  _ bytes: [UInt8], _ shape: WeightShape, _ multiple: Int, panel: (_ rowLength: Int) -> Int,
+  _ rows: (_ part: [UInt8], _ rowLength: Int) -> [Int8]
+) throws(IntegerOperandError) -> [Int16] {
+  let outputs = shape.outputs / shape.groups
+  let tapLength = (shape.channels + multiple - 1) / multiple * multiple, rowLength = tapLength * shape.taps
+  let size = WeightPacking.panels(outputs) * panel(rowLength)
+  guard bytes.count == size * shape.groups else { throw sizeError(bytes.count) }
+  var result: [Int16] = []
+  for group in 0..<shape.groups {
+    let rows = rows(Array(bytes[(group * size)..<((group + 1) * size)]), rowLength)
+    for output in 0..<outputs {
+      for channel in 0..<shape.channels {
+        for tap in 0..<shape.taps {
+          result.append(Int16(rows[output * rowLength + tap * tapLength + channel]))
         }
       }
     }
-    return result
   }
+  return result
 }
 
 private func sizeError(_ count: Int) -> IntegerOperandError {

@@ -16,6 +16,15 @@
 /// 8-bit weights, 64 bytes for two steps with 4-bit weights, where an odd last step is followed by zero
 /// weights and its offset is repeated, so that `steps` is even.
 ///
+/// With 2-bit weights 64 bytes serve four steps, likewise; a panel of palette codes starts with 64 bytes of its table.
+///
+/// Binary and ternary weights: the input holds `planes` planes of bits in 32-bit words, and a step is one word of one
+/// plane. The steps of the highest plane come first; each plane has the same weights, `steps / planes` steps of them:
+///
+///     acc[p][c]  = bias[c] + Σ_s 2^plane(s) * popcount((word(base(p) + stepOffsets[s]) ^ sign[c][s]) & mask[c][s])
+///
+/// Binary weights have no masks. The number of negative weights, times `2^planes - 1`, is subtracted from `bias`.
+///
 /// `bias`, `multiplier` and `shift` are padded to whole panels with bias 0, multiplier 0 and shift 31; the
 /// packed weights of the padding are zero. A kernel stores `storedChannels` bytes a pixel and nothing else;
 /// those beyond `outputChannels` follow the same formula, so they hold the clamped output zero point.
@@ -27,7 +36,8 @@
 /// all of them that one fused multiply-add gives the same bytes; otherwise nil.
 ///
 /// - Requires: 1 <= shift <= 62, multiplier >= 0; the input zero point's contribution is folded into `bias`;
-///   every accumulator fits 28 bits when weights have 4 bits, since kernels may scale products by 16;
+///   every accumulator fits 28 bits when weights have 4 bits, and 26 when they have 2, since kernels may scale
+///   products by 16 and by 64;
 ///   0 <= clampMinimum <= clampMaximum <= 255 and 0 <= outputZeroPoint <= 255.
 /// - Memory: kernels read at most 64 bytes behind the last byte of the input that the formula names, and only
 ///   whole panels of the other operands.
@@ -37,6 +47,8 @@ package struct ConvolutionArguments {
   package var inputPixelStride: Int
   package var stepOffsets: UnsafePointer<Int32>
   package var steps: Int
+  /// Bits of a number, where they are multiplied one by one; otherwise 1.
+  package var planes: Int
   package var weights: UnsafeRawPointer
   package var bias: UnsafePointer<Int32>
   package var multiplier: UnsafePointer<Int32>
@@ -62,7 +74,7 @@ package struct ConvolutionArguments {
   /// grouped convolution names the number itself, so that it does not write over its neighbour.
   package init(
     input: UnsafePointer<UInt8>, inputRowStride: Int, inputPixelStride: Int,
-    stepOffsets: UnsafePointer<Int32>, steps: Int, weights: UnsafeRawPointer,
+    stepOffsets: UnsafePointer<Int32>, steps: Int, planes: Int = 1, weights: UnsafeRawPointer,
     bias: UnsafePointer<Int32>,
     multiplier: UnsafePointer<Int32>, shift: UnsafePointer<Int32>,
     scale: UnsafePointer<Float>?, scratch: UnsafeMutableRawPointer, outputChannels: Int,
@@ -75,6 +87,7 @@ package struct ConvolutionArguments {
     self.inputPixelStride = inputPixelStride
     self.stepOffsets = stepOffsets
     self.steps = steps
+    self.planes = planes
     self.weights = weights
     self.bias = bias
     self.multiplier = multiplier

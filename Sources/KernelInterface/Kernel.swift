@@ -1,7 +1,7 @@
 /// The operation and weight width a kernel serves; each has one packed weight layout for all instruction
 /// sets.
 package enum KernelKind: UInt8, CaseIterable, Sendable {
-  case dense8, dense4
+  case dense8, dense4, dense2, palette, binary, ternary
 }
 
 /// Groups of instructions that kernels ask for. A group stands for all that its kernels' compiler flags
@@ -19,6 +19,8 @@ package struct CPUFeatures: OptionSet, Hashable, Sendable {
   package static let avx512vnni = CPUFeatures(rawValue: 2)
   /// AVX-VNNI: dot products of bytes in 256 bits (Alder Lake, Zen 5 and later). Bit 3.
   package static let avxvnni = CPUFeatures(rawValue: 8)
+  /// AVX512 VPOPCNTDQ, besides AVX512 VNNI (Ice Lake and Zen 4 and later).
+  package static let avx512popcount = CPUFeatures(rawValue: 1 << 8)
 
   /// The vectors of every 64-bit Arm processor.
   package static let neon = CPUFeatures(rawValue: 1 << 16)
@@ -29,7 +31,7 @@ package struct CPUFeatures: OptionSet, Hashable, Sendable {
 }
 
 extension CPUFeatures {
-  /// The features that a name from a user allows: `portable`, `avx2`, `avxvnni` or `vnni`; nil for any other.
+  /// The features that a name from a user allows: `portable`, `avx2`, `avxvnni`, `vnni` or `popcount`; nil for any other.
   /// Intersect them with the host's before selecting a kernel.
   @inlinable
   package init?<Name: Sequence>(name: Name) where Name.Element == UInt8 {
@@ -44,6 +46,8 @@ extension CPUFeatures {
       self = [.avx2, .avxvnni]
     } else if isName("vnni") {
       self = [.avx2, .avxvnni, .avx512vnni]
+    } else if isName("popcount") {
+      self = [.avx2, .avxvnni, .avx512vnni, .avx512popcount]
     } else {
       return nil
     }

@@ -33,6 +33,94 @@ package func convolutionDense4Portable(_ arguments: ConvolutionArguments, _ firs
   }
 }
 
+/// Dense convolution with 2-bit weights, four steps in the bits of 64 bytes.
+package func convolutionDense2Portable(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
+  let panelBytes = arguments.steps / 4 &* 64
+  forEachTile(arguments, first, count) { bases, pixels, channel, sums in
+    let weights = arguments.weights + channel / 16 &* panelBytes
+    for quad in 0..<arguments.steps / 4 {
+      let all = load(weights + 64 &* quad)
+      for step in 0..<4 {
+        let w = UnpackedWeights(bitsOf: all, step: Int32(truncatingIfNeeded: step))
+        accumulate(sums, bases, pixels, Int(arguments.stepOffsets[4 &* quad &+ step]), w)
+      }
+    }
+  }
+}
+
+/// Dense convolution with weights from a table of 16 for every panel.
+package func convolutionPalettePortable(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
+  let panelBytes = 64 &+ arguments.steps / 2 &* 64
+  withUnsafeTemporaryAllocation(of: Int8.self, capacity: 64) { buffer in
+    guard let w = buffer.baseAddress else { return }
+    forEachTile(arguments, first, count) { bases, pixels, channel, sums in
+      let table = (arguments.weights + channel / 16 &* panelBytes).assumingMemoryBound(to: Int8.self)
+      for step in 0..<arguments.steps {
+        let codes = UnsafeRawPointer(table + (64 &+ 64 &* (step / 2))).assumingMemoryBound(to: UInt8.self)
+        let shift = UInt8(truncatingIfNeeded: step % 2 &* 4)
+        for i in 0..<64 { w[i] = table[Int((codes[i] &>> shift) & 15)] }
+        let unpacked = UnpackedWeights(bytes: load(UnsafeRawPointer(w)))
+        accumulate(sums, bases, pixels, Int(arguments.stepOffsets[step]), unpacked)
+      }
+    }
+  }
+}
+
+/// Convolution with weights of -1 and 1 on bits.
+package func convolutionBinaryPortable(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
+  let panelBytes = arguments.steps / arguments.planes &* 64
+  forEachTile(arguments, first, count) { bases, pixels, channel, sums in
+    let weights = arguments.weights + channel / 16 &* panelBytes
+    forEachBitStep(arguments) { offset, step, plane in
+      let signs = load(weights + 64 &* step)
+      for pixel in 0..<pixels {
+        addCounts(sums + pixel, bases[pixel] + offset, plane, signs, Lanes(repeating: -1))
+      }
+    }
+  }
+}
+
+/// Convolution with weights of -1, 0 and 1 on bits.
+package func convolutionTernaryPortable(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
+  let panelBytes = arguments.steps / arguments.planes &* 128
+  forEachTile(arguments, first, count) { bases, pixels, channel, sums in
+    let weights = arguments.weights + channel / 16 &* panelBytes
+    forEachBitStep(arguments) { offset, step, plane in
+      let signs = load(weights + 128 &* step), masks = load(weights + (128 &* step &+ 64))
+      for pixel in 0..<pixels { addCounts(sums + pixel, bases[pixel] + offset, plane, signs, masks) }
+    }
+  }
+}
+
+/// Where each step reads, its number within its plane, and that plane.
+@inline(__always)
+private func forEachBitStep(
+  _ arguments: ConvolutionArguments, _ body: (_ offset: Int, _ step: Int, _ plane: Int32) -> Void
+) {
+  let steps = arguments.steps / arguments.planes
+  for step in 0..<arguments.steps {
+    let plane = Int32(truncatingIfNeeded: arguments.planes &- 1 &- step / steps)
+    body(Int(arguments.stepOffsets[step]), step % steps, plane)
+  }
+}
+
+/// Adds the counts of one word of a plane, 16 channels at once.
+@inline(__always)
+private func addCounts(
+  _ sums: UnsafeMutablePointer<Lanes>, _ x: UnsafePointer<UInt8>, _ plane: Int32, _ signs: Lanes,
+  _ masks: Lanes
+) {
+  let word = UnsafeRawPointer(x).loadUnaligned(as: Int32.self)
+  let bits = (Lanes(repeating: word) ^ signs) & masks
+  // Ones of two bits, of four, of eight, and the sum of the four bytes in the upper one.
+  let pairs = bits &- ((bits &>> 1) & Lanes(repeating: 0x5555_5555))
+  let fours = (pairs & Lanes(repeating: 0x3333_3333)) &+ ((pairs &>> 2) & Lanes(repeating: 0x3333_3333))
+  let bytes = (fours &+ (fours &>> 4)) & Lanes(repeating: 0x0F0F_0F0F)
+  let words = bytes &+ (bytes &>> 8)
+  let counts = (words &+ (words &>> 16)) & Lanes(repeating: 0x3F)
+  sums[0] = sums[0] &+ counts &<< Lanes(repeating: plane)
+}
+
 /// Adds one step: four input bytes a pixel, times the four weights of each channel.
 @inline(__always)
 private func accumulate(

@@ -17,6 +17,16 @@ struct UnpackedWeights {
     w3 = bytes &>> 24
   }
 
+  /// Two bits of the bytes, the lowest for step 0.
+  @inline(__always)
+  init(bitsOf bytes: Lanes, step: Int32) {
+    let left = Lanes(repeating: 30 &- 2 &* step)
+    w0 = (bytes &<< left) &>> 30
+    w1 = (bytes &<< (left &- 8)) &>> 30
+    w2 = (bytes &<< (left &- 16)) &>> 30
+    w3 = (bytes &<< (left &- 24)) &>> 30
+  }
+
   /// The lower halves of the bytes.
   @inline(__always)
   init(lowerNibbles bytes: Lanes) {

@@ -21,6 +21,8 @@
 ///                └──────────┴──────────┘
 ///
 ///     depthwise: the taps of a channel are its row, so a step is 4 taps, in the layout of 8 bits
+///
+/// Narrower layouts are in `NarrowWeights.swift` and `BitWeights.swift`.
 package enum WeightPacking {
   /// Channels of one panel.
   package static let panelChannels = 16
@@ -116,7 +118,7 @@ package enum WeightPacking {
   }
 
   /// The byte of weight `k` of a channel whose panel has `blocks` blocks of 64 bytes.
-  private static func position(channel: Int, k: Int, blocks: Int, step: Int) -> Int {
+  static func position(channel: Int, k: Int, blocks: Int, step: Int) -> Int {
     ((channel / 16 * blocks + step) * 16 + channel % 16) * 4 + k % 4
   }
 }

@@ -3,8 +3,8 @@ import Numerics
 /// How the weights of a convolution lie in memory, and which bytes of the input they meet.
 ///
 /// A row of weights belongs to one output channel. Dense: tap after tap, each with the group's input channels
-/// rounded up to a multiple of 4 (the excess weights are zero). Depthwise: one weight a tap. Rows are packed
-/// by `Numerics.WeightPacking`; the panels of one group follow those of the previous one.
+/// rounded up to a multiple of 4 (the excess weights are zero); of bits: to a multiple of 32. Depthwise: one weight a
+/// tap. Rows are packed by `Numerics.WeightPacking`; the panels of one group follow those of the previous one.
 package struct ConvolutionGeometry: Hashable, Sendable {
   package var kind: Instruction.Convolution.Kind
   package var inputChannels: Int
@@ -31,22 +31,28 @@ package struct ConvolutionGeometry: Hashable, Sendable {
   package var inputsPerGroup: Int { inputChannels / groups }
   package var outputsPerGroup: Int { outputChannels / groups }
   /// Weights of one row, rounding included.
-  package var rowLength: Int { kind == .depthwise ? taps : taps * roundedUp(inputsPerGroup, to: 4) }
-  /// Blocks of input that a kernel walks through: of 4 channels, or single taps (depthwise), as kernels count
-  /// them.
+  package var rowLength: Int {
+    kind == .depthwise ? taps : taps * roundedUp(inputsPerGroup, to: kind.channelMultiple)
+  }
+  /// Blocks of input that a kernel walks through: of 4 channels, of 32 channels' bits of one plane, or single taps
+  /// (depthwise), as kernels count them.
   package var steps: Int {
     switch kind {
     case .dense8: WeightPacking.steps(rowLength)
-    case .dense4: WeightPacking.evenSteps(rowLength)
+    case .dense4, .palette: WeightPacking.evenSteps(rowLength)
+    case .dense2: WeightPacking.quadSteps(rowLength)
     case .depthwise: roundedUp(taps, to: 4)
+    case .binary, .ternary: rowLength / WeightPacking.bitsPerStep
     }
   }
   /// Bytes of one panel of 16 output channels.
   package var panelBytes: Int {
     switch kind {
-    case .dense8: steps * 64
+    case .dense8, .binary: steps * 64
     case .dense4: steps * 32
-    case .depthwise: steps * 16
+    case .palette: WeightPacking.palettePanelBytes(rowLength)
+    case .dense2, .depthwise: steps * 16
+    case .ternary: steps * 128
     }
   }
   /// Panels that one kernel call walks through: of one group, or of all channels (depthwise).
@@ -76,7 +82,7 @@ extension Program {
 #if !hasFeature(Embedded)
   extension ConvolutionGeometry {
     /// Packs weights given as [O, C / groups, kh, kw].
-    /// - Requires: as many weights as that shape has; with 4 bits, all in -8 ... 7.
+    /// - Requires: as many weights as that shape has, all of which the kind can hold; see `canHold`.
     package func packed(_ weights: [Int8]) -> [UInt8] {
       let perCall = kind == .depthwise ? outputChannels : outputsPerGroup
       let inputs = inputsPerGroup, padded = rowLength / taps
@@ -90,12 +96,43 @@ extension Program {
             for tap in 0..<taps { rows[channel * rowLength + tap * padded + input] = weights[source + tap] }
           }
         }
-        switch kind {
-        case .dense8, .depthwise: result += WeightPacking.pack8(rows, channels: perCall, rowLength: rowLength)
-        case .dense4: result += WeightPacking.pack4(rows, channels: perCall, rowLength: rowLength)
-        }
+        let panels =
+          switch kind {
+          case .dense8, .depthwise: WeightPacking.pack8(rows, channels: perCall, rowLength: rowLength)
+          case .dense4: WeightPacking.pack4(rows, channels: perCall, rowLength: rowLength)
+          case .dense2: WeightPacking.pack2(rows, channels: perCall, rowLength: rowLength)
+          case .palette: WeightPacking.packPalette(rows, channels: perCall, rowLength: rowLength) ?? []
+          case .binary: WeightPacking.packBinary(rows, channels: perCall, rowLength: rowLength)
+          case .ternary: WeightPacking.packTernary(rows, channels: perCall, rowLength: rowLength)
+          }
+        result += panels
       }
       return result
+    }
+
+    /// Whether the kind's storage holds these weights [O, C / groups, kh, kw] without loss.
+    package func canHold(_ weights: [Int8]) -> Bool {
+      switch kind {
+      case .dense8, .depthwise: true
+      case .dense4: weights.allSatisfy { (-8...7).contains($0) }
+      case .dense2: weights.allSatisfy { (-2...1).contains($0) }
+      case .binary: weights.allSatisfy { $0 == -1 || $0 == 1 }
+      case .ternary: weights.allSatisfy { (-1...1).contains($0) }
+      case .palette: holdsPalettes(weights)
+      }
+    }
+
+    /// Whether no panel has more than 15 different weights besides 0.
+    private func holdsPalettes(_ weights: [Int8]) -> Bool {
+      let row = inputsPerGroup * taps
+      for group in 0..<calls {
+        for panel in 0..<panelsPerCall {
+          let first = group * outputsPerGroup + panel * WeightPacking.panelChannels
+          let end = min(first + WeightPacking.panelChannels, (group + 1) * outputsPerGroup)
+          guard Set(weights[first * row..<end * row]).subtracting([0]).count <= 15 else { return false }
+        }
+      }
+      return true
     }
 
     /// The weights that `packed` packed.
@@ -110,6 +147,10 @@ extension Program {
           switch kind {
           case .dense8, .depthwise: WeightPacking.unpack8(part, channels: perCall, rowLength: rowLength)
           case .dense4: WeightPacking.unpack4(part, channels: perCall, rowLength: rowLength)
+          case .dense2: WeightPacking.unpack2(part, channels: perCall, rowLength: rowLength)
+          case .palette: WeightPacking.unpackPalette(part, channels: perCall, rowLength: rowLength)
+          case .binary: WeightPacking.unpackBinary(part, channels: perCall, rowLength: rowLength)
+          case .ternary: WeightPacking.unpackTernary(part, channels: perCall, rowLength: rowLength)
           }
         for channel in 0..<perCall {
           for input in 0..<inputs {

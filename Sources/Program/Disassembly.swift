@@ -80,6 +80,10 @@
         switch o.kind {
         case .dense8: "convolution8"
         case .dense4: "convolution4"
+        case .dense2: "convolution2"
+        case .palette: "convolution-palette"
+        case .binary: "convolution-binary"
+        case .ternary: "convolution-ternary"
         case .depthwise: "depthwise"
         }
       case .floatProduct(let o): o.kind == .dense4 ? "float-product4" : "float-product8"

@@ -1,3 +1,5 @@
+import Numerics
+
 /// One step of a program. Tensors are indices into `Program.tensors`, constants are slices of `Program.data`.
 /// The arithmetic is that of `Numerics`.
 package struct Instruction: Hashable, Sendable {
@@ -102,6 +104,20 @@ package struct Instruction: Hashable, Sendable {
       case dense4 = 1
       /// Groups, input channels and output channels are equal; weights of 8 bits.
       case depthwise = 2
+      /// Weights of 2 bits; any number of groups.
+      case dense2 = 3
+      /// Codes of 4 bits into a table of 16 weights of 8 bits for every panel; any number of groups.
+      case palette = 4
+      /// Weights of -1 and 1, and of -1, 0 and 1, as bits; one group. Of every stored number of the input its lowest
+      /// `bits` bits are read, of which there are at most `Limits.bitPlanes`: every plane of bits is multiplied by
+      /// itself.
+      case binary = 5
+      case ternary = 6
+
+      /// Whether products are counts of bits.
+      package var isBitSerial: Bool { self == .binary || self == .ternary }
+      /// What the channels of a tap are rounded up to.
+      package var channelMultiple: Int { isBitSerial ? WeightPacking.bitsPerStep : 4 }
     }
 
     package var input: Int

@@ -6,6 +6,8 @@ package enum Limits {
   package static let bytes = 1 << 31
   package static let windowNumber = 65_535
   package static let windowTaps = 1 << 24
+  /// Bits of the numbers that convolutions of bits multiply: more planes are slower than bytes.
+  package static let bitPlanes = 4
   /// Kernels may read, and never write, this far behind the last byte that they need.
   package static let slackBytes = 128
 }

@@ -39,17 +39,20 @@
     /// - Requires: all in 0 ... 255.
     package mutating func addShifts(_ shifts: [Int32]) -> DataSlice { addData(shifts.map { UInt8($0) }) }
 
-    /// A convolution with weights of 8 or 4 bits as [O, C / groups, kh, kw]; a matrix product is one with a 1
-    /// x 1 window over features. Chooses the kernel kind and packs the weights.
+    /// A convolution with weights of up to 8 bits as [O, C / groups, kh, kw]; a matrix product is one with a 1
+    /// x 1 window over features. Packs the weights, as `kind` or as the width and the groups suggest.
     /// - Requires: weights, bias, multiplier and shift fit the tensors and `groups`; input and output are in
     ///   the kernels' layout.
     package mutating func appendConvolution(
       _ name: String, input: Int, output: Int, window: Instruction.Window, groups: Int = 1, weightBits: Int,
+      kind: Instruction.Convolution.Kind? = nil,
       weights: [Int8], bias: [Int32], multiplier: [Int32], shift: [Int32], clamp: Instruction.Clamp
     ) {
       let inputChannels = tensors[input].channels, outputChannels = tensors[output].channels
       let isDepthwise = groups > 1 && groups == inputChannels && groups == outputChannels
-      let kind: Instruction.Convolution.Kind = isDepthwise ? .depthwise : weightBits <= 4 ? .dense4 : .dense8
+      let dense: Instruction.Convolution.Kind =
+        weightBits <= 2 ? .dense2 : weightBits <= 4 ? .dense4 : .dense8
+      let kind = kind ?? (isDepthwise ? .depthwise : dense)
       let geometry = ConvolutionGeometry(
         kind: kind, inputChannels: inputChannels, outputChannels: outputChannels,
         kernelHeight: window.kernelHeight,

@@ -61,7 +61,7 @@ struct RecordDecoder {
         window.taps >= 1, x.shape[0] <= Limits.extent, y.shape[0] <= Limits.extent,
         x.layout == .channelsLast4,
         y.layout == .channelsLast4, x.channels % groups == 0, y.channels % groups == 0,
-        boundedProduct(window.taps, roundedUp(x.channels / groups, to: 4)) != nil
+        boundedProduct(window.taps, roundedUp(x.channels / groups, to: kind.channelMultiple)) != nil
       else { throw ProgramError("a convolution does not fit its tensors", bytes.place(offset)) }
       let geometry = ConvolutionGeometry(
         kind: kind, inputChannels: x.channels, outputChannels: y.channels, kernelHeight: window.kernelHeight,

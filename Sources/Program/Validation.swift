@@ -170,11 +170,14 @@ extension Program {
     guard let height = window.rows(of: x.height), let width = window.columns(of: x.width), height == y.height,
       width == y.width
     else { return "the window does not take the input's rows and columns to the output's" }
-    guard boundedProduct(window.paddedHeight(x), window.paddedWidth(x), roundedUp(x.channels, to: 4)) != nil
+    let groups = convolution.groups, kind = convolution.kind
+    if kind.isBitSerial && (groups != 1 || Int(x.bits) > Limits.bitPlanes) {
+      return "a convolution of bits has one group and an input of at most 4 bits"
+    }
+    guard boundedProduct(window.paddedHeight(x), window.paddedWidth(x), kind.imagePixelBytes(x)) != nil
     else {
       return "the padded image is larger than 2 GiB"
     }
-    let groups = convolution.groups
     guard groups >= 1, x.channels % groups == 0, y.channels % groups == 0 else {
       return "the groups do not divide the channels"
     }
@@ -183,8 +186,8 @@ extension Program {
         return "a depthwise convolution has one channel a group"
       }
     }
-    // At most 2^24 taps, 2^24 + 2 channels a group, and so 2^48 weights in a row of at most 2^24 channels.
-    guard boundedProduct(window.taps, roundedUp(x.channels / groups, to: 4)) != nil else {
+    // At most 2^24 taps, 2^24 channels a group, and so 2^48 weights in a row of at most 2^24 channels.
+    guard boundedProduct(window.taps, roundedUp(x.channels / groups, to: kind.channelMultiple)) != nil else {
       return "the weights are larger than 2 GiB"
     }
     let geometry = ConvolutionGeometry(convolution, input: x, output: y)
@@ -201,7 +204,9 @@ extension Program {
     guard x.layout == .channelsLast4, x.pixels == 1, y.element == .f32, y.shape.count == 1 else {
       return "it must take the channels of one pixel to a vector of f32"
     }
-    guard product.kind != .depthwise else { return "a product has weights for all channels" }
+    guard product.kind == .dense8 || product.kind == .dense4 else {
+      return "a product has weights of 8 or 4 bits for all channels"
+    }
     let geometry = ConvolutionGeometry(product.kind, productOf: x, outputs: y.shape[0])
     guard contains(product.weights, geometry.weightBytes), product.weights.offset % 64 == 0 else {
       return "the weights lie outside the data, or are not aligned to 64"
@@ -386,6 +391,15 @@ extension Instruction.Window {
   }
   package func paddedHeight(_ x: Program.Tensor) -> Int { x.height + padTop + padBottom }
   package func paddedWidth(_ x: Program.Tensor) -> Int { x.width + padLeft + padRight }
+}
+
+extension Instruction.Convolution.Kind {
+  /// Bytes of a pixel of the image that kernels read: stored numbers, or plane after plane of bits in whole words.
+  package func imagePixelBytes(_ input: Program.Tensor) -> Int {
+    isBitSerial
+      ? Int(input.bits) * (roundedUp(input.channels, to: channelMultiple) / 8)
+      : roundedUp(input.channels, to: 4)
+  }
 }
 
 extension ConvolutionGeometry {

@@ -161,7 +161,8 @@ package final class Interpreter {
       case .convolution(let convolution): return convolution.kernel.name
       case .depthwise(let depthwise): return depthwise.kernel.name
       case .matrixVector(let product): return product.kernels.name
-      case .quantize, .dequantize, .pad, .add, .multiply, .averagePool, .maxPool, .lookup, .fill, .copy,
+      case .quantize, .dequantize, .pad, .bitImage, .add, .multiply, .averagePool, .maxPool, .lookup, .fill,
+        .copy,
         .softmax:
         continue
       }
@@ -178,7 +179,8 @@ package final class Interpreter {
       case .matrixVector(let step):
         return KernelTable.peak(
           step.geometry.kind == .dense4 ? .dense4 : .dense8, step.kernels.features)?.name
-      case .quantize, .dequantize, .pad, .add, .multiply, .averagePool, .maxPool, .lookup, .fill, .copy,
+      case .quantize, .dequantize, .pad, .bitImage, .add, .multiply, .averagePool, .maxPool, .lookup, .fill,
+        .copy,
         .softmax:
         continue
       }

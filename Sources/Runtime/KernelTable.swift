@@ -21,6 +21,12 @@ package enum KernelTable {
     #if arch(x86_64) && os(Linux)
       kernels.append(Kernel("dense8_avx512vnni", .dense8, needs: .avx512vnni, convolutionDense8AVX512VNNI))
       kernels.append(Kernel("dense4_avx512vnni", .dense4, needs: .avx512vnni, convolutionDense4AVX512VNNI))
+      kernels.append(Kernel("dense2_avx512vnni", .dense2, needs: .avx512vnni, convolutionDense2AVX512VNNI))
+      kernels.append(Kernel("palette_avx512vnni", .palette, needs: .avx512vnni, convolutionPaletteAVX512VNNI))
+      kernels.append(
+        Kernel("binary_avx512popcount", .binary, needs: .avx512popcount, convolutionBinaryAVX512Popcount))
+      kernels.append(
+        Kernel("ternary_avx512popcount", .ternary, needs: .avx512popcount, convolutionTernaryAVX512Popcount))
       kernels.append(
         Kernel("dense8_avx512vnni_3x8", .dense8, needs: .avx512vnni, convolutionDense8AVX512VNNIOf3))
       kernels.append(
@@ -35,6 +41,10 @@ package enum KernelTable {
         Kernel("dense4_avxvnni", .dense4, needs: [.avx2, .avxvnni], convolutionDense4AVXVNNI))
       kernels.append(Kernel("dense8_avx2", .dense8, needs: .avx2, readsWords: true, convolutionDense8AVX2))
       kernels.append(Kernel("dense4_avx2", .dense4, needs: .avx2, convolutionDense4AVX2))
+      kernels.append(Kernel("dense2_avx2", .dense2, needs: .avx2, convolutionDense2AVX2))
+      kernels.append(Kernel("palette_avx2", .palette, needs: .avx2, convolutionPaletteAVX2))
+      kernels.append(Kernel("binary_avx2", .binary, needs: .avx2, convolutionBinaryAVX2))
+      kernels.append(Kernel("ternary_avx2", .ternary, needs: .avx2, convolutionTernaryAVX2))
     #elseif arch(arm64) && canImport(KernelsNEON)
       kernels.append(Kernel("dense8_i8mm", .dense8, needs: .i8mm, convolutionDense8I8MM))
       kernels.append(Kernel("dense4_i8mm", .dense4, needs: .i8mm, convolutionDense4I8MM))
@@ -75,6 +85,27 @@ package enum KernelTable {
   package static func selectDepthwise(_ features: CPUFeatures) -> DepthwiseKernel {
     for kernel in depthwise where features.isSuperset(of: kernel.features) { return kernel }
     return depthwisePortable
+  }
+
+  /// What gathers planes of bits, fastest first.
+  package static var bitImage: [BitImageKernel] {
+    var kernels: [BitImageKernel] = []
+    #if arch(x86_64) && os(Linux)
+      kernels.append(BitImageKernel("bits_avx512vnni", needs: .avx512vnni, packBitsAVX512VNNI))
+      kernels.append(BitImageKernel("bits_avx2", needs: .avx2, packBitsAVX2))
+    #endif
+    kernels.append(portableBitImage)
+    return kernels
+  }
+
+  package static var portableBitImage: BitImageKernel {
+    BitImageKernel("bits_portable", needs: [], packBitsPortable)
+  }
+
+  /// The fastest that `features` allow.
+  package static func selectBitImage(_ features: CPUFeatures) -> BitImageKernel {
+    for kernel in bitImage where features.isSuperset(of: kernel.features) { return kernel }
+    return portableBitImage
   }
 
   /// The loops over bytes that compilers vectorise, fastest first.
@@ -205,18 +236,25 @@ package enum KernelTable {
     #if arch(x86_64) && os(Linux)
       peaks.append(
         Peak(
-          "vpdpbusd_512", KernelKind.allCases, needs: .avx512vnni, operationsPerIteration: 20 * 128,
+          "vpdpbusd_512", [.dense8, .dense4, .dense2, .palette], needs: .avx512vnni,
+          operationsPerIteration: 20 * 128,
           peakDotProductsAVX512VNNI))
+      peaks.append(
+        Peak(
+          "vpopcntd_512", [.binary, .ternary], needs: .avx512popcount, operationsPerIteration: 12 * 1024,
+          peakBitCountsAVX512Popcount))
       peaks.append(
         Peak(
           "vpdpbusd_256", [.dense8, .dense4], needs: [.avx2, .avxvnni], operationsPerIteration: 10 * 64,
           peakDotProductsAVXVNNI))
       peaks.append(
         Peak(
-          "vpmaddwd_256", [.dense8], needs: .avx2, operationsPerIteration: 10 * 32,
+          "vpmaddwd_256", [.dense8, .palette], needs: .avx2, operationsPerIteration: 10 * 32,
           peakDotWordsAVX2))
       peaks.append(
-        Peak("vpmaddubsw_256", [.dense4], needs: .avx2, operationsPerIteration: 10 * 64, peakDotBytesAVX2))
+        Peak(
+          "vpmaddubsw_256", [.dense4, .dense2], needs: .avx2, operationsPerIteration: 10 * 64,
+          peakDotBytesAVX2))
     #endif
     return peaks
   }
@@ -257,6 +295,10 @@ package enum KernelTable {
     switch kind {
     case .dense8: Kernel("dense8_portable", kind, needs: [], convolutionDense8Portable)
     case .dense4: Kernel("dense4_portable", kind, needs: [], convolutionDense4Portable)
+    case .dense2: Kernel("dense2_portable", kind, needs: [], convolutionDense2Portable)
+    case .palette: Kernel("palette_portable", kind, needs: [], convolutionPalettePortable)
+    case .binary: Kernel("binary_portable", kind, needs: [], convolutionBinaryPortable)
+    case .ternary: Kernel("ternary_portable", kind, needs: [], convolutionTernaryPortable)
     }
   }
 }

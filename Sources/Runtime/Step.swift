@@ -7,6 +7,7 @@ struct Step {
     case quantize(QuantizeStep)
     case dequantize(DequantizeStep)
     case pad(PadStep)
+    case bitImage(BitImageStep)
     case convolution(ConvolutionStep)
     case matrixVector(MatrixVectorStep)
     case depthwise(DepthwiseStep)
@@ -46,6 +47,7 @@ struct Step {
     case .quantize(let step): step.run(memory, part: part, range)
     case .dequantize(let step): step.run(memory, range)
     case .pad(let step): step.run(memory, range)
+    case .bitImage(let step): step.run(memory, range)
     case .convolution(let step): step.run(memory, part: part, range)
     case .matrixVector(let step): step.run(memory, part: part, range)
     case .depthwise(let step): step.run(memory, part: part, range)
@@ -117,6 +119,10 @@ extension Instruction.Convolution.Kind {
     case .dense8: .dense8
     case .dense4: .dense4
     case .depthwise: nil
+    case .dense2: .dense2
+    case .palette: .palette
+    case .binary: .binary
+    case .ternary: .ternary
     }
   }
 }
@@ -161,14 +167,19 @@ private struct Planner {
       }
       guard let kind = o.kind.kernelKind else { return planDepthwise(o, index) }
       let kernel = KernelTable.select(kind, features, preferred: tuning.kernel(index))
-      var pad: PadStep?
-      if o.window.isPadded || kernel.readsWords {
+      var image: ScratchImage?
+      if o.kind.isBitSerial {
+        let step = BitImageStep(o.window, program.tensors[o.input], o.kind, features: features)
+        append(.bitImage(step), index, step.units, nanoseconds: program.tensors[o.input].elementCount / 16)
+        imageBytes = max(imageBytes, step.byteCount)
+        image = step.image
+      } else if o.window.isPadded || kernel.readsWords {
         let step = PadStep(o.window, program.tensors[o.input], toWords: kernel.readsWords)
         append(.pad(step), index, step.units, nanoseconds: step.byteCount / 8)
         imageBytes = max(imageBytes, step.byteCount)
-        pad = step
+        image = step.image
       }
-      if let step = ConvolutionStep(o, program, pad: pad, kernel, threads: threads, constants) {
+      if let step = ConvolutionStep(o, program, image: image, kernel, threads: threads, constants) {
         let products = step.geometry.productsPerPixel * output.pixels
         append(
           .convolution(step), index, step.units,

@@ -39,6 +39,21 @@ struct BitsTests {
     #expect(proof.isIdentical)
   }
 
+  /// Weights and activations of few bits: what trained networks may use, and kernels of their own.
+  @Test(arguments: [
+    ["--target", "x86-int2"], ["--target", "x86-binary"],
+    ["--target", "x86-int4", "--weight-bits", "2"], ["--target", "x86-int2", "--weight-bits", "1"],
+    ["--target", "x86-int4", "--weight-bits", "4", "--activation-bits", "4"],
+    ["--target", "x86-int2", "--activation-bits", "4"], ["--target", "x86-binary", "--weight-bits", "3"],
+  ])
+  func fewBits(flags: [String]) throws {
+    let proof = try verify(
+      ["\(QCC.digits)/model.onnx"] + flags + QCC.calibration, test: ["--data", "\(QCC.digits)/data/test"],
+      samples: 20)
+    #expect(proof.samples == 20)
+    #expect(proof.isIdentical)
+  }
+
   @Test func digitsWithoutData() throws {
     let proof = try verify(
       ["\(QCC.digits)/model.onnx", "--target", "x86-int4", "--preprocess", "\(QCC.digits)/preprocess.yaml"],

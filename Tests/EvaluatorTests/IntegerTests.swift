@@ -94,6 +94,28 @@ struct IntegerTests {
     let packed = geometry.packed(weights)
     op.packing = isDepthwise ? .depthwisePanels : .panels
     #expect(try run(op, Constant("packed", [packed.count], packed)).bytes == expected)
+    // In other layouts, those weights that they can hold.
+    let layouts: [(Instruction.Convolution.Kind, WeightLayout)] = [
+      (.dense2, .twoBitPanels), (.palette, .palettePanels), (.binary, .binaryPanels),
+      (.ternary, .ternaryPanels),
+    ]
+    for (kind, layout) in layouts where !isDepthwise && (test.groups == 1 || !kind.isBitSerial) {
+      let narrow = weights.map { weight in
+        kind == .binary ? (weight < 0 ? -1 : 1) : max(-1, min(1, weight))
+      }
+      op.packing = .none
+      let plain = try run(op, Constant("narrow", weightShape, narrow, bits: 8)).bytes
+      var geometry = geometry
+      geometry.kind = kind
+      #expect(geometry.canHold(narrow))
+      op.packing = layout
+      let packed = geometry.packed(narrow)
+      #expect(try run(op, Constant("packed", [packed.count], packed)).bytes == plain)
+      #expect(throws: CompilerError.self) {
+        try run(op, Constant("packed", [packed.count - 1], packed.dropLast()))
+      }
+    }
+    op.packing = isDepthwise ? .depthwisePanels : .panels
     // Weights of the wrong size are an error, not a trap.
     #expect(throws: CompilerError.self) {
       try run(op, Constant("packed", [packed.count - 1], packed.dropLast()))

@@ -33,6 +33,8 @@ struct ConvolutionCase {
   var inputPixelStride: Int
   var outputPixelStride: Int
   var stepOffsets: [Int32]
+  /// Bits of an input number where they are multiplied one by one, the highest plane first in `stepOffsets`; or 1.
+  var planes = 1
   /// `[outputChannels][rowLength]`.
   var weights: [Int8]
   var rowLength: Int
@@ -55,8 +57,7 @@ struct ConvolutionCase {
         if channel < outputChannels {
           accumulator = Int64(bias[channel])
           for k in 0..<rowLength {
-            let x = input[base + Int(stepOffsets[k / 4]) + k % 4]
-            accumulator += Int64(x) * Int64(weights[channel * rowLength + k])
+            accumulator += number(base, k) * Int64(weights[channel * rowLength + k])
           }
           result = requantizedByDivision(accumulator, multiplier[channel], shift[channel])
         }
@@ -68,6 +69,17 @@ struct ConvolutionCase {
     return output
   }
 
+  /// The input number that meets weight `k` of a channel.
+  private func number(_ base: Int, _ k: Int) -> Int64 {
+    guard isBitSerial else { return Int64(input[base + Int(stepOffsets[k / 4]) + k % 4]) }
+    var number: Int64 = 0
+    for plane in 0..<planes {
+      let offset = Int(stepOffsets[plane * rowLength / 32 + k / 32])
+      number = 2 * number + Int64(input[base + offset + k % 32 / 8] >> UInt8(k % 8) & 1)
+    }
+    return number
+  }
+
   /// Runs a kernel over consecutive slices of the pixels, with guard pages behind every operand.
   func run(_ kernel: Kernel, slices: [Int]) -> [UInt8] {
     var packed: [UInt8]
@@ -77,6 +89,22 @@ struct ConvolutionCase {
     case .dense4:
       packed = WeightPacking.pack4(weights, channels: outputChannels, rowLength: rowLength)
       while offsets.count < WeightPacking.evenSteps(rowLength) { offsets.append(offsets[offsets.count - 1]) }
+    case .dense2:
+      packed = WeightPacking.pack2(weights, channels: outputChannels, rowLength: rowLength)
+      while offsets.count < WeightPacking.quadSteps(rowLength) { offsets.append(offsets[offsets.count - 1]) }
+    case .palette:
+      packed = WeightPacking.packPalette(weights, channels: outputChannels, rowLength: rowLength) ?? []
+      while offsets.count < WeightPacking.evenSteps(rowLength) { offsets.append(offsets[offsets.count - 1]) }
+    case .binary: packed = WeightPacking.packBinary(weights, channels: outputChannels, rowLength: rowLength)
+    case .ternary: packed = WeightPacking.packTernary(weights, channels: outputChannels, rowLength: rowLength)
+    }
+    var bias = bias
+    if isBitSerial {
+      for channel in bias.indices {
+        let row = weights[channel * rowLength..<(channel + 1) * rowLength]
+        let negative = row.reduce(Int32(0)) { $1 < 0 ? $0 + 1 : $0 }
+        bias[channel] &-= negative * (1 << Int32(planes) - 1)
+      }
     }
     let padding = WeightPacking.panels(outputChannels) * 16 - outputChannels
     let scale = kernel.readsWords ? 2 : 1
@@ -98,7 +126,7 @@ struct ConvolutionCase {
     let arguments = ConvolutionArguments(
       input: inputBuffer.pointer(to: UInt8.self), inputRowStride: scale * inputRowStride,
       inputPixelStride: scale * inputPixelStride,
-      stepOffsets: offsetBuffer.pointer(to: Int32.self), steps: offsets.count,
+      stepOffsets: offsetBuffer.pointer(to: Int32.self), steps: offsets.count, planes: planes,
       weights: UnsafeRawPointer(weightBuffer.base),
       bias: biasBuffer.pointer(to: Int32.self),
       multiplier: multiplierBuffer.pointer(to: Int32.self),
@@ -126,7 +154,7 @@ struct ConvolutionCase {
 
   /// What the runtime hands to kernels: the factors, where fused multiply-adds are exact for every channel.
   var fusedScales: [Float]? {
-    let product = Int64(rowLength) * (kind == .dense4 ? 8 : 128) * 255
+    let product = Int64(rowLength) * Int64(Self.weightRange(kind).lowerBound.magnitude) * 255
     let scales =
       outputChannels == 0
       ? []
@@ -135,6 +163,16 @@ struct ConvolutionCase {
           .fusedScale(largestAccumulator: Int64(bias[channel].magnitude) + product)
       }
     return scales.contains(nil) ? nil : scales.compactMap { $0 }
+  }
+
+  private var isBitSerial: Bool { kind == .binary || kind == .ternary }
+  private static func weightRange(_ kind: KernelKind) -> ClosedRange<Int8> {
+    switch kind {
+    case .dense8, .palette: -128...127
+    case .dense4: -8...7
+    case .dense2: -2...1
+    case .binary, .ternary: -1...1
+    }
   }
 
   private static let poison: UInt8 = 0xA5
@@ -197,39 +235,64 @@ extension ConvolutionCase {
     storedChannels = Bool.random(using: &random) ? stored : outputChannels
     outputPixelStride = stored + 4 * Int.random(in: 0...2, using: &random)
 
-    let pixelBytes = (inputChannels + 3) / 4 * 4
+    let isBitSerial = kind == .binary || kind == .ternary
+    if isBitSerial { planes = Int.random(in: 1...4, using: &random) }
+    let words = (inputChannels + 31) / 32, stepsPerTap = isBitSerial ? words : (inputChannels + 3) / 4
+    let pixelBytes = 4 * planes * stepsPerTap
     let stride = Int.random(in: 1...2, using: &random), dilation = Int.random(in: 1...2, using: &random)
     let imageWidth = (outputWidth - 1) * stride + (kernelSize - 1) * dilation + 1
     inputPixelStride = stride * pixelBytes
     inputRowStride = stride * imageWidth * pixelBytes
     var offsets: [Int32] = []
-    for y in 0..<kernelSize {
-      for x in 0..<kernelSize {
-        let tap = (y * imageWidth + x) * dilation * pixelBytes
-        for step in 0..<pixelBytes / 4 { offsets.append(Int32(tap + 4 * step)) }
+    for plane in (0..<planes).reversed() {
+      for y in 0..<kernelSize {
+        for x in 0..<kernelSize {
+          let tap = (y * imageWidth + x) * dilation * pixelBytes + 4 * plane * stepsPerTap
+          for step in 0..<stepsPerTap { offsets.append(Int32(tap + 4 * step)) }
+        }
       }
     }
     stepOffsets = offsets
-    rowLength = offsets.count * 4
+    rowLength = isBitSerial ? offsets.count / planes * 32 : offsets.count * 4
 
     let lastColumn = min(outputWidth, pixels) - 1
     let lastBase = (pixels - 1) / outputWidth * inputRowStride + lastColumn * inputPixelStride
     let inputBytes = lastBase + Int(offsets.max() ?? 0) + 4
     let isExtreme = values == .extreme || values == .extremeFused
-    let range: ClosedRange<Int8> = kind == .dense4 ? -8...7 : -128...127
+    let range = Self.weightRange(kind)
     let extremeWeight = Bool.random(using: &random) ? range.lowerBound : range.upperBound
     let extremeInput: UInt8 = Int.random(in: 0...3, using: &random) == 0 ? 0 : 255
     let length = rowLength
-    input = (0..<inputBytes).map { _ in isExtreme ? extremeInput : UInt8.random(in: 0...255, using: &random) }
-    weights = (0..<outputChannels * length).map { _ in
-      isExtreme ? extremeWeight : Int8.random(in: range, using: &random)
+    input = (0..<inputBytes).map { index in
+      // The bits that round the channels up to words are 0.
+      let valid = isBitSerial ? inputChannels - index / 4 % words * 32 - index % 4 * 8 : 8
+      let mask: UInt8 = valid >= 8 ? 255 : valid <= 0 ? 0 : 1 << UInt8(valid) - 1
+      return mask & (isExtreme ? extremeInput : UInt8.random(in: 0...255, using: &random))
+    }
+    // Of a palette, few weights occur.
+    let palette: [Int8] = (0..<15).map { _ in Int8.random(in: range, using: &random) }
+    weights = (0..<outputChannels * length).map { place in
+      if isBitSerial && place % length % (32 * words) >= inputChannels { return 0 }
+      if isExtreme { return extremeWeight }
+      return switch kind {
+      case .dense8, .dense4, .dense2, .ternary: Int8.random(in: range, using: &random)
+      case .palette: palette.randomElement(using: &random) ?? 0
+      case .binary: Bool.random(using: &random) ? 1 : -1
+      }
     }
     bias = []
     multiplier = []
     shift = []
+    let shifts: ClosedRange<Int32> =
+      switch kind {
+      case .dense8, .palette: 38...43
+      case .dense4: 34...39
+      case .dense2, .binary, .ternary: 31...38
+      }
     for _ in 0..<outputChannels {
-      var parameters = values.parameters(shifts: kind == .dense4 ? 34...39 : 38...43, using: &random)
-      if kind == .dense4 && values == .extremeScales { parameters.bias /= 22 }  // accumulators of 28 bits
+      var parameters = values.parameters(shifts: shifts, using: &random)
+      // Accumulators of 28 and of 26 bits.
+      if values == .extremeScales { parameters.bias /= kind == .dense4 ? 22 : kind == .dense2 ? 100 : 1 }
       bias.append(parameters.bias)
       multiplier.append(parameters.multiplier)
       shift.append(parameters.shift)

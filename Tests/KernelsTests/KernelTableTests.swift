@@ -5,7 +5,10 @@ import Testing
 @Suite struct KernelTableTests {
   @Test(arguments: KernelKind.allCases)
   func selectsWithinTheFeatures(kind: KernelKind) {
-    for features: CPUFeatures in [[], .avx2, [.avx2, .avxvnni], [.avx2, .avxvnni, .avx512vnni]] {
+    for features: CPUFeatures in [
+      [], .avx2, [.avx2, .avxvnni], [.avx2, .avxvnni, .avx512vnni],
+      [.avx2, .avxvnni, .avx512vnni, .avx512popcount],
+    ] {
       let kernel = KernelTable.select(kind, features)
       #expect(kernel.kind == kind)
       #expect(features.isSuperset(of: kernel.features))
@@ -33,6 +36,7 @@ import Testing
     #expect(CPUFeatures(name: "avx2".utf8) == .avx2)
     #expect(CPUFeatures(name: "avxvnni".utf8) == [.avx2, .avxvnni])
     #expect(CPUFeatures(name: "vnni".utf8) == [.avx2, .avxvnni, .avx512vnni])
+    #expect(CPUFeatures(name: "popcount".utf8) == [.avx2, .avxvnni, .avx512vnni, .avx512popcount])
     #expect(CPUFeatures(name: "AVX2".utf8) == nil)
     #expect(CPUFeatures(name: "".utf8) == nil)
   }

@@ -6,8 +6,9 @@ import Testing
 func sampleProgram() throws -> Program {
   var builder = ProgramBuilder()
   var arena = 0
-  func activation(_ name: Name, _ shape: [Int]) -> Int {
-    let tensor = Program.Tensor.activation(name, shape: shape, arenaOffset: arena, scale: 0.05, zeroPoint: 3)
+  func activation(_ name: Name, _ shape: [Int], bits: UInt8 = 8) -> Int {
+    let tensor = Program.Tensor.activation(
+      name, shape: shape, arenaOffset: arena, scale: 0.05, zeroPoint: 3, bits: bits)
     arena += roundedUp(tensor.byteCount, to: 64)
     return builder.addTensor(tensor)
   }
@@ -38,11 +39,24 @@ func sampleProgram() throws -> Program {
     weightBits: 8,
     weights: weights(6 * 9, 127), bias: numbers(6, 9), multiplier: numbers(6, 1 << 30), shift: numbers(6, 40),
     clamp: clamp)
+  var last = c3
+  for kind in [Instruction.Convolution.Kind.dense2, .palette, .binary, .ternary] {
+    let few = activation("few", [6, 8, 6], bits: 2)
+    let table = builder.addData((0..<256).map { UInt8($0 / 64) })
+    builder.append("few", .lookup(.init(input: last, output: few, table: table)))
+    let y = activation("narrow", [6, 8, 6])
+    builder.appendConvolution(
+      "narrow", input: few, output: y, window: .init(kernel: [1, 1]), weightBits: 2, kind: kind,
+      weights: (0..<36).map { kind == .binary || $0 % 3 > 0 ? Int8($0 % 2 * 2 - 1) : 0 }, bias: numbers(6, 9),
+      multiplier: numbers(6, 1 << 30), shift: numbers(6, 35), clamp: clamp)
+    last = y
+  }
   let sum = activation("sum", [6, 8, 6])
   builder.append(
     "sum",
     .add(
-      .init(a: c1, b: c3, output: sum, multiplierA: 1 << 20, multiplierB: -(1 << 19), shift: 20, clamp: clamp)
+      .init(
+        a: c1, b: last, output: sum, multiplierA: 1 << 20, multiplierB: -(1 << 19), shift: 20, clamp: clamp)
     ))
   let product = activation("product", [6, 8, 6])
   builder.append(

@@ -81,6 +81,7 @@ struct ReferenceMachine {
     let x = program.tensors[o.input], y = program.tensors[o.output], w = o.window, input = self[o.input]
     let weights = ConvolutionGeometry(o, input: x, output: y).unpacked(Array(program.data[o.weights]))
     let inputs = x.channels / o.groups, outputs = y.channels / o.groups
+    let mask = o.kind.isBitSerial ? 1 << Int(x.bits) - 1 : 255
     var result: [Double] = []
     for channel in 0..<y.channels {
       for row in 0..<y.height {
@@ -92,7 +93,7 @@ struct ReferenceMachine {
               let j = column * w.strideColumns - w.padLeft + tap % w.kernelWidth * w.dilationColumns
               let isInside = i >= 0 && i < x.height && j >= 0 && j < x.width
               let source = ((channel / outputs * inputs + c) * x.height + i) * x.width + j
-              let value = isInside ? Int(input[source]) : Int(x.zeroPoint)
+              let value = isInside ? Int(input[source]) & mask : Int(x.zeroPoint)
               sum += value * Int(weights[(channel * inputs + c) * w.taps + tap])
             }
           }

@@ -45,13 +45,14 @@ package struct RandomProgram {
     return offset
   }
 
-  private mutating func activation(_ shape: [Int], rowMajor: Bool = false) -> Int {
-    let scale = Float.random(in: 0.01...0.05, using: &random), zeroPoint = UInt8(pick(0...255))
+  private mutating func activation(_ shape: [Int], rowMajor: Bool = false, bits: Int = 8) -> Int {
+    let scale = Float.random(in: 0.01...0.05, using: &random), zeroPoint = UInt8(pick(0...(1 << bits - 1)))
     var tensor =
       rowMajor
       ? Program.Tensor.rowMajorActivation(
         "", shape: shape, arenaOffset: 0, scale: scale, zeroPoint: zeroPoint)
       : Program.Tensor.activation("", shape: shape, arenaOffset: 0, scale: scale, zeroPoint: zeroPoint)
+    tensor.bits = UInt8(bits)
     if !rowMajor && pick(0...3) == 0 { tensor.pixelStride += 4 * pick(1...3) }
     tensor.storage = .arena(offset: reserve(tensor.byteCount))
     return builder.addTensor(tensor)
@@ -133,16 +134,49 @@ package struct RandomProgram {
       if !keepingShape { outputs = groups * pick(1...18) }
       if pick(0...1) == 0 { (groups, outputs) = (tensor.channels, tensor.channels) }
     }
-    let y = activation([outputs, height, width])
-    let bits = pick(0...1) == 0 ? 4 : 8, largest: Int8 = bits == 4 ? 7 : 127
-    let weights = (0..<outputs * tensor.channels / groups * w.taps).map { _ in
-      Int8.random(in: -largest...largest, using: &random)
+    let isDepthwise = groups > 1 && groups == tensor.channels && groups == outputs
+    let kinds = Instruction.Convolution.Kind.allCases.filter { kind in
+      kind != .depthwise && (groups == 1 || !kind.isBitSerial)
     }
+    let kind = isDepthwise ? .depthwise : kinds.randomElement(using: &random) ?? .dense8
+    let x = kind.isBitSerial ? withFewBits(name, x, tensor) : x
+    let y = activation([outputs, height, width])
+    let shifts: ClosedRange<Int32> =
+      switch kind {
+      case .dense8, .depthwise, .palette: 38...42
+      case .dense4: 34...38
+      case .dense2, .binary, .ternary: 32...36
+      }
     builder.appendConvolution(
-      name, input: x, output: y, window: w, groups: groups, weightBits: bits, weights: weights,
+      name, input: x, output: y, window: w, groups: groups, weightBits: 8, kind: kind,
+      weights: weights(kind, outputs * tensor.channels / groups * w.taps),
       bias: (0..<outputs).map { _ in number(-20_000...20_000) },
       multiplier: (0..<outputs).map { _ in number((1 << 30)...Int32.max) },
-      shift: (0..<outputs).map { _ in number(bits == 4 ? 34...38 : 38...42) }, clamp: clamp())
+      shift: (0..<outputs).map { _ in number(shifts) }, clamp: clamp())
+    return y
+  }
+
+  /// Weights that a kind can hold.
+  private mutating func weights(_ kind: Instruction.Convolution.Kind, _ count: Int) -> [Int8] {
+    let first = Int8(pick(-128...112))
+    return (0..<count).map { _ in
+      switch kind {
+      case .dense8, .depthwise: Int8.random(in: -127...127, using: &random)
+      case .dense4: Int8.random(in: -7...7, using: &random)
+      case .dense2: Int8.random(in: -2...1, using: &random)
+      case .palette: Int8.random(in: first..<first + 15, using: &random)
+      case .binary: Bool.random(using: &random) ? 1 : -1
+      case .ternary: Int8.random(in: -1...1, using: &random)
+      }
+    }
+  }
+
+  /// The numbers of `x` by a table, as one of at most 4 bits; sometimes with bits beyond, which are not read.
+  private mutating func withFewBits(_ name: String, _ x: Int, _ tensor: Program.Tensor) -> Int {
+    let bits = pick(1...4), largest: UInt8 = pick(0...3) == 0 ? 255 : 1 << UInt8(bits) - 1
+    let y = activation(tensor.shape, bits: bits)
+    let table = builder.addData((0..<256).map { _ in UInt8.random(in: 0...largest, using: &random) })
+    builder.append(name, .lookup(.init(input: x, output: y, table: table)))
     return y
   }
 

@@ -2,7 +2,8 @@ import IR
 import Numerics
 
 /// The parameters of one form for a weight constant: one, or one per output channel (axis 0), or per group of the
-/// channel's elements. Wide forms cover every weight; narrower ones take the least L2.4 error.
+/// channel's elements. Wide forms cover every weight; narrower ones take the least L2.4 error; binary ones the mean
+/// magnitude, which has the least squared error (XNOR-Net, arXiv 1603.05279).
 /// - Requires: `weights.count` is a multiple of `channels`.
 func weightParameters(
   _ weights: UnsafeBufferPointer<Float>, channels: Int, _ form: QuantizationForm, _ method: RangeMethod
@@ -12,6 +13,11 @@ func weightParameters(
     for weight in part where weight.isFinite {
       low = min(low, weight)
       high = max(high, weight)
+    }
+    if form.isBinaryWeight(.weight) {
+      let sum = part.reduce(Double(0)) { $0 + ($1.isFinite ? Double(abs($1)) : 0) }
+      return AffineParameters(
+        scale: AffineParameters.usable(Float(sum / Double(max(part.count, 1)))), zeroPoint: 0)
     }
     if method == .minMax { return AffineParameters(covering: low, high, form: form, role: .weight) }
     let best = leastError(low, high, form, .weight) { candidate, stored in

@@ -143,9 +143,10 @@ extension IntegerLowering {
       fail("asymmetric weights have no integer kernel", node.name)
       return nil
     }
-    let range = quantizer.storedRange, rowLength = constant.elementCount / channels
+    let rowLength = constant.elementCount / channels
     let values = constant.floats.enumerated().map { index, weight in
-      Int8(parameters[parameters.count == 1 ? 0 : index / rowLength].quantize(weight, range))
+      Int8(
+        quantizer.form.quantize(weight, parameters[parameters.count == 1 ? 0 : index / rowLength], .weight))
     }
     return Weights(
       values: values, shape: shape,

@@ -73,6 +73,20 @@ QCC_INSTRUCTION int32x8 upper_bytes_x8(int32x8 a) { return (int32x8)_mm256_srli_
 QCC_INSTRUCTION int32x8 upper_nibbles_x8(int32x8 a) { return (int32x8)_mm256_srli_epi16((__m256i)a, 4); }
 QCC_INSTRUCTION int32x8 halve_words_x8(int32x8 a) { return (int32x8)_mm256_srai_epi16((__m256i)a, 1); }
 
+/// Logical shift of 16-bit lanes by 2, and by any count to the left.
+QCC_INSTRUCTION int32x8 shift_right_2_words_x8(int32x8 a) { return (int32x8)_mm256_srli_epi16((__m256i)a, 2); }
+QCC_INSTRUCTION int32x8 shift_left_words_x8(int32x8 a, int32_t count) {
+  return (int32x8)_mm256_sll_epi16((__m256i)a, _mm_cvtsi32_si128(count));
+}
+
+/// The highest bits of all bytes.
+QCC_INSTRUCTION uint32_t highest_bits_x8(int32x8 a) { return (uint32_t)_mm256_movemask_epi8((__m256i)a); }
+
+/// Addition of bytes.
+QCC_INSTRUCTION int32x8 add_bytes_x8(int32x8 a, int32x8 b) {
+  return (int32x8)_mm256_add_epi8((__m256i)a, (__m256i)b);
+}
+
 /// In each half, the bytes of `table` that the bytes of `indices` (0...15) name.
 QCC_INSTRUCTION int32x8 look_up_bytes_x8(int32x8 table, int32x8 indices) {
   return (int32x8)_mm256_shuffle_epi8((__m256i)table, (__m256i)indices);
@@ -208,6 +222,37 @@ QCC_INSTRUCTION int32x16 multiply_add_floats_x16(int32x16 a, int32x16 b, int32x1
 /// Shift of 16-bit lanes by 4 to the left.
 QCC_INSTRUCTION int32x16 shift_left_4_words_x16(int32x16 a) {
   return (int32x16)_mm512_slli_epi16((__m512i)a, 4);
+}
+
+/// Shifts of 16-bit lanes by 6 and by 2 to the left.
+QCC_INSTRUCTION int32x16 shift_left_6_words_x16(int32x16 a) {
+  return (int32x16)_mm512_slli_epi16((__m512i)a, 6);
+}
+QCC_INSTRUCTION int32x16 shift_left_2_words_x16(int32x16 a) {
+  return (int32x16)_mm512_slli_epi16((__m512i)a, 2);
+}
+
+/// Arithmetic shift of 32-bit lanes by 6.
+QCC_INSTRUCTION int32x16 shift_right_6_x16(int32x16 a) {
+  return (int32x16)_mm512_srai_epi32((__m512i)a, 6);
+}
+
+/// Logical shift of 16-bit lanes by 4: the upper halves of bytes, and what must be masked.
+QCC_INSTRUCTION int32x16 upper_nibbles_x16(int32x16 a) {
+  return (int32x16)_mm512_srli_epi16((__m512i)a, 4);
+}
+
+/// The number of ones in each 32-bit lane (VPOPCNTDQ). Assembly, so that kernels with and without this instruction
+/// share everything else: only those that are dispatched for it may call it.
+QCC_INSTRUCTION int32x16 count_bits_x16(int32x16 a) {
+  int32x16 counts;
+  __asm__("vpopcntd %1, %0" : "=v"(counts) : "v"(a));
+  return counts;
+}
+
+/// For each byte whether `a` and `b` have a common bit.
+QCC_INSTRUCTION uint64_t common_bits_x16(int32x16 a, int32x16 b) {
+  return _mm512_test_epi8_mask((__m512i)a, (__m512i)b);
 }
 
 /// 32-bit lanes to 16 bits with saturation; in each quarter, four of `a` and then four of `b`.

@@ -23,7 +23,9 @@ struct BenchCommand: ParsableCommand {
       """)
   @Argument(help: "A .qpk program.") var model: String?
   @Option(help: "Runs after one warm-up.") var runs = 200
-  @Option(help: "Instructions the interpreter may use: auto, portable, avx2, avxvnni or vnni. Also QCC_CPU.")
+  @Option(
+    help:
+      "Instructions the interpreter may use: auto, portable, avx2, avxvnni, vnni or popcount. Also QCC_CPU.")
   var cpu: String?
   @Option(help: "Threads for one sample.") var threads = 1
   @Flag(help: "Print JSON.") var json = false

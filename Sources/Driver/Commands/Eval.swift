@@ -23,7 +23,9 @@ struct EvalCommand: ParsableCommand {
       "A model to compare with on the same samples, usually the float one.", valueName: "model"))
   var against: String?
   @Flag(help: "Evaluate quantizers of a .qir graph as if they were not there.") var float = false
-  @Option(help: "Instructions the interpreter may use: auto, portable, avx2, avxvnni or vnni. Also QCC_CPU.")
+  @Option(
+    help:
+      "Instructions the interpreter may use: auto, portable, avx2, avxvnni, vnni or popcount. Also QCC_CPU.")
   var cpu: String?
   @Flag(help: "Print one JSON object.") var json = false
   @OptionGroup var tuningFlags: TuningFlags

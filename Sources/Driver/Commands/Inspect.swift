@@ -141,6 +141,18 @@ struct GraphSummary {
   }
 }
 
+extension Instruction.Convolution.Kind {
+  /// Bits that the weights are stored in.
+  fileprivate var weightBits: Int {
+    switch self {
+    case .dense8, .depthwise: 8
+    case .dense4, .palette: 4
+    case .dense2, .ternary: 2
+    case .binary: 1
+    }
+  }
+}
+
 /// What `qcc inspect` shows of a packed program.
 struct ProgramSummary {
   let program: Program
@@ -158,11 +170,11 @@ struct ProgramSummary {
         let geometry = ConvolutionGeometry(
           o, input: program.tensors[o.input], output: program.tensors[o.output])
         return (
-          instruction.name.description, o.kind == .dense4 ? 4 : 8, geometry.productsPerPixel, o.weights.count
+          instruction.name.description, o.kind.weightBits, geometry.productsPerPixel, o.weights.count
         )
       case .floatProduct(let o):
         let inputs = program.tensors[o.input].channels, outputs = program.tensors[o.output].elementCount
-        return (instruction.name.description, o.kind == .dense4 ? 4 : 8, inputs * outputs, o.weights.count)
+        return (instruction.name.description, o.kind.weightBits, inputs * outputs, o.weights.count)
       case .quantize, .dequantize, .add, .multiply, .averagePool, .maxPool, .lookup, .copy, .softmax:
         return nil
       }

@@ -25,7 +25,9 @@ struct RunCommand: ParsableCommand {
       valueName: "file"))
   var hashes: String?
   @Flag(name: .customLong("self-test"), help: "Replay the vectors stored in a program.") var selfTest = false
-  @Option(help: "Instructions the interpreter may use: auto, portable, avx2, avxvnni or vnni. Also QCC_CPU.")
+  @Option(
+    help:
+      "Instructions the interpreter may use: auto, portable, avx2, avxvnni, vnni or popcount. Also QCC_CPU.")
   var cpu: String?
   @OptionGroup var tuningFlags: TuningFlags
   @OptionGroup var general: GeneralFlags
@@ -108,7 +110,7 @@ func chosenFeatures(_ flag: String?) throws(CompilerError) -> CPUFeatures {
   guard name != "auto" else { return .host }
   guard let features = CPUFeatures(name: name.utf8) else {
     throw CompilerError(
-      "--cpu and QCC_CPU take auto, portable, avx2, avxvnni or vnni, not '\(name)'", status: .usage)
+      "--cpu and QCC_CPU take auto, portable, avx2, avxvnni, vnni or popcount, not '\(name)'", status: .usage)
   }
   guard CPUFeatures.host.isSuperset(of: features) else {
     throw CompilerError("this processor cannot run '\(name)' kernels", status: .unavailable)

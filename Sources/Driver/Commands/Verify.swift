@@ -24,7 +24,9 @@ struct VerifyCommand: ParsableCommand {
   @Option(help: "The lowered graph that the program was emitted from: --save-graph of qcc compile.")
   var graph: String
   @Option(
-    help: "Only this kernel set: portable, avx2, avxvnni or vnni; default: all that the processor can run.")
+    help:
+      "Only this kernel set: portable, avx2, avxvnni, vnni or popcount; default: all that the processor can run."
+  )
   var cpu: String?
   @Option(
     name: .customLong("save-inputs"),
@@ -61,7 +63,7 @@ struct VerifyCommand: ParsableCommand {
 
   private func kernelSets() throws(CompilerError) -> [KernelSet] {
     if let cpu, cpu != "auto" { return [KernelSet(name: cpu, features: try chosenFeatures(cpu))] }
-    return ["portable", "avx2", "avxvnni", "vnni"].compactMap { name in
+    return ["portable", "avx2", "avxvnni", "vnni", "popcount"].compactMap { name in
       guard let features = CPUFeatures(name: name.utf8), CPUFeatures.host.isSuperset(of: features) else {
         return nil
       }

@@ -36,6 +36,14 @@ package enum WeightLayout: String, TextEnumeration, Hashable {
   case panels
   /// Panels of 16 channels, 4 taps, for depthwise kernels.
   case depthwisePanels = "depthwise-panels"
+  /// Panels of weights of 2 bits.
+  case twoBitPanels = "two-bit-panels"
+  /// Panels of 4-bit codes, each with its table of 16 weights.
+  case palettePanels = "palette-panels"
+  /// Panels of weights -1 and 1 as bits, for inputs that are multiplied bit by bit.
+  case binaryPanels = "binary-panels"
+  /// The same with weights -1, 0 and 1.
+  case ternaryPanels = "ternary-panels"
 }
 
 /// Convolution of activations with integer weights. Operands: x, weights, bias i32[O] (with `-zeroPoint * Σ weights`

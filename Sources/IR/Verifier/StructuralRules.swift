@@ -128,6 +128,7 @@ extension Constant {
   fileprivate func keepsWithin(_ q: QuantizedType) -> Bool {
     let bytes = storage.bytes
     if q.isSigned {
+      if q.bits == 1 { return bytes.allSatisfy { $0 == 1 || Int8(bitPattern: $0) == -1 } }
       let limit = Int8(1) << (q.bits - 1)
       return bytes.allSatisfy { (-limit..<limit).contains(Int8(bitPattern: $0)) }
     }

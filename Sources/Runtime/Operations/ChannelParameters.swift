@@ -26,11 +26,7 @@ struct ChannelParameters {
 
   /// The factors of all channels, if fused multiply-adds are exact for each.
   func fusedScales(_ geometry: ConvolutionGeometry) -> [Float]? {
-    let largestWeight: Int64 =
-      switch geometry.kind {
-      case .dense8, .depthwise: 128
-      case .dense4: 8
-      }
+    let largestWeight = Self.largestWeight(geometry.kind)
     var scales = [Float](repeating: 0, count: multiplier.count)
     for index in scales.indices {
       let fixed = FixedPointMultiplier(multiplier: multiplier[index], shift: shift[index])
@@ -41,6 +37,42 @@ struct ChannelParameters {
     return scales
   }
 
-  /// Kernels for 4-bit weights may scale sums by 16.
-  func accumulatorsFit28Bits(_ rowLength: Int) -> Bool { largestBias + Int64(rowLength) * 8 * 255 < 1 << 27 }
+  /// The biases from which the products of negative weights with the largest input are subtracted: what counting bits
+  /// adds too much.
+  func biasForBits(
+    _ geometry: ConvolutionGeometry, _ weights: UnsafeRawPointer, largestInput: Int32
+  ) -> [Int32] {
+    var result = bias
+    let wordsPerStep = geometry.kind == .ternary ? 32 : 16
+    for panel in 0..<geometry.panelsPerCall {
+      let signs = (weights + panel * geometry.panelBytes).assumingMemoryBound(to: UInt32.self)
+      for step in 0..<geometry.steps {
+        for channel in 0..<16 {
+          let word = wordsPerStep * step + channel
+          let mask = geometry.kind == .ternary ? signs[word + 16] : ~0
+          result[16 * panel + channel] &-= Int32((signs[word] & mask).nonzeroBitCount) &* largestInput
+        }
+      }
+    }
+    return result
+  }
+
+  /// Whether no sum leaves 32 bits where fast kernels scale it: by 16 with 4-bit weights, by 64 with 2-bit ones.
+  func fitFastKernels(_ geometry: ConvolutionGeometry) -> Bool {
+    let largest = largestBias + Int64(geometry.rowLength) * Self.largestWeight(geometry.kind) * 255
+    return switch geometry.kind {
+    case .dense8, .depthwise, .palette, .binary, .ternary: true
+    case .dense4: largest < 1 << 27
+    case .dense2: largest < 1 << 25
+    }
+  }
+
+  private static func largestWeight(_ kind: Instruction.Convolution.Kind) -> Int64 {
+    switch kind {
+    case .dense8, .depthwise, .palette: 128
+    case .dense4: 8
+    case .dense2: 2
+    case .binary, .ternary: 1
+    }
+  }
 }

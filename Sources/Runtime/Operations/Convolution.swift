@@ -19,6 +19,8 @@ struct ConvolutionStep {
   private let inputPixelStride: Int
   private let outputWidth: Int
   private let stepOffsets: UnsafePointer<Int32>
+  private let steps: Int
+  private let planes: Int
   private let weights: UnsafeRawPointer
   private let panelBytes: Int
   /// Padded to whole panels for every call.
@@ -31,11 +33,11 @@ struct ConvolutionStep {
   private let maximum: Int32
 
   /// - Parameters:
-  ///   - pad: what makes the image that the kernel reads; nil when it reads the input in place.
-  ///   - fastest: the kernel that the features allow. One that reads words needs `pad` to make them.
+  ///   - image: what the kernel reads; nil when it reads the input in place.
+  ///   - fastest: the kernel that the features allow. One that reads words needs an image of them.
   /// - Returns: nil when the weights have no address, which a validated program rules out.
   init?(
-    _ convolution: Instruction.Convolution, _ program: Program, pad: PadStep?, _ fastest: Kernel,
+    _ convolution: Instruction.Convolution, _ program: Program, image: ScratchImage?, _ fastest: Kernel,
     threads: Int,
     _ pool: ConstantPool
   ) {
@@ -45,16 +47,17 @@ struct ConvolutionStep {
     input = Plane(x)
     output = Plane(y)
     geometry = ConvolutionGeometry(convolution, input: x, output: y)
-    readsScratch = pad != nil
+    readsScratch = image != nil
     let parameters = ChannelParameters(convolution, geometry, program.data)
-    // Kernels for 4-bit weights scale sums by 16.
-    let fitsFastKernels = geometry.kind != .dense4 || parameters.accumulatorsFit28Bits(geometry.rowLength)
-    kernel = fitsFastKernels ? fastest : KernelTable.portable(fastest.kind)
-    let pixelBytes = pad?.pixelBytes ?? input.pixelStride
-    let rowBytes = pad?.rowBytes ?? input.rowStride
+    kernel = parameters.fitFastKernels(geometry) ? fastest : KernelTable.portable(fastest.kind)
+    let pixelBytes = image?.pixelBytes ?? input.pixelStride
+    let rowBytes = image?.rowBytes ?? input.rowStride
+    planes = convolution.kind.isBitSerial ? Int(x.bits) : 1
     let reads = StepOffsets(
-      geometry, window, elementBytes: kernel.readsWords ? 2 : 1, pixelBytes: pixelBytes, rowBytes: rowBytes)
+      geometry, window, planes: planes, elementBytes: kernel.readsWords ? 2 : 1, pixelBytes: pixelBytes,
+      rowBytes: rowBytes)
     stepOffsets = pool.allocate(reads.offsets)
+    steps = reads.offsets.count
     let packed = base + convolution.weights.offset
     weights = kernel.readsWords ? pool.widen(packed, bytes: geometry.weightBytes) : packed
     panelBytes = kernel.readsWords ? 2 * geometry.panelBytes : geometry.panelBytes
@@ -66,7 +69,9 @@ struct ConvolutionStep {
       inputRowStride = window.strideRows * rowBytes
       inputPixelStride = window.strideColumns * pixelBytes
     }
-    bias = pool.allocate(parameters.bias)
+    bias = pool.allocate(
+      convolution.kind.isBitSerial
+        ? parameters.biasForBits(geometry, packed, largestInput: 1 << Int32(planes) - 1) : parameters.bias)
     multiplier = pool.allocate(parameters.multiplier)
     shift = pool.allocate(parameters.shift)
     scale = parameters.fusedScales(geometry).map { pool.allocate($0) }
@@ -119,7 +124,7 @@ struct ConvolutionStep {
     let arguments = ConvolutionArguments(
       input: image + (kernel.readsWords ? 2 * inputChannel : inputChannel), inputRowStride: inputRowStride,
       inputPixelStride: inputPixelStride,
-      stepOffsets: stepOffsets, steps: geometry.steps, weights: weights + panel * panelBytes,
+      stepOffsets: stepOffsets, steps: steps, planes: planes, weights: weights + panel * panelBytes,
       bias: bias + 16 * panel, multiplier: multiplier + 16 * panel, shift: shift + 16 * panel,
       scale: scale.map { $0 + 16 * panel }, scratch: scratch, outputChannels: channels,
       storedChannels: stored,
@@ -146,16 +151,21 @@ private struct StepOffsets {
 
   /// - Requires: the padded image is smaller than 2 GiB.
   init(
-    _ geometry: ConvolutionGeometry, _ window: Instruction.Window, elementBytes: Int, pixelBytes: Int,
-    rowBytes: Int
+    _ geometry: ConvolutionGeometry, _ window: Instruction.Window, planes: Int, elementBytes: Int,
+    pixelBytes: Int, rowBytes: Int
   ) {
-    offsets.reserveCapacity(geometry.steps)
-    let stepsPerTap = (geometry.inputsPerGroup + 3) / 4
-    for row in 0..<window.kernelHeight {
-      for column in 0..<window.kernelWidth {
-        let tap = row * window.dilationRows * rowBytes + column * window.dilationColumns * pixelBytes
-        for step in 0..<stepsPerTap {
-          offsets.append(Int32(truncatingIfNeeded: tap + 4 * elementBytes * step))
+    offsets.reserveCapacity(geometry.steps * planes)
+    let channels = geometry.inputsPerGroup, multiple = geometry.kind.channelMultiple
+    let stepsPerTap = (channels + multiple - 1) / multiple
+    // Planes lie from the lowest to the highest bit; kernels begin with the highest.
+    for plane in stride(from: planes - 1, through: 0, by: -1) {
+      for row in 0..<window.kernelHeight {
+        for column in 0..<window.kernelWidth {
+          let tap = row * window.dilationRows * rowBytes + column * window.dilationColumns * pixelBytes
+          let first = tap + 4 * plane * stepsPerTap
+          for step in 0..<stepsPerTap {
+            offsets.append(Int32(truncatingIfNeeded: first + 4 * elementBytes * step))
+          }
         }
       }
     }

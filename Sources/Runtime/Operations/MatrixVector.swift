@@ -48,8 +48,8 @@ struct MatrixVectorStep {
       RealPlace(y), scale: pool.allocate((0..<y.elementCount).map { program.data.float(product.scale, $0) }))
   }
 
-  /// - Returns: nil when the convolution is no such product: it has several output pixels, or its inputs do not follow
-  ///   one another.
+  /// - Returns: nil when the convolution is no such product: it has several output pixels, its inputs do not follow
+  ///   one another, or its weights are not of 8 or 4 bits.
   init?(
     _ convolution: Instruction.Convolution, _ program: Program, features: CPUFeatures, _ pool: ConstantPool
   ) {
@@ -60,7 +60,8 @@ struct MatrixVectorStep {
     let isContiguous =
       window.taps == 1
       || (coversRows && window.dilationRows == 1 && window.dilationColumns == 1)
-    guard output.pixels == 1, convolution.kind != .depthwise, convolution.groups == 1, !window.isPadded,
+    guard output.pixels == 1, convolution.kind == .dense8 || convolution.kind == .dense4,
+      convolution.groups == 1, !window.isPadded,
       isContiguous, let base = program.data.bytes.baseAddress
     else { return nil }
     geometry = ConvolutionGeometry(convolution, input: x, output: y)

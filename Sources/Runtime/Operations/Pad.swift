@@ -1,5 +1,11 @@
 import Program
 
+/// How the image that a convolution reads lies in the scratch memory.
+struct ScratchImage {
+  let pixelBytes: Int
+  let rowBytes: Int
+}
+
 /// Copies an image into the scratch memory, with a border of its zero point; as bytes, or as words for kernels that read
 /// words.
 struct PadStep {
@@ -21,10 +27,11 @@ struct PadStep {
     paddedWidth = window.paddedWidth(tensor)
   }
 
-  var pixelBytes: Int { (toWords ? 2 : 1) * input.storedChannels }
-  var rowBytes: Int { paddedWidth * pixelBytes }
+  private var pixelBytes: Int { (toWords ? 2 : 1) * input.storedChannels }
+  private var rowBytes: Int { paddedWidth * pixelBytes }
   var byteCount: Int { paddedHeight * rowBytes }
   var units: Int { paddedHeight }
+  var image: ScratchImage { ScratchImage(pixelBytes: pixelBytes, rowBytes: rowBytes) }
 
   func run(_ memory: WorkingMemory, _ range: Range<Int>) {
     if toWords { return runToWords(memory, range) }
