@@ -104,7 +104,7 @@ package func convolutionDepthwiseDotProduct(_ arguments: DepthwiseArguments, _ f
         if plan.rows == 2 {
           depthwiseTile4(panel, plan, scratch, columns)
         } else {
-          depthwiseTile3(panel, plan, scratch, columns)
+          depthwiseRowTile4(panel, plan, scratch, columns)
         }
         for row in 0..<rows {
           let place = (y &+ row) &* layer.outputRowStride &+ x &* layer.outputPixelStride &+ 16 &* index
@@ -238,7 +238,7 @@ private func depthwiseTile4(
 
 /// The sums of one row, four columns at a time.
 @inline(never)
-private func depthwiseTile3(
+private func depthwiseRowTile4(
   _ panel: DepthwisePanel, _ plan: DepthwisePlan, _ scratch: Scratch, _ columns: Int
 ) {
   let sums = scratch.sums(row: 0)
