@@ -27,59 +27,63 @@ final class GuardedBuffer {
 }
 
 /// Runs the cases of Tests/KernelsTests with every kernel of the list that the processor can run.
-/// - Returns: how many bytes differ from the formula.
+/// - Returns: how many results differ from the formula.
 @_cdecl("qcc_test_kernels")
 func testKernels() -> Int {
+  let host = CPUFeatures.host
   var wrong = 0
-  for kernel in KernelTable.all where CPUFeatures.host.isSuperset(of: kernel.features) {
-    var cases = 0, wrongOfKernel = 0
-    func check(_ convolution: ConvolutionCase, _ slices: [Int]) {
-      let actual = convolution.run(kernel, slices: slices), expected = convolution.expected()
-      cases += 1
-      for i in expected.indices where actual[i] != expected[i] { wrongOfKernel += 1 }
-    }
-    for channels in ConvolutionCase.channelCounts {
-      ConvolutionCase.forEachSmall(kernel.kind, outputChannels: channels, check)
-    }
-    ConvolutionCase.forEachLong(kernel.kind) { check($0, []) }
-    qcc_report_kernel(kernel.name.utf8Start, cases, wrongOfKernel)
-    wrong += wrongOfKernel
+  for kernel in KernelTable.all where host.isSuperset(of: kernel.features) { wrong += testDense(kernel) }
+  for kernel in KernelTable.depthwise where host.isSuperset(of: kernel.features) {
+    wrong += testDepthwise(kernel)
   }
-  for kernel in KernelTable.depthwise where CPUFeatures.host.isSuperset(of: kernel.features) {
-    var cases = 0, wrongOfKernel = 0
-    func check(_ depthwise: DepthwiseCase, _ slices: [Int]) {
-      let actual = depthwise.run(kernel, slices: slices), expected = depthwise.expected()
-      cases += 1
-      for i in expected.indices where actual[i] != expected[i] { wrongOfKernel += 1 }
-    }
-    for channels in DepthwiseCase.channelCounts { DepthwiseCase.forEachSmall(channels: channels, check) }
-    for seed in 0..<60 { DepthwiseCase.forEachWindow(seed: UInt64(seed), check) }
-    for channels in [16, 32, 64, 72] { DepthwiseCase.forEachWide(channels: channels, check) }
-    qcc_report_kernel(kernel.name.utf8Start, cases, wrongOfKernel)
-    wrong += wrongOfKernel
+  for kernels in KernelTable.matrixVector where host.isSuperset(of: kernels.features) {
+    wrong += report(kernels.name, cases: matrixVectorCases, wrong: testMatrixVector(kernels))
   }
-  for kernels in KernelTable.matrixVector where CPUFeatures.host.isSuperset(of: kernels.features) {
-    let wrongOfKernels = testMatrixVector(kernels)
-    qcc_report_kernel(kernels.name.utf8Start, matrixVectorCases, wrongOfKernels)
-    wrong += wrongOfKernels
+  let counts = ElementwiseCase.counts
+  for kernels in KernelTable.elementwise where host.isSuperset(of: kernels.features) {
+    let wrongSums = counts.reduce(0) { $0 + ElementwiseCase.wrongSums(kernels, count: $1) }
+    wrong += report(kernels.name, cases: counts.count, wrong: wrongSums)
   }
-  for kernels in KernelTable.elementwise where CPUFeatures.host.isSuperset(of: kernels.features) {
-    var wrongOfKernels = 0
-    for count in ElementwiseCase.counts {
-      wrongOfKernels += ElementwiseCase.wrongSums(kernels, count: count)
-    }
-    qcc_report_kernel(kernels.name.utf8Start, ElementwiseCase.counts.count, wrongOfKernels)
-    wrong += wrongOfKernels
-  }
-  for kernels in KernelTable.quantize where CPUFeatures.host.isSuperset(of: kernels.features) {
-    var wrongOfKernels = 0
-    for count in ElementwiseCase.counts {
-      wrongOfKernels += ElementwiseCase.wrongNumbers(kernels, count: count)
-    }
-    qcc_report_kernel(kernels.name.utf8Start, ElementwiseCase.counts.count, wrongOfKernels)
-    wrong += wrongOfKernels
+  for kernels in KernelTable.quantize where host.isSuperset(of: kernels.features) {
+    let wrongNumbers = counts.reduce(0) { $0 + ElementwiseCase.wrongNumbers(kernels, count: $1) }
+    wrong += report(kernels.name, cases: counts.count, wrong: wrongNumbers)
   }
   return wrong
+}
+
+/// - Returns: `wrong`.
+private func report(_ name: StaticString, cases: Int, wrong: Int) -> Int {
+  qcc_report_kernel(name.utf8Start, cases, wrong)
+  return wrong
+}
+
+private func differences(_ actual: [UInt8], _ expected: [UInt8]) -> Int {
+  expected.indices.count { actual[$0] != expected[$0] }
+}
+
+private func testDense(_ kernel: Kernel) -> Int {
+  var cases = 0, wrong = 0
+  func check(_ convolution: ConvolutionCase, _ slices: [Int]) {
+    cases += 1
+    wrong += differences(convolution.run(kernel, slices: slices), convolution.expected())
+  }
+  for channels in ConvolutionCase.channelCounts {
+    ConvolutionCase.forEachSmall(kernel.kind, outputChannels: channels, check)
+  }
+  ConvolutionCase.forEachLong(kernel.kind) { check($0, []) }
+  return report(kernel.name, cases: cases, wrong: wrong)
+}
+
+private func testDepthwise(_ kernel: DepthwiseKernel) -> Int {
+  var cases = 0, wrong = 0
+  func check(_ depthwise: DepthwiseCase, _ slices: [Int]) {
+    cases += 1
+    wrong += differences(depthwise.run(kernel, slices: slices), depthwise.expected())
+  }
+  for channels in DepthwiseCase.channelCounts { DepthwiseCase.forEachSmall(channels: channels, check) }
+  for seed in 0..<60 { DepthwiseCase.forEachWindow(seed: UInt64(seed), check) }
+  for channels in [16, 32, 64, 72] { DepthwiseCase.forEachWide(channels: channels, check) }
+  return report(kernel.name, cases: cases, wrong: wrong)
 }
 
 private typealias Vector = MatrixVectorCase

@@ -26,8 +26,8 @@ void qcc_unmap_guarded(void *base, long count) {
   munmap((char *)base + count + page - size, size);
 }
 
-void qcc_report_kernel(const uint8_t *name, long cases, long wrong_bytes) {
-  printf("%-21s %ld cases, %ld wrong bytes\n", (const char *)name, cases, wrong_bytes);
+void qcc_report_kernel(const uint8_t *name, long cases, long wrong) {
+  printf("%-21s %ld cases, %ld wrong\n", (const char *)name, cases, wrong);
 }
 
 int main(void) { return qcc_test_kernels() ? 2 : 0; }
