@@ -33,7 +33,22 @@ struct BenchTests {
       #expect(length <= (path["ofMicroseconds"] as? Double ?? 0))
       let indices = try #require(path["instructions"] as? [Int])
       #expect(indices == indices.sorted() && indices.allSatisfy { operations.indices.contains($0) })
+      let sum = indices.reduce(0) { $0 + (operations[$1]["microseconds"] as? Double ?? 0) }
+      #expect(abs(sum - length) < 1e-3 * length)
       #expect(try QCC.expectSuccess(["bench", program, "--runs", "2"]).text.contains("critical path"))
+    }
+  }
+
+  /// Of two branches that are added, only the slower one is waited for.
+  @Test func followsTheSlowerBranch() throws {
+    try withTemporaryFolder { folder in
+      let program = "\(folder)/digits.qpk"
+      try QCC.expectSuccess(["\(QCC.digits)/model.onnx", "--target", "x86-int8", "-o", program])
+      let report = try object(try QCC.expectSuccess(["bench", program, "--runs", "5", "--json"]).output)
+      let operations = try #require(report["operations"] as? [[String: Any]])
+      let path = try #require((report["criticalPath"] as? [String: Any])?["instructions"] as? [Int])
+      let left = operations.indices.filter { !path.contains($0) }.map { operations[$0]["name"] as? String ?? "" }
+      #expect(left.count == 2 && left.allSatisfy { $0.contains("shortcut") }, "\(left)")
     }
   }
 

@@ -202,6 +202,7 @@ struct ProgramSummary {
     lines.append(
       "weights \(humanCount(weights)) in \(humanBytes(bytes)) of \(humanBytes(program.data.count)) data; arena \(humanBytes(program.arenaBytes))"
     )
+    for record in TuningRecord.parse(program.tuning) ?? [] { lines.append("tuned for \(record.processor)") }
     var table = Table(["layer", "bits", "weights", "bytes"], right: [1, 2, 3])
     for layer in weighted { table.add([layer.name, "\(layer.bits)", "\(layer.weights)", "\(layer.bytes)"]) }
     lines.append(table.text)
