@@ -47,7 +47,9 @@ struct BenchTests {
       let report = try object(try QCC.expectSuccess(["bench", program, "--runs", "5", "--json"]).output)
       let operations = try #require(report["operations"] as? [[String: Any]])
       let path = try #require((report["criticalPath"] as? [String: Any])?["instructions"] as? [Int])
-      let left = operations.indices.filter { !path.contains($0) }.map { operations[$0]["name"] as? String ?? "" }
+      let left = operations.indices.filter { !path.contains($0) }.map {
+        operations[$0]["name"] as? String ?? ""
+      }
       #expect(left.count == 2 && left.allSatisfy { $0.contains("shortcut") }, "\(left)")
     }
   }
@@ -89,12 +91,15 @@ struct BenchTests {
     ["bench", "x.qpk", "--peak"], ["kernels", "--time"], ["kernels", "--shape", "3x3,64-64"],
     ["kernels", "--shape", "3x3,64-63,@5x5,dw"], ["kernels", "--shape", "3x3,8-8,@5x5,bits=9"],
     ["kernels", "--shape", "65535x65535,65535-65535,@65535x65535"], ["kernels", "--shape", "0x3,8-8,@5x5"],
+    ["kernels", "--shape", "="], ["kernels", "--shape", "3x3,=,8-8,@5x5"], ["kernels", "--shape", ""],
+    ["kernels", "--shape", "3x3,8-8,@5x5,bits=1,groups=2"],
   ])
   func refuses(arguments: [String]) throws { #expect(try QCC.run(arguments).status == 64) }
 
   @Test(arguments: [
     "3x3,16-16,@8x8", "3x3,3-32,@9x7,stride=2", "5x5,8-8,@6x6,dw,stride=2", "1x1,64-20,@1x1,bits=4",
-    "3x1,8-12,@4x4,groups=4,dilation=2,pad=none,bits=4",
+    "3x1,8-12,@4x4,groups=4,dilation=2,pad=none,bits=4", "3x3,40-20,@5x5,bits=2", "3x3,40-20,@5x5,bits=1",
+    "1x1,40-20,@5x5,bits=ternary,activations=2", "3x3 40-20 @5x5 bits=palette",
   ])
   func listsCandidatesOfLayers(shape: String) throws {
     let output = try QCC.expectSuccess(["kernels", "--shape", shape, "--time", "--runs", "2", "--json"])

@@ -10,6 +10,7 @@ struct KernelsCommand: ParsableCommand {
     discussion: """
       Example: qcc kernels
                qcc kernels --shape 3x3,64-64,@56x56,stride=1,bits=8
+               qcc kernels --shape 3x3,128-128,@28x28,bits=1 --time
                qcc kernels --shape 3x3,96-96,@56x56,dw --time
                qcc kernels --shape 1x1,1280-1000,@1x1,bits=4 --time --cpu avx2 --json
       \(LayerShape.syntax)
@@ -124,7 +125,8 @@ struct KernelsCommand: ParsableCommand {
 /// `AVX2, AVX-512 VNNI`; `any processor` for none.
 func instructionSets(_ features: CPUFeatures) -> String {
   let names: [(CPUFeatures, String)] = [
-    (.avx2, "AVX2"), (.avxvnni, "AVX-VNNI"), (.avx512vnni, "AVX-512 VNNI"), (.neon, "NEON"),
+    (.avx2, "AVX2"), (.avxvnni, "AVX-VNNI"), (.avx512vnni, "AVX-512 VNNI"),
+    (.avx512popcount, "AVX-512 VPOPCNTDQ"), (.neon, "NEON"),
     (.dotProduct, "dot product"),
     (.i8mm, "i8mm"),
   ]
