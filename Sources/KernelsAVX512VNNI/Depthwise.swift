@@ -41,7 +41,7 @@ private struct Block {
   var requantizations: UnsafeMutablePointer<Requantization> {
     UnsafeMutableRawPointer(memory + 9).assumingMemoryBound(to: Requantization.self)
   }
-  /// `[term][row of the plan][k]`
+  /// `[k][term][row of the plan]`
   var weights: UnsafeMutablePointer<Lanes> { memory + 25 }
 
   /// The channel in lane i of vector k, if there is one.
@@ -51,6 +51,7 @@ private struct Block {
   }
 }
 
+/// Of rearranged weights and parameters.
 package func depthwisePreparedBytesAVX512VNNI(_ layer: DepthwiseLayer, _ plan: DepthwisePlan) -> Int {
   64 &* Block.count(layer) &* Block.vectors(plan)
 }
@@ -89,7 +90,7 @@ package func depthwisePrepareAVX512VNNI(
             }
             weights[i] = Int32(bitPattern: lane)
           }
-          block.weights[(term &* plan.rows &+ row) &* 4 &+ k] = weights
+          block.weights[(k &* plan.termCount &+ term) &* plan.rows &+ row] = weights
         }
       }
     }
@@ -98,18 +99,19 @@ package func depthwisePrepareAVX512VNNI(
 
 // MARK: - Scratch
 
-/// How scratch memory is used: 64 zero points, 16 vectors for `RowOutput`, the place of every term's first vector in
-/// bytes, and the interleaved columns, plane after plane and vector k after vector k.
+/// How scratch memory is used: 64 zero points, 32 vectors for `RowOutput`, the place of every term's first vector in
+/// bytes, the vectors of planes inside the image, and the interleaved columns, plane after plane and vector k after vector k.
 private struct ScratchLayout {
   /// Output columns whose planes fit the first-level cache beside weights and what passes through.
   let columns: Int
   /// Bytes from vector k to k + 1 of a column.
   let stride: Int
-  let offsets = 64 + 16 * 64
+  let offsets = 64 + 32 * 64
+  let inside: Int
   let planes: Int
   let byteCount: Int
 
-  private static let cachedBytes = 28 * 1024
+  private static let cachedBytes = 32 * 1024
 
   @inline(__always)
   init(_ layer: DepthwiseLayer, _ plan: DepthwisePlan, units: Int) {
@@ -118,13 +120,15 @@ private struct ScratchLayout {
     let parts = (width &+ most &- 1) / most
     // Whole tiles, but for the last part.
     columns = parts == 1 ? width : ((width &+ parts &- 1) / parts &+ 15) & ~15
-    // Tiles of four vectors may read behind the last column.
-    stride = (columns &* unitBytes &+ 255) & ~255 &+ (plan.reach &* unitBytes &+ 63) & ~63
-    planes = offsets &+ (8 &* plan.termCount &+ 63) & ~63
+    // Tiles of eight vectors may read behind the last column.
+    stride = (columns &* unitBytes &+ 511) & ~511 &+ (plan.reach &* unitBytes &+ 63) & ~63
+    inside = offsets &+ 8 &* plan.termCount
+    planes = (inside &+ 16 &* plan.planeCount &+ 63) & ~63
     byteCount = planes &+ 4 &* stride &* plan.planeCount
   }
 }
 
+/// Of planes and what is computed from them.
 package func depthwiseScratchBytesAVX512VNNI(_ layer: DepthwiseLayer, _ plan: DepthwisePlan) -> Int {
   max(
     ScratchLayout(layer, plan, units: 1).byteCount, ScratchLayout(layer, plan, units: 2).byteCount,
@@ -146,65 +150,118 @@ package func convolutionDepthwiseAVX512VNNI(_ arguments: DepthwiseArguments, _ f
     var column = 0
     while column < layer.outputWidth {
       let columns = min(layout.columns, layer.outputWidth &- column)
-      var row = first
-      while row < first &+ count {
-        interleave(arguments, block, layout, row, column, columns)
-        let rows = min(plan.rows, first &+ count &- row)
-        computeRows(arguments, block, layout, row, rows: rows, column, columns)
-        row &+= rows
+      switch block.pixels {
+      case 1: convolveColumns(arguments, block, layout, first, count, column, columns, pixels: 1)
+      case 2: convolveColumns(arguments, block, layout, first, count, column, columns, pixels: 2)
+      default: convolveColumns(arguments, block, layout, first, count, column, columns, pixels: 4)
       }
       column &+= columns
     }
   }
 }
 
+/// Some columns of all rows, for one block of channels.
+@inline(__always)
+private func convolveColumns(
+  _ arguments: DepthwiseArguments, _ block: Block, _ layout: ScratchLayout, _ first: Int, _ count: Int,
+  _ column: Int, _ columns: Int, pixels: Int
+) {
+  let layer = arguments.layer, plan = arguments.plan
+  let inputColumn = column &* layer.strideColumns &- layer.padLeft
+  let vectors = (columns &+ plan.reach &+ pixels &- 1) / pixels
+  let isContiguous = layer.strideColumns &* layer.inputPixelStride == block.unitBytes
+  // What lies inside the image for every plane is found once for all rows.
+  let inside = (arguments.scratch + layout.inside).assumingMemoryBound(to: Range<Int>.self)
+  for index in 0..<plan.planeCount {
+    inside[index] = vectorsInside(layer, plan.planes[index], inputColumn, vectors, pixels: pixels)
+  }
+  let tile = TileOperands(
+    columns: UnsafeRawPointer(arguments.scratch + layout.planes), stride: layout.stride,
+    offsets: UnsafePointer((arguments.scratch + layout.offsets).assumingMemoryBound(to: Int.self)),
+    terms: plan.termCount, rows: plan.rows, weights: UnsafePointer(block.weights),
+    bias: UnsafePointer(block.bias))
+  var output = RowOutput(arguments, block, row: first, column: column, columns: columns)
+  let outputVectors = (columns &+ pixels &- 1) / pixels
+  var row = first
+  while row < first &+ count {
+    for index in 0..<plan.planeCount {
+      let sources = Sources(
+        arguments, plan.planes + index, channel: block.firstChannel,
+        row: row &* layer.strideRows &- layer.padTop,
+        column: inputColumn)
+      let target = arguments.scratch + (layout.planes &+ 4 &* layout.stride &* index), stride = layout.stride
+      let range = inside[index]
+      sources.interleaveBorder(0..<range.lowerBound, pixels: pixels, to: target, stride: stride)
+      if isContiguous {
+        sources.interleave(range, pieces: 1, pixels: pixels, to: target, stride: stride)
+      } else {
+        sources.interleave(range, pieces: pixels, pixels: pixels, to: target, stride: stride)
+      }
+      sources.interleaveBorder(range.upperBound..<vectors, pixels: pixels, to: target, stride: stride)
+    }
+    let rows = min(plan.rows, first &+ count &- row)
+    let pieces = output.isContiguous ? 1 : pixels
+    computeRows(tile, output, outputVectors, rows: rows, pieces: pieces)
+    output.destination += rows &* layer.outputRowStride
+    row &+= rows
+  }
+}
+
+/// The vectors of a plane, of `vectors` with `pixels` columns each, that lie inside the image for all lanes.
+private func vectorsInside(
+  _ layer: DepthwiseLayer, _ plane: DepthwisePlan.Plane, _ column: Int, _ vectors: Int, pixels: Int
+) -> Range<Int> {
+  let step = layer.strideColumns
+  // Lanes are in the order of their columns.
+  let least = column &+ Int(plane.columns[0]), most = column &+ Int(plane.columns[3])
+  let first = (max(0, step &- 1 &- least) / step &+ pixels &- 1) / pixels
+  let end = max(0, layer.inputWidth &- most &+ step &- 1) / step / pixels
+  return min(first, vectors)..<max(min(first, vectors), min(end, vectors))
+}
+
 // MARK: - From the image to planes
 
 /// Where the lanes of a plane come from.
 private struct Sources {
-  /// The pixel of column 0 in each of four input rows.
+  /// The pixel of column 0 in each of four input rows; zero points for rows outside the image.
   private let p0, p1, p2, p3: UnsafeRawPointer
-  /// From column to column; 0 where the row lies outside the image and the pointer leads to zero points.
+  /// From column to column; 0 for rows outside the image.
   private let s0, s1, s2, s3: Int
-  /// The columns that lie inside the image for all lanes, and those for each.
-  private let inside: Range<Int>
-  private let start: SIMD4<Int>
-  private let end: SIMD4<Int>
+  private let plane: UnsafePointer<DepthwisePlan.Plane>
+  private let column: Int
+  private let step: Int
+  private let width: Int
+  private let outside: UnsafeRawPointer
 
   /// - Parameters:
   ///   - row: of the input, that of the plane's row 0.
   ///   - column: of the input, that of the plane's column 0.
   @inline(__always)
-  init(_ arguments: DepthwiseArguments, _ plane: DepthwisePlan.Plane, channel: Int, row: Int, column: Int) {
-    let layer = arguments.layer, step = layer.strideColumns
+  init(
+    _ arguments: DepthwiseArguments, _ plane: UnsafePointer<DepthwisePlan.Plane>, channel: Int, row: Int,
+    column: Int
+  ) {
+    let layer = arguments.layer, outside = UnsafeRawPointer(arguments.scratch)
+    let rows = plane.pointee.rows, columns = plane.pointee.columns
+    let stride = layer.strideColumns &* layer.inputPixelStride
+    let input = UnsafeRawPointer(arguments.input) + channel
     @inline(__always)
-    func lane(_ l: Int) -> (pointer: UnsafeRawPointer, stride: Int, start: Int, end: Int) {
-      // What lanes without input hold meets no weight.
-      let source = plane.rows[l] < 0 ? 0 : l
-      let y = row &+ Int(plane.rows[source]), x = column &+ Int(plane.columns[source])
-      guard y >= 0, y < layer.inputHeight else {
-        return (UnsafeRawPointer(arguments.scratch), 0, 0, Int.max / 2)
-      }
-      let place = y &* layer.inputRowStride &+ x &* layer.inputPixelStride &+ channel
-      return (
-        UnsafeRawPointer(arguments.input) + place, step &* layer.inputPixelStride,
-        max(0, (step &- 1 &- x) / step), max(0, (layer.inputWidth &- x &+ step &- 1) / step)
-      )
+    func lane(_ row32: Int32, _ column32: Int32) -> (pointer: UnsafeRawPointer, stride: Int) {
+      let y = row &+ Int(row32), x = column &+ Int(column32)
+      let isInside = UInt(bitPattern: y) < UInt(bitPattern: layer.inputHeight)
+      let place = input + (y &* layer.inputRowStride &+ x &* layer.inputPixelStride)
+      return (isInside ? place : outside, isInside ? stride : 0)
     }
-    let l0 = lane(0), l1 = lane(1), l2 = lane(2), l3 = lane(3)
-    (p0, p1, p2, p3) = (l0.pointer, l1.pointer, l2.pointer, l3.pointer)
-    (s0, s1, s2, s3) = (l0.stride, l1.stride, l2.stride, l3.stride)
-    start = SIMD4(l0.start, l1.start, l2.start, l3.start)
-    end = SIMD4(l0.end, l1.end, l2.end, l3.end)
-    let first = max(max(l0.start, l1.start), max(l2.start, l3.start))
-    inside = first..<max(first, min(min(l0.end, l1.end), min(l2.end, l3.end)))
-  }
-
-  /// The vectors, of `vectors` with `pixels` columns each, that lie inside the image.
-  @inline(__always)
-  func vectorsInside(_ vectors: Int, pixels: Int) -> Range<Int> {
-    let first = min((inside.lowerBound &+ pixels &- 1) / pixels, vectors)
-    return first..<max(first, min(inside.upperBound / pixels, vectors))
+    (p0, s0) = lane(rows[0], columns[0])
+    // What lanes without input hold meets no weight.
+    (p1, s1) = rows[1] < 0 ? (p0, s0) : lane(rows[1], columns[1])
+    (p2, s2) = rows[2] < 0 ? (p0, s0) : lane(rows[2], columns[2])
+    (p3, s3) = rows[3] < 0 ? (p0, s0) : lane(rows[3], columns[3])
+    self.plane = plane
+    self.column = column
+    step = layer.strideColumns
+    width = layer.inputWidth
+    self.outside = outside
   }
 
   /// Interleaves vectors that lie inside the image, each from `pieces` places.
@@ -239,29 +296,32 @@ private struct Sources {
   }
 
   /// Interleaves any vectors, with zero points outside the image.
-  @inline(never)
+  @inline(__always)
   func interleaveBorder(
-    _ vectors: Range<Int>, pixels: Int, to planes: UnsafeMutableRawPointer, stride: Int, outside: Lanes
+    _ vectors: Range<Int>, pixels: Int, to planes: UnsafeMutableRawPointer, stride: Int
   ) {
-    let lanes = 16 / pixels
-    let mask: UInt16 = 0xFFFF &>> UInt16(truncatingIfNeeded: 16 &- lanes)
+    let columns = plane.pointee.columns
     @inline(__always)
-    func gather(_ l: Int, _ p: UnsafeRawPointer, _ s: Int, _ vector: Int) -> Lanes {
-      var result = outside
-      for piece in 0..<pixels {
-        let column = vector &* pixels &+ piece
-        guard column >= start[l], column < end[l] else { continue }
-        let shift = piece &* lanes
-        result = replace_lanes_x16(
-          result, mask &<< UInt16(truncatingIfNeeded: shift), p + (column &* s &- 4 &* shift))
+    func piece(_ p: UnsafeRawPointer, _ s: Int, _ lane: Int, _ index: Int) -> UnsafeRawPointer {
+      let x = column &+ index &* step &+ Int(columns[lane])
+      return UInt(bitPattern: x) < UInt(bitPattern: width) ? p + index &* s : outside
+    }
+    @inline(__always)
+    func gather(_ p: UnsafeRawPointer, _ s: Int, _ lane: Int, _ vector: Int) -> Lanes {
+      let index = vector &* pixels
+      var result = load(piece(p, s, lane, index))
+      if pixels == 2 { result = replace_lanes_x16(result, 0xFF00, piece(p, s, lane, index &+ 1) - 32) }
+      if pixels == 4 {
+        result = replace_lanes_x16(result, 0x00F0, piece(p, s, lane, index &+ 1) - 16)
+        result = replace_lanes_x16(result, 0x0F00, piece(p, s, lane, index &+ 2) - 32)
+        result = replace_lanes_x16(result, 0xF000, piece(p, s, lane, index &+ 3) - 48)
       }
       return result
     }
     for vector in vectors {
       storeInterleaved(
-        gather(0, p0, s0, vector), gather(1, p1, s1, vector), gather(2, p2, s2, vector),
-        gather(3, p3, s3, vector),
-        to: planes + 64 &* vector, stride: stride)
+        gather(p0, s0, 0, vector), gather(p1, s1, 1, vector), gather(p2, s2, 2, vector),
+        gather(p3, s3, 3, vector), to: planes + 64 &* vector, stride: stride)
     }
   }
 }
@@ -291,120 +351,113 @@ private func storeInterleaved(
   (target + 3 &* stride).storeBytes(of: interleave_high_words_x16(high01, high23), as: Lanes.self)
 }
 
-/// Fills the planes for the output row `row`, or two of them, and the columns `column ..< column + columns`.
-private func interleave(
-  _ arguments: DepthwiseArguments, _ block: Block, _ layout: ScratchLayout, _ row: Int, _ column: Int,
-  _ columns: Int
-) {
-  let layer = arguments.layer, plan = arguments.plan, pixels = block.pixels, stride = layout.stride
-  let vectors = (columns &+ plan.reach &+ pixels &- 1) / pixels
-  let isContiguous = layer.strideColumns &* layer.inputPixelStride == block.unitBytes
-  let outside = Lanes(repeating: Int32(layer.inputZeroPoint) &* 0x0101_0101)
-  for index in 0..<plan.planeCount {
-    let sources = Sources(
-      arguments, plan.planes[index], channel: block.firstChannel,
-      row: row &* layer.strideRows &- layer.padTop,
-      column: column &* layer.strideColumns &- layer.padLeft)
-    let planes = arguments.scratch + (layout.planes &+ 4 &* stride &* index)
-    let inside = sources.vectorsInside(vectors, pixels: pixels)
-    sources.interleaveBorder(
-      0..<inside.lowerBound, pixels: pixels, to: planes, stride: stride, outside: outside)
-    if pixels == 1 || isContiguous {
-      sources.interleave(inside, pieces: 1, pixels: pixels, to: planes, stride: stride)
-    } else if pixels == 2 {
-      sources.interleave(inside, pieces: 2, pixels: 2, to: planes, stride: stride)
-    } else {
-      sources.interleave(inside, pieces: 4, pixels: 4, to: planes, stride: stride)
-    }
-    sources.interleaveBorder(
-      inside.upperBound..<vectors, pixels: pixels, to: planes, stride: stride, outside: outside)
-  }
-}
-
 // MARK: - From planes to the output
 
-/// What one row of the plan's outputs is computed from.
+/// What one or two rows of the output are computed from.
 private struct TileOperands {
   let columns: UnsafeRawPointer
   let stride: Int
   let offsets: UnsafePointer<Int>
   let terms: Int
-  /// Vectors of weights from term to term.
-  let weightStride: Int
+  /// Of the plan, not of the output.
+  let rows: Int
   let weights: UnsafePointer<Lanes>
   let bias: UnsafePointer<Lanes>
 }
 
-/// Four sums of the same channels, one below the other for each k.
-private struct Sums {
-  var v0, v1, v2, v3: Lanes
-
-  @inline(__always)
-  init(_ bias: Lanes) { (v0, v1, v2, v3) = (bias, bias, bias, bias) }
+/// Vector k of eight outputs: of four neighbours in two rows, or of eight in one.
+private struct Eight {
+  var v0, v1, v2, v3, v4, v5, v6, v7: Lanes
 }
 
-/// Tiles of two vectors and two rows, so that columns serve both rows and weights both vectors.
-@inline(__always)
-private func sumTwoRows(_ t: TileOperands, _ vector: Int) -> (Sums, Sums, Sums, Sums) {
-  var k0 = Sums(t.bias[0]), k1 = Sums(t.bias[1]), k2 = Sums(t.bias[2]), k3 = Sums(t.bias[3])
-  let stride = t.stride
-  var weights = t.weights
+extension Eight {
   @inline(__always)
-  func accumulate(_ sums: inout Sums, _ x: UnsafeRawPointer, _ k: Int) {
-    let x0 = load(x), x1 = load(x + 64), upper = weights[k], lower = weights[k &+ 4]
-    sums.v0 = dot4_x16(sums.v0, x0, upper)
-    sums.v1 = dot4_x16(sums.v1, x1, upper)
-    sums.v2 = dot4_x16(sums.v2, x0, lower)
-    sums.v3 = dot4_x16(sums.v3, x1, lower)
-  }
-  for term in 0..<t.terms {
-    let x = t.columns + (t.offsets[term] &+ 64 &* vector)
-    accumulate(&k0, x, 0)
-    accumulate(&k1, x + stride, 1)
-    accumulate(&k2, x + 2 &* stride, 2)
-    accumulate(&k3, x + 3 &* stride, 3)
-    weights += 8
-  }
-  return (k0, k1, k2, k3)
-}
+  init(repeating v: Lanes) { self.init(v0: v, v1: v, v2: v, v3: v, v4: v, v5: v, v6: v, v7: v) }
 
-/// Tiles of four vectors, so that weights serve all of them.
-@inline(__always)
-private func sumOneRow(_ t: TileOperands, _ vector: Int) -> (Sums, Sums, Sums, Sums) {
-  var k0 = Sums(t.bias[0]), k1 = Sums(t.bias[1]), k2 = Sums(t.bias[2]), k3 = Sums(t.bias[3])
-  let stride = t.stride
-  var weights = t.weights
+  /// Sums of two rows, so that columns serve both of them and weights four vectors.
   @inline(__always)
-  func accumulate(_ sums: inout Sums, _ x: UnsafeRawPointer, _ k: Int) {
-    let w = weights[k]
-    sums.v0 = dot4_x16(sums.v0, load(x), w)
-    sums.v1 = dot4_x16(sums.v1, load(x + 64), w)
-    sums.v2 = dot4_x16(sums.v2, load(x + 128), w)
-    sums.v3 = dot4_x16(sums.v3, load(x + 192), w)
+  init(twoRows t: TileOperands, _ vector: Int, k: Int) {
+    self.init(repeating: t.bias[k])
+    let columns = t.columns + (64 &* vector &+ k &* t.stride)
+    var weights = t.weights + 2 &* t.terms &* k
+    for term in 0..<t.terms {
+      let x = columns + t.offsets[term]
+      let upper = weights[0], lower = weights[1]
+      let x0 = load(x), x1 = load(x + 64), x2 = load(x + 128), x3 = load(x + 192)
+      v0 = dot4_x16(v0, x0, upper)
+      v4 = dot4_x16(v4, x0, lower)
+      v1 = dot4_x16(v1, x1, upper)
+      v5 = dot4_x16(v5, x1, lower)
+      v2 = dot4_x16(v2, x2, upper)
+      v6 = dot4_x16(v6, x2, lower)
+      v3 = dot4_x16(v3, x3, upper)
+      v7 = dot4_x16(v7, x3, lower)
+      weights += 2
+    }
   }
-  for term in 0..<t.terms {
-    let x = t.columns + (t.offsets[term] &+ 64 &* vector)
-    accumulate(&k0, x, 0)
-    accumulate(&k1, x + stride, 1)
-    accumulate(&k2, x + 2 &* stride, 2)
-    accumulate(&k3, x + 3 &* stride, 3)
-    weights += t.weightStride
+
+  /// Sums of one row, so that weights serve eight vectors.
+  @inline(__always)
+  init(oneRow t: TileOperands, _ vector: Int, k: Int) {
+    self.init(repeating: t.bias[k])
+    let columns = t.columns + (64 &* vector &+ k &* t.stride)
+    var weights = t.weights + t.rows &* t.terms &* k
+    for term in 0..<t.terms {
+      let x = columns + t.offsets[term], w = weights[0]
+      v0 = dot4_x16(v0, load(x), w)
+      v1 = dot4_x16(v1, load(x + 64), w)
+      v2 = dot4_x16(v2, load(x + 128), w)
+      v3 = dot4_x16(v3, load(x + 192), w)
+      v4 = dot4_x16(v4, load(x + 256), w)
+      v5 = dot4_x16(v5, load(x + 320), w)
+      v6 = dot4_x16(v6, load(x + 384), w)
+      v7 = dot4_x16(v7, load(x + 448), w)
+      weights += t.rows
+    }
   }
-  return (k0, k1, k2, k3)
+
+  @inline(__always)
+  func map(_ body: (Lanes) -> Lanes) -> Eight {
+    Eight(
+      v0: body(v0), v1: body(v1), v2: body(v2), v3: body(v3), v4: body(v4), v5: body(v5), v6: body(v6),
+      v7: body(v7))
+  }
+
+  @inline(__always)
+  func map(_ other: Eight, _ body: (Lanes, Lanes) -> Lanes) -> Eight {
+    Eight(
+      v0: body(v0, other.v0), v1: body(v1, other.v1), v2: body(v2, other.v2), v3: body(v3, other.v3),
+      v4: body(v4, other.v4), v5: body(v5, other.v5), v6: body(v6, other.v6), v7: body(v7, other.v7))
+  }
+
+  @inline(__always)
+  func store(_ memory: UnsafeMutablePointer<Lanes>, stride: Int) {
+    memory[0] = v0
+    memory[stride] = v1
+    memory[2 &* stride] = v2
+    memory[3 &* stride] = v3
+    memory[4 &* stride] = v4
+    memory[5 &* stride] = v5
+    memory[6 &* stride] = v6
+    memory[7 &* stride] = v7
+  }
 }
 
 /// Makes bytes of the sums of vectors, and stores them.
 private struct RowOutput {
   let isFused: Bool
-  /// The vectors that are stored as they are, in one piece.
-  let directVectors: Int
-  /// What is known of the others' sums, and their bytes, on their way to functions that are not inlined.
+  /// Vectors of pixels that all exist.
+  let wholeVectors: Int
+  /// Whether the bytes of a vector are one piece.
+  let isContiguous: Bool
+  /// Sums or bytes on their way to functions that are not inlined.
   let memory: UnsafeMutablePointer<Lanes>
-  private let fused: FusedOutput
-  private let scale: UnsafePointer<Lanes>
+  let fused: FusedOutput
+  let scale: UnsafePointer<Lanes>
   private let mask: UInt64
-  private let destination: UnsafeMutableRawPointer
+  var destination: UnsafeMutableRawPointer
   private let rowStride: Int
+  private let pixelStride: Int
   private let vectorStride: Int
   private let block: Block
   private let columns: Int
@@ -415,14 +468,16 @@ private struct RowOutput {
     layer = arguments.layer
     self.block = block
     self.columns = columns
-    let isContiguous = block.channels == block.unitBytes && layer.outputPixelStride == block.unitBytes
+    isContiguous =
+      block.pixels == 1 || block.channels == block.unitBytes && layer.outputPixelStride == block.unitBytes
     isFused = layer.isFused
-    directVectors = block.pixels == 1 || isContiguous ? columns / block.pixels : 0
+    wholeVectors = columns / block.pixels
     memory = (arguments.scratch + 64).assumingMemoryBound(to: Lanes.self)
     fused = fusedOutput(
       zeroPoint: layer.outputZeroPoint, minimum: layer.clampMinimum, maximum: layer.clampMaximum)
     scale = UnsafePointer(block.scale)
-    mask = byteMask(block.pixels == 1 ? block.channels : 64)
+    mask = byteMask(isContiguous && block.pixels > 1 ? 64 : block.channels)
+    pixelStride = layer.outputPixelStride
     destination = UnsafeMutableRawPointer(
       arguments.output
         + (row &* layer.outputRowStride &+ column &* layer.outputPixelStride &+ block.firstChannel))
@@ -430,16 +485,30 @@ private struct RowOutput {
     vectorStride = block.pixels &* layer.outputPixelStride
   }
 
+  /// - Parameter pieces: the pixels of a vector that do not follow one another, or 1.
   @inline(__always)
-  func bytes(_ v0: Lanes, _ v1: Lanes, _ v2: Lanes, _ v3: Lanes) -> Lanes {
-    bytesOfQuarters(
-      fused, rounded(fused, v0, scale[0]), rounded(fused, v1, scale[1]), rounded(fused, v2, scale[2]),
-      rounded(fused, v3, scale[3]))
+  func store(_ bytes: Eight, rows: Int, _ vector: Int, pieces: Int) {
+    var target = destination + vector &* vectorStride
+    store(bytes.v0, target, pieces)
+    store(bytes.v1, target + vectorStride, pieces)
+    store(bytes.v2, target + 2 &* vectorStride, pieces)
+    store(bytes.v3, target + 3 &* vectorStride, pieces)
+    target += rows == 2 ? rowStride : 4 &* vectorStride
+    store(bytes.v4, target, pieces)
+    store(bytes.v5, target + vectorStride, pieces)
+    store(bytes.v6, target + 2 &* vectorStride, pieces)
+    store(bytes.v7, target + 3 &* vectorStride, pieces)
   }
 
   @inline(__always)
-  func store(_ bytes: Lanes, row: Int, vector: Int) {
-    store_bytes_x16(destination + (row &* rowStride &+ vector &* vectorStride), mask, bytes)
+  private func store(_ bytes: Lanes, _ target: UnsafeMutableRawPointer, _ pieces: Int) {
+    store_bytes_x16(target, mask, bytes)
+    if pieces == 2 { store_bytes_x16(target + (pixelStride &- 32), mask &<< 32, bytes) }
+    if pieces == 4 {
+      store_bytes_x16(target + (pixelStride &- 16), mask &<< 16, bytes)
+      store_bytes_x16(target + (2 &* pixelStride &- 32), mask &<< 32, bytes)
+      store_bytes_x16(target + (3 &* pixelStride &- 48), mask &<< 48, bytes)
+    }
   }
 
   /// Stores the bytes in `memory`, of `vectors` vectors for each of `rows` rows, pixel by pixel.
@@ -466,10 +535,7 @@ private struct RowOutput {
       zeroPoint: layer.outputZeroPoint, minimum: layer.clampMinimum, maximum: layer.clampMaximum,
       saturating: block.saturating.pointee)
     for v in 0..<rows &* vectors {
-      let sums = memory + 4 &* v
-      memory[v] =
-        isFused
-        ? bytes(sums[0], sums[1], sums[2], sums[3]) : bytesOfQuarters(exact, sums, block.requantizations)
+      memory[v] = bytesOfQuarters(exact, memory + 4 &* v, block.requantizations)
     }
     storeMemory(vector, rows: rows, vectors: vectors)
   }
@@ -477,83 +543,51 @@ private struct RowOutput {
 
 /// Computes one or two rows of the output from the planes.
 private func computeRows(
-  _ arguments: DepthwiseArguments, _ block: Block, _ layout: ScratchLayout, _ row: Int, rows: Int,
-  _ column: Int,
-  _ columns: Int
+  _ tile: TileOperands, _ output: RowOutput, _ vectors: Int, rows: Int, pieces: Int
 ) {
-  let plan = arguments.plan
-  let output = RowOutput(arguments, block, row: row, column: column, columns: columns)
-  let tile = TileOperands(
-    columns: UnsafeRawPointer(arguments.scratch + layout.planes), stride: layout.stride,
-    offsets: UnsafePointer((arguments.scratch + layout.offsets).assumingMemoryBound(to: Int.self)),
-    terms: plan.termCount, weightStride: 4 &* plan.rows, weights: UnsafePointer(block.weights),
-    bias: UnsafePointer(block.bias))
-  let vectors = (columns &+ block.pixels &- 1) / block.pixels
-  if rows == 2 { computeTwoRows(tile, output, vectors) } else { computeOneRow(tile, output, vectors) }
-}
-
-private func computeTwoRows(_ tile: TileOperands, _ output: RowOutput, _ vectors: Int) {
-  var vector = 0
-  if output.isFused {
-    while vector &+ 2 <= output.directVectors {
-      let (k0, k1, k2, k3) = sumTwoRows(tile, vector)
-      output.store(output.bytes(k0.v0, k1.v0, k2.v0, k3.v0), row: 0, vector: vector)
-      output.store(output.bytes(k0.v1, k1.v1, k2.v1, k3.v1), row: 0, vector: vector &+ 1)
-      output.store(output.bytes(k0.v2, k1.v2, k2.v2, k3.v2), row: 1, vector: vector)
-      output.store(output.bytes(k0.v3, k1.v3, k2.v3, k3.v3), row: 1, vector: vector &+ 1)
-      vector &+= 2
-    }
-  }
-  while vector < vectors {
-    let (k0, k1, k2, k3) = sumTwoRows(tile, vector)
-    if output.isFused {
-      output.memory[0] = output.bytes(k0.v0, k1.v0, k2.v0, k3.v0)
-      output.memory[1] = output.bytes(k0.v1, k1.v1, k2.v1, k3.v1)
-      output.memory[2] = output.bytes(k0.v2, k1.v2, k2.v2, k3.v2)
-      output.memory[3] = output.bytes(k0.v3, k1.v3, k2.v3, k3.v3)
-      output.storeMemory(vector, rows: 2, vectors: 2)
-    } else {
-      transpose(k0, k1, k2, k3, to: output.memory)
-      output.storeSums(vector, rows: 2, vectors: 2)
-    }
-    vector &+= 2
+  let twoRows = { (vector: Int, k: Int) in Eight(twoRows: tile, vector, k: k) }
+  let oneRow = { (vector: Int, k: Int) in Eight(oneRow: tile, vector, k: k) }
+  switch (rows, pieces) {
+  case (2, 1): compute(output, vectors, rows: 2, pieces: 1, twoRows)
+  case (_, 1): compute(output, vectors, rows: 1, pieces: 1, oneRow)
+  case (2, 2): compute(output, vectors, rows: 2, pieces: 2, twoRows)
+  case (_, 2): compute(output, vectors, rows: 1, pieces: 2, oneRow)
+  case (2, _): compute(output, vectors, rows: 2, pieces: 4, twoRows)
+  default: compute(output, vectors, rows: 1, pieces: 4, oneRow)
   }
 }
 
-private func computeOneRow(_ tile: TileOperands, _ output: RowOutput, _ vectors: Int) {
-  var vector = 0
-  if output.isFused {
-    while vector &+ 4 <= output.directVectors {
-      let (k0, k1, k2, k3) = sumOneRow(tile, vector)
-      output.store(output.bytes(k0.v0, k1.v0, k2.v0, k3.v0), row: 0, vector: vector)
-      output.store(output.bytes(k0.v1, k1.v1, k2.v1, k3.v1), row: 0, vector: vector &+ 1)
-      output.store(output.bytes(k0.v2, k1.v2, k2.v2, k3.v2), row: 0, vector: vector &+ 2)
-      output.store(output.bytes(k0.v3, k1.v3, k2.v3, k3.v3), row: 0, vector: vector &+ 3)
-      vector &+= 4
-    }
-  }
-  while vector < vectors {
-    let (k0, k1, k2, k3) = sumOneRow(tile, vector)
-    if output.isFused {
-      output.memory[0] = output.bytes(k0.v0, k1.v0, k2.v0, k3.v0)
-      output.memory[1] = output.bytes(k0.v1, k1.v1, k2.v1, k3.v1)
-      output.memory[2] = output.bytes(k0.v2, k1.v2, k2.v2, k3.v2)
-      output.memory[3] = output.bytes(k0.v3, k1.v3, k2.v3, k3.v3)
-      output.storeMemory(vector, rows: 1, vectors: 4)
-    } else {
-      transpose(k0, k1, k2, k3, to: output.memory)
-      output.storeSums(vector, rows: 1, vectors: 4)
-    }
-    vector &+= 4
-  }
-}
-
-/// The sums of one vector after those of another.
 @inline(__always)
-private func transpose(_ k0: Sums, _ k1: Sums, _ k2: Sums, _ k3: Sums, to memory: UnsafeMutablePointer<Lanes>)
-{
-  (memory[0], memory[1], memory[2], memory[3]) = (k0.v0, k1.v0, k2.v0, k3.v0)
-  (memory[4], memory[5], memory[6], memory[7]) = (k0.v1, k1.v1, k2.v1, k3.v1)
-  (memory[8], memory[9], memory[10], memory[11]) = (k0.v2, k1.v2, k2.v2, k3.v2)
-  (memory[12], memory[13], memory[14], memory[15]) = (k0.v3, k1.v3, k2.v3, k3.v3)
+private func compute(
+  _ output: RowOutput, _ vectors: Int, rows: Int, pieces: Int,
+  _ sums: (_ vector: Int, _ k: Int) -> Eight
+) {
+  let width = 8 / rows
+  var vector = 0
+  while vector < vectors {
+    if output.isFused {
+      // One k after the other, so that its last step and the sums of the next share the processor.
+      @inline(__always)
+      func words(_ k: Int) -> Eight {
+        let scale = output.scale[k]
+        return sums(vector, k).map { rounded(output.fused, $0, scale) }
+      }
+      let words01 = words(0).map(words(1)) { pack_words_x16($0, $1) }
+      let words23 = words(2).map(words(3)) { pack_words_x16($0, $1) }
+      let bytes = words01.map(words23) {
+        minimum_bytes_x16(
+          maximum_bytes_x16(pack_bytes_x16($0, $1), output.fused.minimum), output.fused.maximum)
+      }
+      if vector &+ width <= output.wholeVectors {
+        output.store(bytes, rows: rows, vector, pieces: pieces)
+      } else {
+        bytes.store(output.memory, stride: 1)
+        output.storeMemory(vector, rows: rows, vectors: width)
+      }
+    } else {
+      for k in 0..<4 { sums(vector, k).store(output.memory + k, stride: 4) }
+      output.storeSums(vector, rows: rows, vectors: width)
+    }
+    vector &+= width
+  }
 }
