@@ -49,6 +49,9 @@ package struct ConvolutionArguments {
   package var steps: Int
   /// Bits of a number, where they are multiplied one by one; otherwise 1.
   package var planes: Int
+  /// n where steps come in rows of three taps of n steps, each tap one pixel beside the last: a 3 x 3 window with stride
+  /// 1, say, whose inputs a kernel may use for three outputs. Even with 4-bit weights; 0 otherwise.
+  package var stepsPerTap: Int
   package var weights: UnsafeRawPointer
   package var bias: UnsafePointer<Int32>
   package var multiplier: UnsafePointer<Int32>
@@ -74,7 +77,8 @@ package struct ConvolutionArguments {
   /// grouped convolution names the number itself, so that it does not write over its neighbour.
   package init(
     input: UnsafePointer<UInt8>, inputRowStride: Int, inputPixelStride: Int,
-    stepOffsets: UnsafePointer<Int32>, steps: Int, planes: Int = 1, weights: UnsafeRawPointer,
+    stepOffsets: UnsafePointer<Int32>, steps: Int, stepsPerTap: Int = 0, planes: Int = 1,
+    weights: UnsafeRawPointer,
     bias: UnsafePointer<Int32>,
     multiplier: UnsafePointer<Int32>, shift: UnsafePointer<Int32>,
     scale: UnsafePointer<Float>?, scratch: UnsafeMutableRawPointer, outputChannels: Int,
@@ -88,6 +92,7 @@ package struct ConvolutionArguments {
     self.stepOffsets = stepOffsets
     self.steps = steps
     self.planes = planes
+    self.stepsPerTap = stepsPerTap
     self.weights = weights
     self.bias = bias
     self.multiplier = multiplier

@@ -300,6 +300,7 @@ private struct DenseTile {
   let weights: UnsafeRawPointer
   /// Blocks of 64 bytes a panel: steps, or pairs of steps with 4-bit weights.
   let blocks: Int
+  let stepsPerTap: Int
   let bias: UnsafePointer<Int32>
   /// Nil: the sums are left in `sums`.
   let scale: UnsafePointer<Float>?
@@ -319,6 +320,7 @@ private struct DenseTile {
     stepOffsets = arguments.stepOffsets
     weights = arguments.weights + panel &* 64 &* blocks
     self.blocks = blocks
+    stepsPerTap = arguments.stepsPerTap
     bias = arguments.bias + channel
     scale = arguments.scale.map { $0 + channel }
     sums = arguments.scratch.assumingMemoryBound(to: Lanes.self)
@@ -349,9 +351,21 @@ private struct DenseProduct<let panels: Int, let pixels: Int> {
       let t = tile.pointee
       let bias = Row { t.bias($0) }
       var accumulators = Accumulators(repeating: bias)
-      for step in 0..<t.blocks {
-        let weights = Row { t.weights($0, step) }
-        accumulate(run.input, Int(t.stepOffsets[step]), t.pixelStride, weights, &accumulators)
+      if slides(t) {
+        let n = t.stepsPerTap
+        for first in stride(from: 0, to: t.blocks, by: 3 &* n) {
+          for step in first..<first &+ n {
+            slide(
+              run.input + Int(t.stepOffsets[step]), t.pixelStride, t.weights(0, step),
+              t.weights(0, step &+ n),
+              t.weights(0, step &+ 2 &* n), &accumulators)
+          }
+        }
+      } else {
+        for step in 0..<t.blocks {
+          let weights = Row { t.weights($0, step) }
+          accumulate(run.input, Int(t.stepOffsets[step]), t.pixelStride, weights, &accumulators)
+        }
       }
       finish(t, &run, accumulators)
     }
@@ -367,11 +381,27 @@ private struct DenseProduct<let panels: Int, let pixels: Int> {
       let t = tile.pointee
       let bias = Row { t.bias($0) &<< 4 }
       var accumulators = Accumulators(repeating: bias)
-      for pair in 0..<t.blocks {
-        let even = Row { shift_left_4_words_x16(t.weights($0, pair)) & upper }
-        accumulate(run.input, Int(t.stepOffsets[2 &* pair]), t.pixelStride, even, &accumulators)
-        let odd = Row { t.weights($0, pair) & upper }
-        accumulate(run.input, Int(t.stepOffsets[2 &* pair &+ 1]), t.pixelStride, odd, &accumulators)
+      if slides(t) {
+        let n = t.stepsPerTap / 2
+        for first in stride(from: 0, to: t.blocks, by: 3 &* n) {
+          for pair in first..<first &+ n {
+            let w0 = t.weights(0, pair), w1 = t.weights(0, pair &+ n), w2 = t.weights(0, pair &+ 2 &* n)
+            slide(
+              run.input + Int(t.stepOffsets[2 &* pair]), t.pixelStride, shift_left_4_words_x16(w0) & upper,
+              shift_left_4_words_x16(w1) & upper, shift_left_4_words_x16(w2) & upper, &accumulators)
+            slide(
+              run.input + Int(t.stepOffsets[2 &* pair &+ 1]), t.pixelStride, w0 & upper, w1 & upper,
+              w2 & upper,
+              &accumulators)
+          }
+        }
+      } else {
+        for pair in 0..<t.blocks {
+          let even = Row { shift_left_4_words_x16(t.weights($0, pair)) & upper }
+          accumulate(run.input, Int(t.stepOffsets[2 &* pair]), t.pixelStride, even, &accumulators)
+          let odd = Row { t.weights($0, pair) & upper }
+          accumulate(run.input, Int(t.stepOffsets[2 &* pair &+ 1]), t.pixelStride, odd, &accumulators)
+        }
       }
       for pixel in 0..<pixels {
         for panel in 0..<panels { accumulators[pixel][panel] = shift_right_4_x16(accumulators[pixel][panel]) }
@@ -379,6 +409,59 @@ private struct DenseProduct<let panels: Int, let pixels: Int> {
       finish(t, &run, accumulators)
     }
   }
+
+  /// Whether inputs serve three outputs each: a single panel would otherwise load as many inputs as it multiplies.
+  @inline(__always)
+  private func slides(_ t: DenseTile) -> Bool {
+    panels == 1 && (pixels == 16 || pixels == 8) && t.stepsPerTap > 0
+  }
+
+  /// One step of three taps beside one another, from `pixels + 2` inputs.
+  @inline(__always)
+  private func slide(
+    _ input: UnsafeRawPointer, _ stride: Int, _ w0: Lanes, _ w1: Lanes, _ w2: Lanes,
+    _ accumulators: inout Accumulators
+  ) {
+    var x = input
+    let x0 = broadcast(x), x1 = broadcast(x + stride)
+    accumulators[0][0] = dot4_x16(dot4_x16(accumulators[0][0], x0, w0), x1, w1)
+    accumulators[1][0] = dot4_x16(accumulators[1][0], x1, w0)
+    x += 2 &* stride
+    // Written out, since the compiler does not unroll it, and an array indexed by a variable lies in memory.
+    slideTwo(0, &x, stride, w0, w1, w2, &accumulators)
+    slideTwo(2, &x, stride, w0, w1, w2, &accumulators)
+    slideTwo(4, &x, stride, w0, w1, w2, &accumulators)
+    if pixels == 16 {
+      slideTwo(6, &x, stride, w0, w1, w2, &accumulators)
+      slideTwo(8, &x, stride, w0, w1, w2, &accumulators)
+      slideTwo(10, &x, stride, w0, w1, w2, &accumulators)
+      slideTwo(12, &x, stride, w0, w1, w2, &accumulators)
+    }
+    let y0 = broadcast(x), y1 = broadcast(x + stride), last = pixels &- 1
+    accumulators[last][0] = dot4_x16(dot4_x16(accumulators[last][0], y0, w1), y1, w2)
+    accumulators[last &- 1][0] = dot4_x16(accumulators[last &- 1][0], y0, w2)
+  }
+
+  /// The inputs of taps 2 of outputs `pixel` and `pixel + 1`.
+  @inline(__always)
+  private func slideTwo(
+    _ pixel: Int, _ x: inout UnsafeRawPointer, _ stride: Int, _ w0: Lanes, _ w1: Lanes, _ w2: Lanes,
+    _ accumulators: inout Accumulators
+  ) {
+    let x2 = broadcast(x), x3 = broadcast(x + stride)
+    let a = dot4_x16(accumulators[pixel][0], x2, w2)
+    let b = dot4_x16(dot4_x16(accumulators[pixel &+ 1][0], x2, w1), x3, w2)
+    let c = dot4_x16(dot4_x16(accumulators[pixel &+ 2][0], x2, w0), x3, w1)
+    let d = dot4_x16(accumulators[pixel &+ 3][0], x3, w0)
+    accumulators[pixel][0] = a
+    accumulators[pixel &+ 1][0] = b
+    accumulators[pixel &+ 2][0] = c
+    accumulators[pixel &+ 3][0] = d
+    x += Int(after_x16(Int64(2 &* stride), a, b, c, d))
+  }
+
+  @inline(__always)
+  private func broadcast(_ x: UnsafeRawPointer) -> Lanes { Lanes(repeating: x.loadUnaligned(as: Int32.self)) }
 
   @inline(__always)
   private func accumulate(

@@ -35,6 +35,7 @@ struct ConvolutionCase {
   var stepOffsets: [Int32]
   /// Bits of an input number where they are multiplied one by one, the highest plane first in `stepOffsets`; or 1.
   var planes = 1
+  var stepsPerTap = 0
   /// `[outputChannels][rowLength]`.
   var weights: [Int8]
   var rowLength: Int
@@ -126,7 +127,8 @@ struct ConvolutionCase {
     let arguments = ConvolutionArguments(
       input: inputBuffer.pointer(to: UInt8.self), inputRowStride: scale * inputRowStride,
       inputPixelStride: scale * inputPixelStride,
-      stepOffsets: offsetBuffer.pointer(to: Int32.self), steps: offsets.count, planes: planes,
+      stepOffsets: offsetBuffer.pointer(to: Int32.self), steps: offsets.count,
+      stepsPerTap: stepsPerTap, planes: planes,
       weights: UnsafeRawPointer(weightBuffer.base),
       bias: biasBuffer.pointer(to: Int32.self),
       multiplier: multiplierBuffer.pointer(to: Int32.self),
@@ -223,7 +225,7 @@ extension ConvolutionCase {
   /// A convolution of `kernelSize`² taps over a random image.
   init(
     _ kind: KernelKind, outputChannels: Int, inputChannels: Int, kernelSize: Int, outputWidth: Int,
-    pixels: Int,
+    pixels: Int, isUnitStride: Bool = false,
     values: Values = .random, seed: UInt64
   ) {
     var random = SeededGenerator(state: seed)
@@ -237,9 +239,10 @@ extension ConvolutionCase {
 
     let isBitSerial = kind == .binary || kind == .ternary
     if isBitSerial { planes = Int.random(in: 1...4, using: &random) }
-    let words = (inputChannels + 31) / 32, stepsPerTap = isBitSerial ? words : (inputChannels + 3) / 4
-    let pixelBytes = 4 * planes * stepsPerTap
-    let stride = Int.random(in: 1...2, using: &random), dilation = Int.random(in: 1...2, using: &random)
+    let words = (inputChannels + 31) / 32, tapSteps = isBitSerial ? words : (inputChannels + 3) / 4
+    let pixelBytes = 4 * planes * tapSteps
+    let stride = isUnitStride ? 1 : Int.random(in: 1...2, using: &random)
+    let dilation = isUnitStride ? 1 : Int.random(in: 1...2, using: &random)
     let imageWidth = (outputWidth - 1) * stride + (kernelSize - 1) * dilation + 1
     inputPixelStride = stride * pixelBytes
     inputRowStride = stride * imageWidth * pixelBytes
@@ -247,10 +250,13 @@ extension ConvolutionCase {
     for plane in (0..<planes).reversed() {
       for y in 0..<kernelSize {
         for x in 0..<kernelSize {
-          let tap = (y * imageWidth + x) * dilation * pixelBytes + 4 * plane * stepsPerTap
-          for step in 0..<stepsPerTap { offsets.append(Int32(tap + 4 * step)) }
+          let tap = (y * imageWidth + x) * dilation * pixelBytes + 4 * plane * tapSteps
+          for step in 0..<tapSteps { offsets.append(Int32(tap + 4 * step)) }
         }
       }
+    }
+    if kernelSize == 3, stride == 1, dilation == 1, kind == .dense8 || kind == .dense4 && tapSteps % 2 == 0 {
+      stepsPerTap = tapSteps
     }
     stepOffsets = offsets
     rowLength = isBitSerial ? offsets.count / planes * 32 : offsets.count * 4

@@ -33,6 +33,21 @@ import Testing
     }
   }
 
+  /// 3 x 3 with stride 1, where kernels use inputs for several outputs; rows of whole tiles and of parts.
+  @Test(arguments: runnable.indices, [8, 11, 16, 19, 27, 40])
+  func slidesOverRows(kernel: Int, width: Int) {
+    let kernel = Self.runnable[kernel]
+    var random = SeededGenerator(state: UInt64(width))
+    for (inputs, outputs) in [(4, 16), (5, 7), (8, 16), (16, 13), (21, 33)] {
+      for values in ConvolutionCase.Values.allCases {
+        let convolution = ConvolutionCase(
+          kernel.kind, outputChannels: outputs, inputChannels: inputs, kernelSize: 3, outputWidth: width,
+          pixels: 2 * width, isUnitStride: true, values: values, seed: random.next())
+        Self.check(kernel, convolution, slices: [Int.random(in: 1...width, using: &random)])
+      }
+    }
+  }
+
   @Test(arguments: runnable.indices)
   func accumulatesLongRowsExactly(kernel: Int) {
     let kernel = Self.runnable[kernel]

@@ -21,6 +21,7 @@ struct ConvolutionStep {
   private let stepOffsets: UnsafePointer<Int32>
   private let steps: Int
   private let planes: Int
+  private let stepsPerTap: Int
   private let weights: UnsafeRawPointer
   private let panelBytes: Int
   /// Padded to whole panels for every call.
@@ -58,6 +59,11 @@ struct ConvolutionStep {
       rowBytes: rowBytes)
     stepOffsets = pool.allocate(reads.offsets)
     steps = reads.offsets.count
+    let stepsPerTap = geometry.kind == .depthwise ? 0 : (geometry.inputsPerGroup + 3) / 4
+    let slides =
+      window.kernelWidth == 3 && window.strideColumns == 1 && window.dilationColumns == 1
+      && (geometry.kind == .dense8 || geometry.kind == .dense4 && stepsPerTap % 2 == 0)
+    self.stepsPerTap = slides ? stepsPerTap : 0
     let packed = base + convolution.weights.offset
     weights = kernel.readsWords ? pool.widen(packed, bytes: geometry.weightBytes) : packed
     panelBytes = kernel.readsWords ? 2 * geometry.panelBytes : geometry.panelBytes
@@ -124,7 +130,8 @@ struct ConvolutionStep {
     let arguments = ConvolutionArguments(
       input: image + (kernel.readsWords ? 2 * inputChannel : inputChannel), inputRowStride: inputRowStride,
       inputPixelStride: inputPixelStride,
-      stepOffsets: stepOffsets, steps: steps, planes: planes, weights: weights + panel * panelBytes,
+      stepOffsets: stepOffsets, steps: steps, stepsPerTap: stepsPerTap, planes: planes,
+      weights: weights + panel * panelBytes,
       bias: bias + 16 * panel, multiplier: multiplier + 16 * panel, shift: shift + 16 * panel,
       scale: scale.map { $0 + 16 * panel }, scratch: scratch, outputChannels: channels,
       storedChannels: stored,
