@@ -34,12 +34,12 @@ import Testing
   }
 
   /// 3 x 3 with stride 1, where kernels use inputs for several outputs; rows of whole tiles and of parts.
-  @Test(arguments: runnable.indices, [8, 11, 16, 19, 27, 40])
+  @Test(arguments: runnable.indices, [11, 16, 27])
   func slidesOverRows(kernel: Int, width: Int) {
     let kernel = Self.runnable[kernel]
     var random = SeededGenerator(state: UInt64(width))
-    for (inputs, outputs) in [(4, 16), (5, 7), (8, 16), (16, 13), (21, 33)] {
-      for values in ConvolutionCase.Values.allCases {
+    for (inputs, outputs) in [(5, 7), (8, 16), (13, 33)] {
+      for values in [ConvolutionCase.Values.fused, .extremeScales] {
         let convolution = ConvolutionCase(
           kernel.kind, outputChannels: outputs, inputChannels: inputs, kernelSize: 3, outputWidth: width,
           pixels: 2 * width, isUnitStride: true, values: values, seed: random.next())
