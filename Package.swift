@@ -120,10 +120,13 @@ let package = Package(
     .target(
       name: "TestSupport", dependencies: ["Program", "Runtime", "KernelInterface", "CXXHash"],
       path: "Tests/TestSupport", swiftSettings: strict),
+    .target(name: "CCounters", path: "Tests/CCounters"),
     .testTarget(name: "ProgramTests", dependencies: ["Program", "TestSupport"], swiftSettings: strict),
     .testTarget(
       name: "RuntimeTests",
-      dependencies: ["Runtime", "Program", "Numerics", "KernelInterface", "CXXHash", "TestSupport"],
+      dependencies: [
+        "Runtime", "Program", "Numerics", "KernelInterface", "CXXHash", "TestSupport", "CCounters",
+      ],
       swiftSettings: strict),
     .testTarget(
       name: "ImporterTests",

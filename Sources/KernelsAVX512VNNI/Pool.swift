@@ -9,15 +9,16 @@ package func meansAVX512VNNI(_ x: PoolArguments, _ y: MeanArguments, _ count: In
   let offset = Lanes(repeating: y.offset), multiplier = Lanes(repeating: y.multiplier)
   let half = repeat_64_x16(1 &<< Int64(y.shift &- 1)), shift = repeat_64_x16(Int64(y.shift))
   let zeroPoint = Lanes(repeating: y.zeroPoint)
-  let minimum = Lanes(repeating: y.minimum), maximum = Lanes(repeating: y.maximum)
+  // Bounds of results before the zero point is added.
+  let minimum = Int64(y.minimum &- y.zeroPoint), maximum = Int64(y.maximum &- y.zeroPoint)
   @inline(__always) func mean(_ sums: Lanes) -> Lanes {
     let differences = sums &- offset
     let even = add_64_x16(multiply_even_x16(differences, multiplier), half)
     let odd = add_64_x16(multiply_even_x16(odd_to_even_x16(differences), multiplier), half)
     let results = interleave_even_x16(
-      clamp_64_x16(shift_right_64_x16(even, shift), -1 << 30, 1 << 30),
-      clamp_64_x16(shift_right_64_x16(odd, shift), -1 << 30, 1 << 30))
-    return pointwiseMin(pointwiseMax(results &+ zeroPoint, minimum), maximum)
+      clamp_64_x16(shift_right_64_x16(even, shift), minimum, maximum),
+      clamp_64_x16(shift_right_64_x16(odd, shift), minimum, maximum))
+    return results &+ zeroPoint
   }
   for window in 0..<count {
     var channel = 0

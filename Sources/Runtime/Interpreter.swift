@@ -2,21 +2,25 @@ import KernelInterface
 import Program
 
 /// Runs a program: one sample with the threads sharing its steps, several with a sample for each thread. Runs
-/// through pointers allocate nothing but what kernels take for their tiles. One caller at a time.
+/// through pointers allocate nothing and count no references. One caller at a time.
 package final class Interpreter {
   package var program: Program { prepared.program }
   /// Those that the system gave.
   package var threads: Int { pool.threads }
   private let prepared: PreparedProgram
   private let pool: ThreadPool
-  /// One for each thread; the first is also that of single samples.
-  private var memories: [WorkingMemory]
+  /// That of single samples and of the first thread.
+  private let memory: WorkingMemory
+  /// Those of the other threads, made when they are needed; released with the interpreter.
+  private let otherMemories: UnsafeMutablePointer<Unmanaged<WorkingMemory>>
+  private var otherMemoryCount = 0
 
-  // The run in progress, as its threads see it.
+  // The run in progress, as its threads see it. The caller's tensors lie in memory of their own: holding on to the
+  // caller's arrays would count references.
   private var step = 0
   private var samples = 0
-  private var inputs: [UnsafePointer<Float>] = []
-  private var outputs: [UnsafeMutablePointer<Float>] = []
+  private let sources: UnsafeMutablePointer<UnsafePointer<Float>?>
+  private let targets: UnsafeMutablePointer<UnsafeMutablePointer<Float>?>
 
   /// - Parameters:
   ///   - program: valid: from `ProgramBuilder.finish` or the reader.
@@ -28,9 +32,20 @@ package final class Interpreter {
   ) {
     pool = ThreadPool(threads: threads)
     prepared = PreparedProgram(program, features: features, threads: pool.threads, tuning: tuning)
-    memories = [prepared.makeMemory()]
-    inputs.reserveCapacity(prepared.inputs.count)
-    outputs.reserveCapacity(prepared.outputs.count)
+    memory = prepared.makeMemory()
+    otherMemories = .allocate(capacity: pool.threads)
+    // A program has an output, but may have no input.
+    sources = .allocate(capacity: max(prepared.inputs.count, 1))
+    sources.initialize(repeating: nil, count: max(prepared.inputs.count, 1))
+    targets = .allocate(capacity: max(prepared.outputs.count, 1))
+    targets.initialize(repeating: nil, count: max(prepared.outputs.count, 1))
+  }
+
+  deinit {
+    for index in 0..<otherMemoryCount { otherMemories[index].release() }
+    otherMemories.deallocate()
+    sources.deallocate()
+    targets.deallocate()
   }
 
   /// Elements of one sample of the n-th input or output.
@@ -46,21 +61,28 @@ package final class Interpreter {
   package func run(
     _ samples: Int, inputs: [UnsafePointer<Float>], outputs: [UnsafeMutablePointer<Float>]
   ) {
-    self.inputs = inputs
-    self.outputs = outputs
+    take(inputs, outputs)
     self.samples = samples
     let workers = min(threads, samples)
     guard workers > 1 else {
       for sample in 0..<samples {
-        bind(memories[0], sample)
+        bind(memory, sample)
         for step in prepared.steps.indices { runShared(step) }
       }
       return
     }
-    while memories.count < workers { memories.append(prepared.makeMemory()) }
-    pool.run(workers, Unmanaged.passUnretained(self).toOpaque()) { context, part in
-      Unmanaged<Interpreter>.fromOpaque(context).takeUnretainedValue().runSamples(part)
+    while otherMemoryCount < workers - 1 {
+      (otherMemories + otherMemoryCount).initialize(to: .passRetained(prepared.makeMemory()))
+      otherMemoryCount += 1
     }
+    pool.run(workers, Unmanaged.passUnretained(self).toOpaque()) { context, part in
+      Unmanaged<Interpreter>.fromOpaque(context)._withUnsafeGuaranteedRef { $0.runSamples(part) }
+    }
+  }
+
+  private func take(_ inputs: [UnsafePointer<Float>], _ outputs: [UnsafeMutablePointer<Float>]) {
+    for number in 0..<prepared.inputs.count { sources[number] = inputs[number] }
+    for number in 0..<prepared.outputs.count { targets[number] = outputs[number] }
   }
 
   /// Runs samples, given and returned as one array for every input and output.
@@ -114,8 +136,7 @@ package final class Interpreter {
       targets.append(pointer)
     }
     if Observer.isNeeded {
-      self.inputs = sources.map { UnsafePointer($0) }
-      outputs = targets
+      take(sources.map { UnsafePointer($0) }, targets)
       runObserved(&observer)
     } else {
       run(samples, inputs: sources.map { UnsafePointer($0) }, outputs: targets)
@@ -126,17 +147,16 @@ package final class Interpreter {
   }
 
   private func runObserved<Observer: StepObserver>(_ observer: inout Observer) {
-    let memory = memories[0]
     bind(memory, 0)
     var lastWriter = [Int](repeating: -1, count: program.tensors.count)
     for (index, instruction) in program.instructions.enumerated() { lastWriter[instruction.output] = index }
     for index in prepared.steps.indices {
-      let instruction = prepared.steps[index].instruction
+      let instruction = prepared.steps.instruction(index)
       observer.willRun(instruction)
       runShared(index)
       observer.didRun(instruction)
       let isLastStep =
-        index + 1 == prepared.steps.count || prepared.steps[index + 1].instruction != instruction
+        index + 1 == prepared.steps.count || prepared.steps.instruction(index + 1) != instruction
       let tensor = program.instructions[instruction].output
       if Observer.wantsContents && isLastStep && lastWriter[tensor] == instruction {
         observer.show(tensor, contents(of: program.tensors[tensor], memory))
@@ -149,41 +169,22 @@ package final class Interpreter {
   func runObserved<Observer: StepObserver>(
     inputs: [UnsafePointer<Float>], outputs: [UnsafeMutablePointer<Float>], _ observer: inout Observer
   ) {
-    self.inputs = inputs
-    self.outputs = outputs
+    take(inputs, outputs)
     runObserved(&observer)
   }
 
   /// The name of what was chosen to run an instruction's multiplications; nil for other instructions.
-  package func kernel(of instruction: Int) -> StaticString? {
-    for step in prepared.steps where step.instruction == instruction {
-      switch step.work {
-      case .convolution(let convolution): return convolution.kernel.name
-      case .depthwise(let depthwise): return depthwise.kernel.name
-      case .matrixVector(let product): return product.kernels.name
-      case .quantize, .dequantize, .pad, .bitImage, .add, .multiply, .averagePool, .maxPool, .lookup, .fill,
-        .copy,
-        .softmax:
-        continue
-      }
-    }
-    return nil
-  }
+  package func kernel(of instruction: Int) -> StaticString? { stepKernel(of: instruction)?.name }
 
   /// The peak of the instructions that the kernel of an instruction consists of; nil where there is none.
   package func peak(of instruction: Int) -> StaticString? {
-    for step in prepared.steps where step.instruction == instruction {
-      switch step.work {
-      case .convolution(let step): return KernelTable.peak(step.kernel.kind, step.kernel.features)?.name
-      case .depthwise(let step): return KernelTable.peak(.dense8, step.kernel.features)?.name
-      case .matrixVector(let step):
-        return KernelTable.peak(
-          step.geometry.kind == .dense4 ? .dense4 : .dense8, step.kernels.features)?.name
-      case .quantize, .dequantize, .pad, .bitImage, .add, .multiply, .averagePool, .maxPool, .lookup, .fill,
-        .copy,
-        .softmax:
-        continue
-      }
+    guard let kernel = stepKernel(of: instruction) else { return nil }
+    return KernelTable.peak(kernel.peak, kernel.features)?.name
+  }
+
+  private func stepKernel(of instruction: Int) -> StepKernel? {
+    for index in prepared.steps.indices where prepared.steps.instruction(index) == instruction {
+      if let kernel = prepared.steps.kernel(index) { return kernel }
     }
     return nil
   }
@@ -192,31 +193,44 @@ package final class Interpreter {
 
   /// Points a memory's inputs and outputs at one sample.
   private func bind(_ memory: WorkingMemory, _ sample: Int) {
-    for number in inputNumbers { memory.inputs[number] = inputs[number] + sample * inputCount(number) }
-    for number in outputNumbers { memory.outputs[number] = outputs[number] + sample * outputCount(number) }
+    for number in 0..<prepared.inputs.count {
+      memory.inputs[number] = sources[number].map { $0 + sample &* prepared.inputCounts[number] }
+    }
+    for number in 0..<prepared.outputs.count {
+      memory.outputs[number] = targets[number].map { $0 + sample &* prepared.outputCounts[number] }
+    }
   }
 
   /// All of a step of the sample in the first memory, by as many threads as it pays for.
+  @inline(__always)
   private func runShared(_ index: Int) {
-    let parts = prepared.steps[index].parts
-    if parts == 1 { return prepared.steps[index].run(memories[0], part: 0, of: 1) }
+    let parts = prepared.steps.parts(index)
+    if parts == 1 { return prepared.steps.run(index, memory, part: 0, of: 1) }
     step = index
     pool.run(parts, Unmanaged.passUnretained(self).toOpaque()) { context, part in
-      let interpreter = Unmanaged<Interpreter>.fromOpaque(context).takeUnretainedValue()
-      let step = interpreter.prepared.steps[interpreter.step]
-      step.run(interpreter.memories[0], part: part, of: step.parts)
+      Unmanaged<Interpreter>.fromOpaque(context)._withUnsafeGuaranteedRef { interpreter in
+        let steps = interpreter.prepared.steps, index = interpreter.step
+        steps.run(index, interpreter.memory, part: part, of: steps.parts(index))
+      }
     }
   }
 
   /// Samples one after another, until all are taken.
   private func runSamples(_ worker: Int) {
-    let memory = memories[worker]
     while true {
       let sample = pool.takeIndex()
       guard sample < samples else { return }
-      bind(memory, sample)
-      prepared.run(memory)
+      if worker == 0 {
+        runSample(sample, memory)
+      } else {
+        otherMemories[worker - 1]._withUnsafeGuaranteedRef { runSample(sample, $0) }
+      }
     }
+  }
+
+  private func runSample(_ sample: Int, _ memory: WorkingMemory) {
+    bind(memory, sample)
+    prepared.run(memory)
   }
 
   private func contents(of tensor: Program.Tensor, _ memory: WorkingMemory) -> [UInt8] {

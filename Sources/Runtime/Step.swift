@@ -1,37 +1,33 @@
 import KernelInterface
 import Program
 
-/// A piece of an instruction that threads can share: its units of work do not depend on one another.
-struct Step {
-  enum Work {
-    case quantize(QuantizeStep)
-    case dequantize(DequantizeStep)
-    case pad(PadStep)
-    case bitImage(BitImageStep)
-    case convolution(ConvolutionStep)
-    case matrixVector(MatrixVectorStep)
-    case depthwise(DepthwiseStep)
-    case add(AddStep)
-    case multiply(MultiplyStep)
-    case averagePool(AveragePoolStep)
-    case maxPool(MaxPoolStep)
-    case lookup(LookupStep)
-    case fill(FillStep)
-    case copy(CopyStep)
-    case softmax(SoftmaxStep)
-  }
+/// What runs a piece of an instruction; its units of work do not depend on one another, so that threads can share them.
+protocol StepWork {
+  var units: Int { get }
+  /// Does the units of a range, as one of several parts: those may run at the same time.
+  func run(_ memory: WorkingMemory, part: Int, _ range: Range<Int>)
+}
 
+/// What runs the multiplications of a step, for reports.
+struct StepKernel {
+  var name: StaticString
+  /// The kind of kernels whose peak bounds it.
+  var peak: KernelKind
+  var features: CPUFeatures
+}
+
+/// A piece of an instruction. A class for each kind of work, so that a step is one call, which copies nothing and counts
+/// no references.
+class Step {
   let instruction: Int
-  let work: Work
-  let units: Int
+  let kernel: StepKernel?
   /// Shares that pay for the threads' meeting; at most the number of threads.
   let parts: Int
 
   /// - Parameter nanoseconds: an estimate for one thread.
-  init(_ work: Work, instruction: Int, units: Int, nanoseconds: Int, threads: Int) {
+  fileprivate init(instruction: Int, kernel: StepKernel?, units: Int, nanoseconds: Int, threads: Int) {
     self.instruction = instruction
-    self.work = work
-    self.units = units
+    self.kernel = kernel
     parts = max(1, min(threads, units, nanoseconds / Step.smallestShare))
   }
 
@@ -39,27 +35,49 @@ struct Step {
   private static let smallestShare = 4000
 
   /// One of `parts` shares.
+  func run(_ memory: WorkingMemory, part: Int, of parts: Int) {}
+}
+
+private final class StepOf<Work: StepWork>: Step {
+  private let work: Work
+
+  init(_ work: Work, instruction: Int, kernel: StepKernel?, nanoseconds: Int, threads: Int) {
+    self.work = work
+    super.init(
+      instruction: instruction, kernel: kernel, units: work.units, nanoseconds: nanoseconds, threads: threads)
+  }
+
+  override func run(_ memory: WorkingMemory, part: Int, of parts: Int) {
+    let units = work.units
+    let range = units &* part / parts..<units &* (part &+ 1) / parts
+    if !range.isEmpty { work.run(memory, part: part, range) }
+  }
+}
+
+/// Steps in the order of execution, at an address: taking one from an array would count references.
+struct StepList {
+  private let steps: UnsafeMutablePointer<Unmanaged<Step>>
+  let count: Int
+
+  init(_ steps: [Step]) {
+    count = steps.count
+    self.steps = .allocate(capacity: max(count, 1))
+    for index in 0..<count { (self.steps + index).initialize(to: Unmanaged.passRetained(steps[index])) }
+  }
+
+  func deallocate() {
+    for index in 0..<count { steps[index].release() }
+    steps.deallocate()
+  }
+
+  var indices: Range<Int> { 0..<count }
+  func instruction(_ index: Int) -> Int { steps[index]._withUnsafeGuaranteedRef { $0.instruction } }
+  func kernel(_ index: Int) -> StepKernel? { steps[index]._withUnsafeGuaranteedRef { $0.kernel } }
   @inline(__always)
-  func run(_ memory: WorkingMemory, part: Int, of parts: Int) {
-    let range = units * part / parts..<units * (part + 1) / parts
-    if range.isEmpty { return }
-    switch work {
-    case .quantize(let step): step.run(memory, part: part, range)
-    case .dequantize(let step): step.run(memory, range)
-    case .pad(let step): step.run(memory, range)
-    case .bitImage(let step): step.run(memory, range)
-    case .convolution(let step): step.run(memory, part: part, range)
-    case .matrixVector(let step): step.run(memory, part: part, range)
-    case .depthwise(let step): step.run(memory, part: part, range)
-    case .add(let step): step.run(memory, range)
-    case .multiply(let step): step.run(memory, range)
-    case .averagePool(let step): step.run(memory, range)
-    case .maxPool(let step): step.run(memory, range)
-    case .lookup(let step): step.run(memory, range)
-    case .fill(let step): step.run(memory, range)
-    case .copy(let step): step.run(memory, range)
-    case .softmax(let step): step.run(memory, range)
-    }
+  func parts(_ index: Int) -> Int { steps[index]._withUnsafeGuaranteedRef { $0.parts } }
+  @inline(__always)
+  func run(_ index: Int, _ memory: WorkingMemory, part: Int, of parts: Int) {
+    steps[index]._withUnsafeGuaranteedRef { $0.run(memory, part: part, of: parts) }
   }
 }
 
@@ -69,7 +87,10 @@ package final class PreparedProgram {
   let program: Program
   let inputs: [Int]
   let outputs: [Int]
-  let steps: [Step]
+  /// Elements of every input and output.
+  let inputCounts: [Int]
+  let outputCounts: [Int]
+  let steps: StepList
   /// What every thread's kernels need, and the largest padded image behind it.
   package let scratchBytes: Int
   private let kernelBytes: Int
@@ -86,15 +107,19 @@ package final class PreparedProgram {
     self.constants = constants
     inputs = program.inputs
     outputs = program.outputs
-    steps = planner.steps
+    inputCounts = inputs.map { program.tensors[$0].elementCount }
+    outputCounts = outputs.map { program.tensors[$0].elementCount }
+    steps = StepList(planner.steps)
     kernelBytes = planner.kernelBytes
     imageOffset = threads * kernelBytes
     scratchBytes = imageOffset + roundedUp(planner.imageBytes, to: 64)
   }
 
+  deinit { steps.deallocate() }
+
   /// Runs one sample, whose inputs and outputs `memory` points at, on the calling thread.
   package func run(_ memory: WorkingMemory) {
-    for index in steps.indices { steps[index].run(memory, part: 0, of: 1) }
+    for index in steps.indices { steps.run(index, memory, part: 0, of: 1) }
   }
 
   package func makeMemory() -> WorkingMemory {
@@ -157,10 +182,10 @@ private struct Planner {
     switch instruction.operation {
     case .quantize(let o):
       let step = QuantizeStep(o, program, features: features)
-      append(.quantize(step), index, step.units, nanoseconds: elements / 8)
+      append(step, index, nanoseconds: elements / 8)
     case .dequantize(let o):
       let step = DequantizeStep(o, program)
-      append(.dequantize(step), index, step.units, nanoseconds: elements)
+      append(step, index, nanoseconds: elements)
     case .convolution(let o):
       if let step = MatrixVectorStep(o, program, features: features, constants) {
         return append(step, index)
@@ -170,48 +195,50 @@ private struct Planner {
       var image: ScratchImage?
       if o.kind.isBitSerial {
         let step = BitImageStep(o.window, program.tensors[o.input], o.kind, features: features)
-        append(.bitImage(step), index, step.units, nanoseconds: program.tensors[o.input].elementCount / 16)
+        append(step, index, nanoseconds: program.tensors[o.input].elementCount / 16)
         imageBytes = max(imageBytes, step.byteCount)
         image = step.image
       } else if o.window.isPadded || kernel.readsWords {
         let step = PadStep(o.window, program.tensors[o.input], toWords: kernel.readsWords)
-        append(.pad(step), index, step.units, nanoseconds: step.byteCount / 8)
+        append(step, index, nanoseconds: step.byteCount / 8)
         imageBytes = max(imageBytes, step.byteCount)
         image = step.image
       }
       if let step = ConvolutionStep(o, program, image: image, kernel, threads: threads, constants) {
         let products = step.geometry.productsPerPixel * output.pixels
         append(
-          .convolution(step), index, step.units,
+          step, index,
+          kernel: StepKernel(
+            name: step.kernel.name, peak: step.kernel.kind, features: step.kernel.features),
           nanoseconds: products / productsPerNanosecond(step.kernel.features))
       }
     case .floatProduct(let o):
       if let step = MatrixVectorStep(o, program, features: features, constants) { append(step, index) }
     case .add(let o):
       let step = AddStep(o, program, elementwise)
-      append(.add(step), index, step.units, nanoseconds: elements / 32)
+      append(step, index, nanoseconds: elements / 32)
     case .multiply(let o):
       let step = MultiplyStep(o, program, elementwise)
-      append(.multiply(step), index, step.units, nanoseconds: elements / 8)
+      append(step, index, nanoseconds: elements / 8)
     case .averagePool(let o):
       let step = AveragePoolStep(o, program, features: features, constants)
-      append(.averagePool(step), index, step.units, nanoseconds: elements * o.window.taps / 32)
+      append(step, index, nanoseconds: elements * o.window.taps / 32)
     case .maxPool(let o):
       let step = MaxPoolStep(o, program, features: features)
-      append(.maxPool(step), index, step.units, nanoseconds: elements * o.window.taps / 32)
+      append(step, index, nanoseconds: elements * o.window.taps / 32)
     case .lookup(let o):
       let step = LookupStep(o, program, constants)
-      append(.lookup(step), index, step.units, nanoseconds: elements)
+      append(step, index, nanoseconds: elements)
     case .copy(let o):
       if let value = o.fill {
         let step = FillStep(output, value)
-        append(.fill(step), index, step.units, nanoseconds: step.count / 16)
+        append(step, index, nanoseconds: step.count / 16)
       }
       let step = CopyStep(o, program, constants)
-      append(.copy(step), index, step.units, nanoseconds: elements)
+      append(step, index, nanoseconds: elements)
     case .softmax(let o):
       let step = SoftmaxStep(o, program)
-      append(.softmax(step), index, step.units, nanoseconds: 4 * elements)
+      append(step, index, nanoseconds: 4 * elements)
     }
   }
 
@@ -219,7 +246,10 @@ private struct Planner {
     var step = usual
     step.prefer(tuning.kernel(index), features)
     append(
-      .matrixVector(step), index, step.units,
+      step, index,
+      kernel: StepKernel(
+        name: step.kernels.name, peak: step.geometry.kind == .dense4 ? .dense4 : .dense8,
+        features: step.kernels.features),
       nanoseconds: step.geometry.weightBytes / bytesPerNanosecond(step))
   }
 
@@ -229,12 +259,15 @@ private struct Planner {
     kernelBytes = max(kernelBytes, step.scratchBytes)
     let products = step.geometry.productsPerPixel * program.tensors[convolution.output].pixels
     append(
-      .depthwise(step), index, step.units,
+      step, index, kernel: StepKernel(name: step.kernel.name, peak: .dense8, features: step.kernel.features),
       nanoseconds: products / productsPerNanosecond(step.kernel.features))
   }
 
-  private mutating func append(_ work: Step.Work, _ index: Int, _ units: Int, nanoseconds: Int) {
-    steps.append(Step(work, instruction: index, units: units, nanoseconds: nanoseconds, threads: threads))
+  private mutating func append<Work: StepWork>(
+    _ work: Work, _ index: Int, kernel: StepKernel? = nil, nanoseconds: Int
+  ) {
+    steps.append(
+      StepOf(work, instruction: index, kernel: kernel, nanoseconds: nanoseconds, threads: threads))
   }
 
   /// Weights that one thread reads, roughly.

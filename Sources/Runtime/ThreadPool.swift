@@ -6,8 +6,10 @@
 
     init(threads _: Int) {}
 
-    func run(_ parts: Int, _ context: UnsafeMutableRawPointer, _ body: (UnsafeMutableRawPointer, Int) -> Void)
-    {
+    func run(
+      _ parts: Int, _ context: UnsafeMutableRawPointer,
+      _ body: @convention(c) (UnsafeMutableRawPointer, Int) -> Void
+    ) {
       next = 0
       for part in 0..<parts { body(context, part) }
     }
@@ -61,7 +63,7 @@
     /// - Requires: 1 <= parts <= 65535; one caller at a time.
     func run(
       _ parts: Int, _ context: UnsafeMutableRawPointer,
-      _ body: @escaping @Sendable (UnsafeMutableRawPointer, Int) -> Void
+      _ body: @convention(c) (UnsafeMutableRawPointer, Int) -> Void
     ) {
       next.store(0, ordering: .relaxed)
       state.run(parts, context, body)
@@ -79,7 +81,7 @@
     private let parked = Atomic<Int>(0)
     private let isStopping = Atomic<Bool>(false)
     private var context: UnsafeMutableRawPointer?
-    private var body: (@Sendable (UnsafeMutableRawPointer, Int) -> Void)?
+    private var body: (@convention(c) (UnsafeMutableRawPointer, Int) -> Void)?
     private let mutex = UnsafeMutablePointer<pthread_mutex_t>.allocate(capacity: 1)
     private let wake = UnsafeMutablePointer<pthread_cond_t>.allocate(capacity: 1)
     private static let spins = 2000  // some 20 ns each
@@ -100,7 +102,7 @@
 
     func run(
       _ parts: Int, _ context: UnsafeMutableRawPointer,
-      _ body: @escaping @Sendable (UnsafeMutableRawPointer, Int) -> Void
+      _ body: @convention(c) (UnsafeMutableRawPointer, Int) -> Void
     ) {
       // No worker reads these fields now: each had taken a part of the last run, and all of those are
       // finished.

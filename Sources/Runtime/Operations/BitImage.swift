@@ -3,7 +3,7 @@ import Program
 
 /// Writes the bits of an image into the scratch memory, plane by plane within a pixel, with a border of the zero
 /// point's bits.
-struct BitImageStep {
+struct BitImageStep: StepWork {
   let input: Plane
   let planes: Int
   let zeroPoint: UInt8
@@ -35,7 +35,7 @@ struct BitImageStep {
   var units: Int { paddedHeight }
   private var pixelWords: Int { planes * words }
 
-  func run(_ memory: WorkingMemory, _ range: Range<Int>) {
+  func run(_ memory: WorkingMemory, part _: Int, _ range: Range<Int>) {
     let rowWords = paddedWidth &* pixelWords
     let image = UnsafeMutableRawPointer(memory.image).assumingMemoryBound(to: UInt32.self)
     for row in range {

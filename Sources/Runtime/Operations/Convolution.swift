@@ -3,7 +3,7 @@ import Numerics
 import Program
 
 /// A convolution by a kernel, over the input in place or over the scratch image.
-struct ConvolutionStep {
+struct ConvolutionStep: StepWork {
   /// What a thread's share is cut from: output pixels of all channels, or panels of all pixels.
   private enum Split { case pixels, panels }
 

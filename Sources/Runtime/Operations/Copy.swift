@@ -1,7 +1,7 @@
 import Program
 
 /// Fills all bytes of a tensor.
-struct FillStep {
+struct FillStep: StepWork {
   let offset: Int
   let count: Int
   let value: UInt8
@@ -14,14 +14,14 @@ struct FillStep {
 
   var units: Int { (count + 16_383) / 16_384 }
 
-  func run(_ memory: WorkingMemory, _ range: Range<Int>) {
+  func run(_ memory: WorkingMemory, part _: Int, _ range: Range<Int>) {
     let first = range.lowerBound * 16_384, end = min(range.upperBound * 16_384, count)
     (memory.arena + (offset + first)).update(repeating: value, count: end - first)
   }
 }
 
 /// Elements moved between strided views.
-struct CopyStep {
+struct CopyStep: StepWork {
   let input: RealPlace
   let output: RealPlace
   let elementSize: Int
@@ -47,7 +47,7 @@ struct CopyStep {
 
   var units: Int { loops[outermost].extent }
 
-  func run(_ memory: WorkingMemory, _ range: Range<Int>) {
+  func run(_ memory: WorkingMemory, part _: Int, _ range: Range<Int>) {
     let loop = loops[outermost]
     guard let source = base(memory, input), let target = base(memory, output) else { return }
     let last = Instruction.Copy.maximumDimensions - 1

@@ -3,7 +3,7 @@ import Numerics
 import Program
 
 /// A depthwise convolution by a kernel, over the input in place.
-struct DepthwiseStep {
+struct DepthwiseStep: StepWork {
   /// Kernels compute two rows at once.
   private static let rowsPerUnit = 2
   /// Beyond this, kernels that interleave rows lose more than they win: a wide dilation, say.

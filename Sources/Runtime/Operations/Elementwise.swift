@@ -31,7 +31,7 @@ struct ElementRuns {
   }
 }
 
-struct AddStep {
+struct AddStep: StepWork {
   let kernel: @Sendable (AddArguments, Int) -> Void
   let a: Plane
   let b: Plane
@@ -67,7 +67,7 @@ struct AddStep {
 
   var units: Int { runs.count }
 
-  func run(_ memory: WorkingMemory, _ range: Range<Int>) {
+  func run(_ memory: WorkingMemory, part _: Int, _ range: Range<Int>) {
     runs.forEach(range) { pixel, byte, count in
       let arguments = AddArguments(
         a: memory.arena + (a.offset &+ pixel &* a.pixelStride &+ byte),
@@ -81,7 +81,7 @@ struct AddStep {
   }
 }
 
-struct MultiplyStep {
+struct MultiplyStep: StepWork {
   let kernel: @Sendable (MultiplyArguments, Int) -> Void
   let a: Plane
   let b: Plane
@@ -116,7 +116,7 @@ struct MultiplyStep {
 
   var units: Int { runs.count }
 
-  func run(_ memory: WorkingMemory, _ range: Range<Int>) {
+  func run(_ memory: WorkingMemory, part _: Int, _ range: Range<Int>) {
     runs.forEach(range) { pixel, byte, count in
       let arguments = MultiplyArguments(
         a: memory.arena + (a.offset &+ pixel &* a.pixelStride &+ byte),
@@ -137,7 +137,7 @@ extension ElementRuns {
   }
 }
 
-struct LookupStep {
+struct LookupStep: StepWork {
   let input: Plane
   let output: Plane
   let table: UnsafePointer<UInt8>
@@ -152,7 +152,7 @@ struct LookupStep {
 
   var units: Int { runs.count }
 
-  func run(_ memory: WorkingMemory, _ range: Range<Int>) {
+  func run(_ memory: WorkingMemory, part _: Int, _ range: Range<Int>) {
     let table = table
     runs.forEach(range) { pixel, byte, count in
       let x = UnsafePointer(memory.arena + (input.offset &+ pixel &* input.pixelStride &+ byte))

@@ -3,7 +3,7 @@ import Program
 
 /// The product of one row of inputs with a matrix: a layer whose output is a single pixel, with results in f32 or in
 /// bytes.
-struct MatrixVectorStep {
+struct MatrixVectorStep: StepWork {
   private enum Results {
     case reals(RealPlace, scale: UnsafePointer<Float>)
     case bytes(ByteResults)

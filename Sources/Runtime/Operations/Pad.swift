@@ -8,7 +8,7 @@ struct ScratchImage {
 
 /// Copies an image into the scratch memory, with a border of its zero point; as bytes, or as words for kernels that read
 /// words.
-struct PadStep {
+struct PadStep: StepWork {
   let input: Plane
   let zeroPoint: UInt8
   let top: Int
@@ -33,7 +33,7 @@ struct PadStep {
   var units: Int { paddedHeight }
   var image: ScratchImage { ScratchImage(pixelBytes: pixelBytes, rowBytes: rowBytes) }
 
-  func run(_ memory: WorkingMemory, _ range: Range<Int>) {
+  func run(_ memory: WorkingMemory, part _: Int, _ range: Range<Int>) {
     if toWords { return runToWords(memory, range) }
     let pixelBytes = input.storedChannels
     for row in range {

@@ -54,7 +54,7 @@ private struct WindowRuns {
   }
 }
 
-struct AveragePoolStep {
+struct AveragePoolStep: StepWork {
   private let kernel: @Sendable (PoolArguments, MeanArguments, Int) -> Void
   private let runs: WindowRuns
   private let countsPads: Bool
@@ -85,7 +85,7 @@ struct AveragePoolStep {
   /// Rows of the output.
   var units: Int { runs.output.height }
 
-  func run(_ memory: WorkingMemory, _ range: Range<Int>) {
+  func run(_ memory: WorkingMemory, part _: Int, _ range: Range<Int>) {
     for row in range {
       runs.forEach(memory, row: row) { windows, count in
         let positions = windows.rows &* windows.columns
@@ -104,7 +104,7 @@ struct AveragePoolStep {
   }
 }
 
-struct MaxPoolStep {
+struct MaxPoolStep: StepWork {
   private let kernel: @Sendable (PoolArguments, Int) -> Void
   private let runs: WindowRuns
 
@@ -118,7 +118,7 @@ struct MaxPoolStep {
   /// Rows of the output.
   var units: Int { runs.output.height }
 
-  func run(_ memory: WorkingMemory, _ range: Range<Int>) {
+  func run(_ memory: WorkingMemory, part _: Int, _ range: Range<Int>) {
     for row in range {
       runs.forEach(memory, row: row) { windows, count in
         guard windows.rows > 0 && windows.columns > 0 else {

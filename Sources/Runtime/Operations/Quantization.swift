@@ -3,7 +3,7 @@ import Numerics
 import Program
 
 /// Real numbers to stored integers, into any layout.
-struct QuantizeStep {
+struct QuantizeStep: StepWork {
   private enum Order {
     /// Elements follow one another on both sides.
     case run(count: Int)
@@ -113,7 +113,7 @@ struct QuantizeStep {
 }
 
 /// Stored integers to real numbers in row-major order.
-struct DequantizeStep {
+struct DequantizeStep: StepWork {
   let input: Plane
   let output: RealPlace
   let parameters: AffineParameters
@@ -127,7 +127,7 @@ struct DequantizeStep {
 
   var units: Int { input.pixels > 1 ? input.channels : (input.channels + 1023) / 1024 }
 
-  func run(_ memory: WorkingMemory, _ range: Range<Int>) {
+  func run(_ memory: WorkingMemory, part _: Int, _ range: Range<Int>) {
     guard let target = memory.reals(output) else { return }
     let source = memory.arena + input.offset
     if input.pixels > 1 {

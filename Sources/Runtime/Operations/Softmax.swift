@@ -2,7 +2,7 @@ import Numerics
 import Program
 
 /// `normalizedExponentials` of Numerics along one axis.
-struct SoftmaxStep {
+struct SoftmaxStep: StepWork {
   let input: RealPlace
   let output: RealPlace
   let outer: Int
@@ -19,7 +19,7 @@ struct SoftmaxStep {
 
   var units: Int { outer * inner }
 
-  func run(_ memory: WorkingMemory, _ range: Range<Int>) {
+  func run(_ memory: WorkingMemory, part _: Int, _ range: Range<Int>) {
     guard let source = memory.reals(input), let target = memory.reals(output) else { return }
     for unit in range {
       let start = unit / inner * extent * inner + unit % inner
