@@ -277,33 +277,32 @@ private func convolve(
   _ arguments: ConvolutionArguments, blocks: Int, _ first: Int, _ count: Int,
   _ tile4: TileFunction, _ tile1: TileFunction
 ) {
-  withUnsafeTemporaryAllocation(byteCount: 32 &+ (4 * 2) &* 32, alignment: 32) { memory in
-    guard let memory = memory.baseAddress else { return }
-    let bases = memory.assumingMemoryBound(to: UnsafeRawPointer.self)
-    let sums = (memory + 32).assumingMemoryBound(to: Lanes.self)
-    var channel = 0
-    while channel < arguments.storedChannels {
-      let channels = min(arguments.storedChannels &- channel, 16)
-      let tile = TileOperands(
-        bases: bases, stepOffsets: arguments.stepOffsets, weights: arguments.weights + channel &* 4 &* blocks,
-        blocks: blocks, planes: arguments.planes, bias: arguments.bias + channel)
-      let output = PanelOutput(arguments, channel: channel)
-      var destination = UnsafeMutableRawPointer(
-        arguments.output + (first &* arguments.outputPixelStride &+ channel))
-      var cursor = PixelCursor(arguments, first: first)
-      var left = count
-      while left > 0 {
-        let valid = min(left, 4)
-        cursor.fill(bases, 4, valid: valid)
-        if valid > 1 { tile4(tile, sums) } else { tile1(tile, sums) }
-        for pixel in 0..<valid {
-          output.store(sums + 2 &* pixel, destination, channels)
-          destination += arguments.outputPixelStride
-        }
-        left &-= valid
+  // Bases of four pixels, and two sums of each.
+  let memory = arguments.scratch
+  let bases = memory.assumingMemoryBound(to: UnsafeRawPointer.self)
+  let sums = (memory + 32).assumingMemoryBound(to: Lanes.self)
+  var channel = 0
+  while channel < arguments.storedChannels {
+    let channels = min(arguments.storedChannels &- channel, 16)
+    let tile = TileOperands(
+      bases: bases, stepOffsets: arguments.stepOffsets, weights: arguments.weights + channel &* 4 &* blocks,
+      blocks: blocks, planes: arguments.planes, bias: arguments.bias + channel)
+    let output = PanelOutput(arguments, channel: channel)
+    var destination = UnsafeMutableRawPointer(
+      arguments.output + (first &* arguments.outputPixelStride &+ channel))
+    var cursor = PixelCursor(arguments, first: first)
+    var left = count
+    while left > 0 {
+      let valid = min(left, 4)
+      cursor.fill(bases, 4, valid: valid)
+      if valid > 1 { tile4(tile, sums) } else { tile1(tile, sums) }
+      for pixel in 0..<valid {
+        output.store(sums + 2 &* pixel, destination, channels)
+        destination += arguments.outputPixelStride
       }
-      channel &+= 16
+      left &-= valid
     }
+    channel &+= 16
   }
 }
 
