@@ -51,7 +51,7 @@ struct BenchReport {
     for timing in timings {
       let hasProducts = timing.products > 0, traffic = program.traffic(timing.instruction)
       table.add([
-        timing.mnemonic, timing.name.description, fixed(timing.seconds * 1e6, 2),
+        timing.mnemonic, timing.name.description, fixed(timing.microseconds, 2),
         fixed(Double(timing.medianNanoseconds) * 1e-3, 2),
         "\(fixed(100 * timing.seconds / max(sum, 1e-12), 1)) %",
         hasProducts ? humanCount(timing.products) : "",
@@ -95,7 +95,7 @@ struct BenchReport {
     let traffic = program.traffic(timing.instruction)
     return .object([
       ("operation", .string(timing.mnemonic)), ("name", .string(timing.name.description)),
-      ("microseconds", .double(timing.seconds * 1e6)),
+      ("microseconds", .double(timing.microseconds)),
       ("medianMicroseconds", .double(Double(timing.medianNanoseconds) * 1e-3)),
       ("macs", .int(timing.products)), ("gops", .double(timing.gops)),
       ("shareOfPeak", share(timing).map { .double($0) } ?? .null), ("bytesMoved", .int(traffic)),
@@ -107,6 +107,7 @@ struct BenchReport {
 
 extension InstructionTiming {
   var seconds: Double { 1e-9 * Double(nanoseconds) }
+  var microseconds: Double { 1e-3 * Double(nanoseconds) }
   /// A multiply-accumulate counts as two operations.
   var gops: Double { nanoseconds > 0 ? 2 * Double(products) / Double(nanoseconds) : 0 }
 }

@@ -67,7 +67,7 @@ struct ProgramComparison {
       ["operation", "name", "first µs", "second µs", "first/second", "first kernel", "second kernel"],
       right: [2, 3, 4])
     func microseconds(_ timing: InstructionTiming?) -> String {
-      timing.map { fixed($0.seconds * 1e6, 2) } ?? ""
+      timing.map { fixed($0.microseconds, 2) } ?? ""
     }
     func kernel(_ timing: InstructionTiming?) -> String { timing?.kernel.map { "\($0)" } ?? "" }
     for row in rows {
@@ -100,7 +100,7 @@ struct ProgramComparison {
     func side(_ timing: InstructionTiming?) -> Json {
       guard let timing else { return .null }
       return .object([
-        ("microseconds", .double(timing.seconds * 1e6)),
+        ("microseconds", .double(timing.microseconds)),
         ("kernel", timing.kernel.map { .string("\($0)") } ?? .null),
       ])
     }

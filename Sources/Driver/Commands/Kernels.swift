@@ -94,7 +94,7 @@ struct KernelsCommand: ParsableCommand {
     for (index, name) in names.enumerated() {
       let timing = time ? timings[index] : nil
       table.add([
-        name, timing.map { fixed($0.seconds * 1e6, 2) } ?? "", timing.map { fixed($0.gops, 1) } ?? "",
+        name, timing.map { fixed($0.microseconds, 2) } ?? "", timing.map { fixed($0.gops, 1) } ?? "",
         timing.flatMap { share($0, peaks) }.map { "\(fixed(100 * $0, 1)) %" } ?? "",
         name == pick ? "pick" : "",
       ])
@@ -111,7 +111,7 @@ struct KernelsCommand: ParsableCommand {
         if time {
           let timing = timings[index]
           members += [
-            ("microseconds", .double(timing.seconds * 1e6)),
+            ("microseconds", .double(timing.microseconds)),
             ("medianMicroseconds", .double(1e-3 * Double(timing.medianNanoseconds))),
             ("gops", .double(timing.gops)),
             ("shareOfPeak", share(timing, peaks).map { .double($0) } ?? .null),
