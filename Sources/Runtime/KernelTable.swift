@@ -66,6 +66,10 @@ package enum KernelTable {
           "depthwise_avx512vnni", needs: .avx512vnni, lanes: 4,
           preparedBytes: depthwisePreparedBytesAVX512VNNI, prepare: depthwisePrepareAVX512VNNI,
           scratchBytes: depthwiseScratchBytesAVX512VNNI, convolutionDepthwiseAVX512VNNI))
+      kernels.append(
+        DepthwiseKernel(
+          "depthwise_avx2", needs: .avx2, lanes: 0, preparedBytes: depthwisePreparedBytesAVX2,
+          prepare: depthwisePrepareAVX2, scratchBytes: depthwiseScratchBytesAVX2, convolutionDepthwiseAVX2))
     #elseif arch(arm64) && canImport(KernelsNEON)
       kernels.append(
         DepthwiseKernel(
