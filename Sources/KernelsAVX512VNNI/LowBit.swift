@@ -13,7 +13,7 @@ package func convolutionDense2AVX512VNNI(_ arguments: ConvolutionArguments, _ fi
     case 1: convolve(Panels<1>(), g, wide: 12, dense2Of1x12, narrow: 4, dense2Of1x4, dense2Of1x1)
     case 2: convolve(Panels<2>(), g, wide: 8, dense2Of2x8, narrow: 4, dense2Of2x4, dense2Of2x1)
     case 3: convolve(Panels<3>(), g, wide: 8, dense2Of3x8, narrow: 2, dense2Of3x2, dense2Of3x1)
-    default: convolve(Panels<4>(), g, wide: 6, dense2Of4x6, narrow: 2, dense2Of4x2, dense2Of4x1)
+    default: convolve(Panels<4>(), g, wide: 5, dense2Of4x5, narrow: 2, dense2Of4x2, dense2Of4x1)
     }
   }
 }
@@ -73,7 +73,7 @@ package func convolutionTernaryAVX512Popcount(_ arguments: ConvolutionArguments,
 @inline(never) private func dense2Of3x8(_ t: TileOperands) { Tile<3, 8>().sum2(t) }
 @inline(never) private func dense2Of3x2(_ t: TileOperands) { Tile<3, 2>().sum2(t) }
 @inline(never) private func dense2Of3x1(_ t: TileOperands) { Tile<3, 1>().sum2(t) }
-@inline(never) private func dense2Of4x6(_ t: TileOperands) { Tile<4, 6>().sum2(t) }
+@inline(never) private func dense2Of4x5(_ t: TileOperands) { Tile<4, 5>().sum2(t) }
 @inline(never) private func dense2Of4x2(_ t: TileOperands) { Tile<4, 2>().sum2(t) }
 @inline(never) private func dense2Of4x1(_ t: TileOperands) { Tile<4, 1>().sum2(t) }
 
@@ -185,14 +185,11 @@ private struct Tile<let panels: Int, let pixels: Int> {
 
   @inline(__always)
   private func accumulate(_ bases: Bases, _ offset: Int, _ weights: Row, _ sums: inout Accumulators) {
-    let run = Self.run
     var offset = offset
-    for first in 0..<pixels / run {
-      for pixel in first &* run..<first &* run &+ run {
-        let x = Lanes(repeating: (bases[pixel] + offset).loadUnaligned(as: Int32.self))
-        for panel in 0..<panels { sums[pixel][panel] = dot4_x16(sums[pixel][panel], x, weights[panel]) }
-      }
-      offset = inOrder(offset, first, sums)
+    forEachPixel { pixel in
+      let x = Lanes(repeating: (bases[pixel] + offset).loadUnaligned(as: Int32.self))
+      for panel in 0..<panels { sums[pixel][panel] = dot4_x16(sums[pixel][panel], x, weights[panel]) }
+      offset = behind(sums[pixel], offset)
     }
   }
 
@@ -264,19 +261,6 @@ private struct Tile<let panels: Int, let pixels: Int> {
   @inline(__always)
   private func behind(_ sums: Row, _ offset: Int) -> Int {
     Int(after_x16(Int64(offset), sums[0], sums[panels / 4], sums[panels / 2], sums[panels &- 1]))
-  }
-
-  /// Pixels whose computations are kept in order: about four accumulators.
-  @inline(__always)
-  private static var run: Int { min(pixels, max(1, 4 / panels)) }
-
-  /// `offset`, behind the computations of a run: see `after_x16`.
-  @inline(__always)
-  private func inOrder(_ offset: Int, _ first: Int, _ sums: Accumulators) -> Int {
-    let run = Self.run
-    let a = sums[first &* run], b = sums[first &* run &+ run / 2]
-    let c = sums[first &* run &+ max(0, run &- 2)], d = sums[first &* run &+ run &- 1]
-    return Int(after_x16(Int64(offset), a[0], b[panels / 4], c[panels / 2], d[panels &- 1]))
   }
 
   @inline(__always)

@@ -6,12 +6,12 @@ import Testing
 @Suite struct BitImageTests {
   static let runnable = KernelTable.bitImage.filter { CPUFeatures.host.isSuperset(of: $0.features) }
 
-  @Test(arguments: runnable.indices, [1, 7, 8, 31, 32, 33, 63, 64, 65, 100, 128, 200])
+  @Test(arguments: runnable.indices, [1, 7, 8, 13, 16, 31, 32, 33, 63, 64, 65, 100, 128, 200])
   func gathersBits(kernel: Int, channels: Int) {
     let kernel = Self.runnable[kernel]
     var random = SeededGenerator(state: UInt64(channels))
     for planes in 1...4 {
-      let pixels = Int.random(in: 1...5, using: &random), words = (channels + 31) / 32
+      let pixels = Int.random(in: 1...9, using: &random), words = (channels + 31) / 32
       let stride = (channels + 3) / 4 * 4 + 4 * Int.random(in: 0...2, using: &random)
       let bytes = (pixels - 1) * stride + channels
       let source = (0..<bytes).map { _ in UInt8.random(in: 0...255, using: &random) }
