@@ -9,12 +9,14 @@ func programReport(_ path: String) throws -> [String] {
   func add(_ name: String, _ seconds: Double, _ note: String = "") {
     lines.append("  " + column(name, 34) + column("\((seconds * 1e7).rounded() / 10) µs", 14) + note)
   }
-  add(
-    "load, mapped",
-    try fastest(20) {
-      let file = try Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped)
-      _ = try load(file)
-    })
+  for verifyingData in [true, false] {
+    add(
+      verifyingData ? "load, mapped" : "load, mapped, weights not hashed",
+      try fastest(20) {
+        let file = try Data(contentsOf: URL(fileURLWithPath: path), options: .alwaysMapped)
+        _ = try load(file, verifyingData: verifyingData)
+      })
+  }
   let program = try load(file)
   add("prepare", fastest(20) { _ = Interpreter(program) })
   let single = seconds(Interpreter(program), samples: 1)
@@ -26,8 +28,10 @@ func programReport(_ path: String) throws -> [String] {
   return lines
 }
 
-private func load(_ file: Data) throws -> Program {
-  try file.withUnsafeBytes { try Program(reading: $0, keepAlive: { withExtendedLifetime(file) {} }) }
+private func load(_ file: Data, verifyingData: Bool = true) throws -> Program {
+  try file.withUnsafeBytes {
+    try Program(reading: $0, verifyingData: verifyingData, keepAlive: { withExtendedLifetime(file) {} })
+  }
 }
 
 /// Seconds of the fastest run.

@@ -39,6 +39,18 @@ import Testing
     #expect(data > start && data < start + file.count)
   }
 
+  @Test func leavesWeightsUncheckedWhereAsked() throws {
+    let program = try sampleProgram()
+    var bytes = program.serialize()
+    let data = Array(program.data.bytes)
+    let start = try #require(bytes.indices.first { bytes[$0...].starts(with: data) })
+    bytes[start] ^= 1
+    let damaged = bytes.withUnsafeBytes { DataStorage(copying: $0) }
+    #expect(throws: ProgramError.self) { try Program(reading: damaged.bytes, keepAlive: {}) }
+    let read = try Program(reading: damaged.bytes, verifyingData: false, keepAlive: {})
+    #expect(read.instructions == program.instructions)
+  }
+
   @Test func refusesEveryTruncation() throws {
     let bytes = try sampleProgram().serialize()
     for count in 0..<bytes.count { expectRefusal(Array(bytes[..<count])) }
