@@ -14,9 +14,10 @@ let unchecked: [SwiftSetting] = strict + [.unsafeFlags(["-Ounchecked"])]
 let optimized: [SwiftSetting] = strict + [.unsafeFlags(["-O"])]
 
 /// Kernels for one instruction set. The objects must hold no weak symbols, since the linker might hand
-/// a copy compiled for this instruction set to code that runs everywhere (scripts/check-weak-symbols).
+/// a copy compiled for this instruction set to code that runs everywhere (scripts/check-weak-symbols). Compiled as
+/// whole modules in debug builds too, so that the last steps, in files of their own, are inlined there.
 func kernels(_ flags: [String]) -> [SwiftSetting] {
-  strict + [.unsafeFlags(["-Ounchecked"] + flags.flatMap { ["-Xcc", $0] })]
+  strict + [.unsafeFlags(["-Ounchecked", "-wmo", "-num-threads", "1"] + flags.flatMap { ["-Xcc", $0] })]
 }
 
 let package = Package(
