@@ -72,7 +72,6 @@ private func convolve(
     let blockEnd = blockStart &+ block
     for panel in 0..<panels {
       memory.initialize(to: DensePanel(arguments, panel: panel, blockBytes: blockBytes, blocks: blocks))
-      let exact = arguments.scale == nil ? PanelOutput(arguments, channel: 16 &* panel) : nil
       var pixel = blockStart
       while pixel < blockEnd {
         let row = pixel / arguments.outputWidth
@@ -87,13 +86,9 @@ private func convolve(
         pixel &+= left
         while left > 0 {
           let pixels = left >= 4 ? 4 : left >= 2 ? 2 : 1
-          if let exact {
+          if arguments.scale == nil {
             product(pixels, memory, run)
-            for i in 0..<pixels {
-              exact.store(
-                memory.pointee.sums + 2 &* i, run.output + i &* arguments.outputPixelStride,
-                memory.pointee.channels)
-            }
+            storeTileExactly(arguments, memory, run, channel: 16 &* panel, pixels: pixels)
           } else {
             run.tiles = left / pixels
             product(pixels, memory, run)
@@ -106,6 +101,20 @@ private func convolve(
       }
     }
     blockStart = blockEnd
+  }
+}
+
+/// The last step for any multipliers and shifts, from the sums of one tile.
+@inline(never)
+private func storeTileExactly(
+  _ arguments: ConvolutionArguments, _ panel: UnsafePointer<DensePanel>, _ run: TileRun, channel: Int,
+  pixels: Int
+) {
+  let output = panelOutput(arguments, channel: channel)
+  for pixel in 0..<pixels {
+    storeExactly(
+      output, panel.pointee.sums + 2 &* pixel, run.output + pixel &* arguments.outputPixelStride,
+      panel.pointee.channels)
   }
 }
 

@@ -191,16 +191,16 @@ private struct PixelOutput {
     storeBytes(permute_x8(bytes, Lanes(0, 4, 1, 5, 2, 6, 3, 7)).lowHalf, destination, channels)
   }
 
-  /// As `PanelOutput` does.
+  /// As `storeExactly` does.
   @inline(never)
   private func exactWords(_ sums: Sums) -> Lanes {
     var saturating = false
     for i in 0..<16 where panel.shift[i] < 32 && panel.multiplier[i] != 0 { saturating = true }
-    let lower = Requantization(multiplier: load(panel.multiplier), shift: load(panel.shift))
-    let upper = Requantization(multiplier: load(panel.multiplier + 8), shift: load(panel.shift + 8))
-    let doubled = pack_words_x8(
-      lower.doubled(sums.lower, saturating: saturating), upper.doubled(sums.upper, saturating: saturating))
+    let lower = requantization(multiplier: load(panel.multiplier), shift: load(panel.shift))
+    let upper = requantization(multiplier: load(panel.multiplier + 8), shift: load(panel.shift + 8))
+    let twice = pack_words_x8(
+      doubled(sums.lower, lower, saturating: saturating), doubled(sums.upper, upper, saturating: saturating))
     let offset = Lanes(repeating: (1 &+ 2 &* zeroPoint) &* 0x0001_0001)
-    return halve_words_x8(add_words_saturating_x8(doubled, offset))
+    return halve_words_x8(add_words_saturating_x8(twice, offset))
   }
 }

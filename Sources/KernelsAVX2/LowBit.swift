@@ -287,7 +287,7 @@ private func convolve(
     let tile = TileOperands(
       bases: bases, stepOffsets: arguments.stepOffsets, weights: arguments.weights + channel &* 4 &* blocks,
       blocks: blocks, planes: arguments.planes, bias: arguments.bias + channel)
-    let output = PanelOutput(arguments, channel: channel)
+    let output = panelOutput(arguments, channel: channel)
     var destination = UnsafeMutableRawPointer(
       arguments.output + (first &* arguments.outputPixelStride &+ channel))
     var cursor = PixelCursor(arguments, first: first)
@@ -297,7 +297,7 @@ private func convolve(
       cursor.fill(bases, 4, valid: valid)
       if valid > 1 { tile4(tile, sums) } else { tile1(tile, sums) }
       for pixel in 0..<valid {
-        output.store(sums + 2 &* pixel, destination, channels)
+        storeExactly(output, sums + 2 &* pixel, destination, channels)
         destination += arguments.outputPixelStride
       }
       left &-= valid

@@ -32,7 +32,7 @@ class Step {
   }
 
   /// Nanoseconds of work below which a second thread costs more than it helps.
-  private static let smallestShare = 2000
+  private static let smallestShare = 1000
 
   /// One of `parts` shares.
   func run(_ memory: WorkingMemory, part: Int, of parts: Int) {}
