@@ -35,6 +35,7 @@ let package = Package(
     .systemLibrary(name: "CSpng", pkgConfig: "spng", providers: [.apt(["libspng-dev"])]),
     .systemLibrary(name: "CZip", pkgConfig: "libzip", providers: [.apt(["libzip-dev"])]),
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(name: "CGLPK", providers: [.apt(["libglpk-dev"])]),
     .target(name: "CXXHash"),
     .target(name: "CInstructions"),
     .target(name: "COnnxProto", dependencies: ["CProtobufC"]),
@@ -76,6 +77,7 @@ let package = Package(
       name: "Importer", dependencies: ["Support", "IR", "COnnxProto", "CProtobufC", "COnnxCheck"],
       swiftSettings: strict),
     .target(name: "PassKit", dependencies: ["Support", "IR"], swiftSettings: strict),
+    .target(name: "Search", dependencies: ["Support", "CGLPK"], swiftSettings: strict),
     .target(
       name: "Datasets",
       dependencies: [
@@ -109,6 +111,9 @@ let package = Package(
       name: "qcc-runtime-bench", dependencies: ["Runtime", "Program", "KernelInterface"],
       path: "Benchmarks/Runtime",
       swiftSettings: strict),
+    .executableTarget(
+      name: "qcc-search-bench", dependencies: ["Search", "Support"], path: "Benchmarks/Search",
+      swiftSettings: strict),
 
     .testTarget(
       name: "PassesTests",
@@ -135,6 +140,7 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "KernelsTests", dependencies: ["Runtime", "KernelInterface", "Numerics"], swiftSettings: strict),
+    .testTarget(name: "SearchTests", dependencies: ["Search", "Support"], swiftSettings: strict),
     .testTarget(name: "PassKitTests", dependencies: ["PassKit", "IR", "Support"], swiftSettings: strict),
     .testTarget(
       name: "DatasetsTests", dependencies: ["Datasets", "Support"], exclude: ["make-vectors.py", "vectors"],
