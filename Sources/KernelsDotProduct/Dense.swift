@@ -11,7 +11,7 @@ import KernelsNEON
 @export(interface)
 package func convolutionDense8DotProduct(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
   convolve(
-    arguments, first, count, panelBytes: 64 &* arguments.steps,
+    arguments, first, count, panelBytes: PackedWeights.bytes.panelBytes(steps: arguments.steps),
     TileFunctions(
       prepare: dense8Prepare, widePixels: 4, wide: dense8Tile4, narrowPixels: 2, narrow: dense8Tile2,
       single: dense8Tile1), rearranging: nil)
@@ -21,36 +21,74 @@ package func convolutionDense8DotProduct(_ arguments: ConvolutionArguments, _ fi
 @export(interface)
 package func convolutionDense4DotProduct(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
   convolve(
-    arguments, first, count, panelBytes: 32 &* arguments.steps,
+    arguments, first, count, panelBytes: PackedWeights.nibbles.panelBytes(steps: arguments.steps),
     TileFunctions(
       prepare: dense4Prepare, widePixels: 4, wide: dense4Tile4, narrowPixels: 2, narrow: dense4Tile2,
       single: dense4Tile1),
-    rearranging: TileFunctions(
-      rearrangedBytes: 64 &* arguments.steps, prepare: dense4Unpack, widePixels: 4, wide: dense4UnpackedTile4,
-      narrowPixels: 2, narrow: dense4UnpackedTile2, single: dense4Tile1))
+    rearranging: unpacking(arguments, dense4Unpack, single: dense4Tile1))
 }
 
-private let bytes = Weights(hasFourBits: false, areUnpacked: false)
-private let nibbles = Weights(hasFourBits: true, areUnpacked: false)
-private let unpackedNibbles = Weights(hasFourBits: true, areUnpacked: true)
-
-private func dense8Prepare(_ t: TileOperands) { bytes.prepare(t) }
-private func dense8Tile4(_ t: TileOperands, _ s: Sums) { Tile<4>(weights: bytes).sum(t, s) }
-private func dense8Tile2(_ t: TileOperands, _ s: Sums) { Tile<2>(weights: bytes).sum(t, s) }
-private func dense8Tile1(_ t: TileOperands, _ s: Sums) { bytes.sumSingle(t, s) }
-
-private func dense4Prepare(_ t: TileOperands) { nibbles.prepare(t) }
-private func dense4Tile4(_ t: TileOperands, _ s: Sums) { Tile<4>(weights: nibbles).sum(t, s) }
-private func dense4Tile2(_ t: TileOperands, _ s: Sums) { Tile<2>(weights: nibbles).sum(t, s) }
-private func dense4Tile1(_ t: TileOperands, _ s: Sums) { nibbles.sumSingle(t, s) }
-private func dense4Unpack(_ t: TileOperands) {
-  nibbles.unpack(t)
-  dense4UnpackedPrepare(t)
+/// Dense convolution with 2-bit weights.
+@export(interface)
+package func convolutionDense2DotProduct(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
+  convolve(
+    arguments, first, count, panelBytes: PackedWeights.pairsOfBits.panelBytes(steps: arguments.steps),
+    TileFunctions(
+      prepare: dense2Prepare, widePixels: 4, wide: dense2Tile4, narrowPixels: 2, narrow: dense2Tile2,
+      single: dense2Tile1),
+    rearranging: unpacking(arguments, dense2Unpack, single: dense2Tile1))
 }
-/// Not inlined: Swift 6.3.1 crashes while it compiles both loops in one function.
-@inline(never) private func dense4UnpackedPrepare(_ t: TileOperands) { unpackedNibbles.prepare(t) }
-private func dense4UnpackedTile4(_ t: TileOperands, _ s: Sums) { Tile<4>(weights: unpackedNibbles).sum(t, s) }
-private func dense4UnpackedTile2(_ t: TileOperands, _ s: Sums) { Tile<2>(weights: unpackedNibbles).sum(t, s) }
+
+/// Dense convolution with weights from tables of 16.
+@export(interface)
+package func convolutionPaletteDotProduct(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
+  convolve(
+    arguments, first, count, panelBytes: PackedWeights.codes.panelBytes(steps: arguments.steps),
+    TileFunctions(
+      prepare: palettePrepare, widePixels: 4, wide: paletteTile4, narrowPixels: 2, narrow: paletteTile2,
+      single: paletteTile1),
+    rearranging: unpacking(arguments, paletteUnpack, single: paletteTile1))
+}
+
+/// Once they are bytes, weights of all kinds are one.
+private func unpacking(
+  _ arguments: ConvolutionArguments, _ prepare: @escaping (TileOperands) -> Void,
+  single: @escaping TileFunction
+) -> TileFunctions {
+  TileFunctions(
+    rearrangedBytes: 64 &* arguments.steps, prepare: prepare, widePixels: 4, wide: unpackedTile4,
+    narrowPixels: 2, narrow: unpackedTile2, single: single)
+}
+
+private func dense8Prepare(_ t: TileOperands) { PackedWeights.bytes.prepare(t) }
+private func dense8Tile4(_ t: TileOperands, _ s: Sums) { Tile<4>(weights: .bytes).sum(t, s) }
+private func dense8Tile2(_ t: TileOperands, _ s: Sums) { Tile<2>(weights: .bytes).sum(t, s) }
+private func dense8Tile1(_ t: TileOperands, _ s: Sums) { PackedWeights.bytes.sumSingle(t, s) }
+
+private func dense4Prepare(_ t: TileOperands) { PackedWeights.nibbles.prepare(t) }
+private func dense4Tile4(_ t: TileOperands, _ s: Sums) { Tile<4>(weights: .nibbles).sum(t, s) }
+private func dense4Tile2(_ t: TileOperands, _ s: Sums) { Tile<2>(weights: .nibbles).sum(t, s) }
+private func dense4Tile1(_ t: TileOperands, _ s: Sums) { PackedWeights.nibbles.sumSingle(t, s) }
+private func dense4Unpack(_ t: TileOperands) { PackedWeights.nibbles.unpack(t) }
+
+private func dense2Prepare(_ t: TileOperands) { PackedWeights.pairsOfBits.prepare(t) }
+private func dense2Tile4(_ t: TileOperands, _ s: Sums) { Tile<4>(weights: .pairsOfBits).sum(t, s) }
+private func dense2Tile2(_ t: TileOperands, _ s: Sums) { Tile<2>(weights: .pairsOfBits).sum(t, s) }
+private func dense2Tile1(_ t: TileOperands, _ s: Sums) { PackedWeights.pairsOfBits.sumSingle(t, s) }
+private func dense2Unpack(_ t: TileOperands) { PackedWeights.pairsOfBits.unpack(t) }
+
+private func palettePrepare(_ t: TileOperands) { PackedWeights.codes.prepare(t) }
+private func paletteTile4(_ t: TileOperands, _ s: Sums) { Tile<4>(weights: .codes).sum(t, s) }
+private func paletteTile2(_ t: TileOperands, _ s: Sums) { Tile<2>(weights: .codes).sum(t, s) }
+private func paletteTile1(_ t: TileOperands, _ s: Sums) { PackedWeights.codes.sumSingle(t, s) }
+private func paletteUnpack(_ t: TileOperands) { PackedWeights.codes.unpack(t) }
+
+private func unpackedTile4(_ t: TileOperands, _ s: Sums) {
+  Tile<4>(weights: .bytes).sum(t.withRearrangedWeights, s)
+}
+private func unpackedTile2(_ t: TileOperands, _ s: Sums) {
+  Tile<2>(weights: .bytes).sum(t.withRearrangedWeights, s)
+}
 
 private typealias Sums = UnsafeMutablePointer<Lanes>
 
@@ -59,149 +97,125 @@ private typealias Sums = UnsafeMutablePointer<Lanes>
 /// 16 channels of some pixels. With four, 16 accumulators, eight vectors of weights and four of inputs fit the
 /// 32 registers.
 private struct Tile<let pixels: Int> {
-  let weights: Weights
+  let weights: PackedWeights
 
   @inline(__always)
   func sum(_ t: TileOperands, _ sums: Sums) {
     let bases = InlineArray<pixels, UnsafeRawPointer> { t.bases[$0] }
+    let table = weights.table(t)
     var rows = InlineArray<pixels, Row>(repeating: Row(UnsafeRawPointer(t.prepared)))
     var step = 0
     var w = weights.start(t)
-    while step &+ 1 < t.steps {
+    while step &+ 3 < t.steps {
       let offsets = t.stepOffsets + step
-      if step &+ 3 < t.steps, isRunOfFour(offsets) {
-        let x = InlineArray<pixels, Lanes> { signed(load(bases[$0] + Int(offsets[0]))) }
-        let w0 = weights.even(w), w1 = weights.odd(w)
-        for pixel in 0..<pixels {
-          rows[pixel].add0(w0, x[pixel])
-          rows[pixel].add1(w1, x[pixel])
-        }
-        w = after_x4(
-          w + weights.pairBytes, rows[0].v3, rows[pixels / 4].v3, rows[pixels / 2].v3, rows[pixels &- 1].v3)
-        let w2 = weights.even(w), w3 = weights.odd(w)
-        for pixel in 0..<pixels {
-          rows[pixel].add2(w2, x[pixel])
-          rows[pixel].add3(w3, x[pixel])
-        }
-        step &+= 4
+      if isRunOfFour(offsets) {
+        add(InlineArray<pixels, Lanes> { signed(load(bases[$0] + Int(offsets[0]))) }, w, table, &rows)
       } else {
-        let w0 = weights.even(w), w1 = weights.odd(w)
-        for pixel in 0..<pixels {
-          let low = load_4_bytes_x4(bases[pixel] + Int(offsets[0]))
-          let x = signed(load_lane_1_x4(low, bases[pixel] + Int(offsets[1])))
-          rows[pixel].add0(w0, x)
-          rows[pixel].add1(w1, x)
-        }
-        step &+= 2
+        add(InlineArray<pixels, Lanes> { signed(inputsOfFour(bases[$0], offsets)) }, w, table, &rows)
       }
-      w += weights.pairBytes
+      w += weights.quadBytes
+      step &+= 4
     }
-    if !weights.hasFourBits && step < t.steps {
-      let w0 = weights.even(w)
+    if weights != .pairsOfBits && step &+ 1 < t.steps {
+      let w0 = weights.row(w, table, step: 0), w1 = weights.row(w, table, step: 1)
+      for pixel in 0..<pixels {
+        let x = signed(inputsOfTwo(bases[pixel], t.stepOffsets + step))
+        rows[pixel].add0(w0, x)
+        rows[pixel].add1(w1, x)
+      }
+      w += weights.blockBytes
+      step &+= 2
+    }
+    if weights == .bytes && step < t.steps {
+      let w0 = weights.row(w, table, step: 0)
       for pixel in 0..<pixels {
         rows[pixel].add0(w0, signed(load_4_bytes_x4(bases[pixel] + Int(t.stepOffsets[step]))))
       }
     }
-    for pixel in 0..<pixels { weights.unscaled(rows[pixel]).store(sums + 4 &* pixel) }
+    for pixel in 0..<pixels { rows[pixel].map { weights.unscaled($0) }.store(sums + 4 &* pixel) }
+  }
+
+  /// Four steps.
+  @inline(__always)
+  private func add(
+    _ x: InlineArray<pixels, Lanes>, _ w: UnsafeRawPointer, _ table: Lanes,
+    _ rows: inout InlineArray<pixels, Row>
+  ) {
+    let w0 = weights.row(w, table, step: 0)
+    for pixel in 0..<pixels { rows[pixel].add0(w0, x[pixel]) }
+    let w1 = weights.row(weights == .pairsOfBits ? after(w, rows) : w, table, step: 1)
+    for pixel in 0..<pixels { rows[pixel].add1(w1, x[pixel]) }
+    let v = after(w, rows)
+    let w2 = weights.row(v, table, step: 2)
+    for pixel in 0..<pixels { rows[pixel].add2(w2, x[pixel]) }
+    let w3 = weights.row(weights == .pairsOfBits ? after(w, rows) : v, table, step: 3)
+    for pixel in 0..<pixels { rows[pixel].add3(w3, x[pixel]) }
+  }
+
+  /// `w`, from which nothing is loaded before these sums are complete.
+  @inline(__always)
+  private func after(_ w: UnsafeRawPointer, _ rows: InlineArray<pixels, Row>) -> UnsafeRawPointer {
+    after_x4(w, rows[0].v3, rows[pixels / 4].v3, rows[pixels / 2].v3, rows[pixels &- 1].v3)
   }
 }
 
-/// How weights are read. A nibble in the upper half of its byte is the weight times 16, and so are all sums
-/// with 4-bit weights until they are complete.
-private struct Weights {
-  let hasFourBits: Bool
-  /// Nibbles in bytes of their own, made by `unpack`.
-  let areUnpacked: Bool
-
+extension PackedWeights {
+  /// Calls `body` with the scaled weights of every step and its number.
   @inline(__always)
-  private var arePacked: Bool { hasFourBits && !areUnpacked }
-
-  @inline(__always)
-  func start(_ t: TileOperands) -> UnsafeRawPointer {
-    areUnpacked ? UnsafeRawPointer(t.rearranged) : t.weights
-  }
-
-  /// Of two steps.
-  @inline(__always)
-  var pairBytes: Int { arePacked ? 64 : 128 }
-
-  @inline(__always)
-  func even(_ pair: UnsafeRawPointer) -> Row { arePacked ? Row(pair).lowerNibbles : Row(pair) }
-
-  @inline(__always)
-  func odd(_ pair: UnsafeRawPointer) -> Row { arePacked ? Row(pair).upperNibbles : Row(pair + 64) }
-
-  /// All weights of a panel, in order.
-  @inline(__always)
-  func unpack(_ t: TileOperands) {
-    var w = t.weights
-    let target = t.rearranged.assumingMemoryBound(to: Lanes.self)
-    for pair in 0..<t.steps / 2 {
-      even(w).store(target + 8 &* pair)
-      odd(w).store(target + (8 &* pair &+ 4))
-      w += pairBytes
+  private func forEachStep(_ t: TileOperands, _ body: (_ w: Row, _ step: Int) -> Void) {
+    let table = table(t)
+    var w = start(t)
+    var step = 0
+    while step &+ 3 < t.steps {
+      body(row(w, table, step: 0), step)
+      body(row(w, table, step: 1), step &+ 1)
+      body(row(w, table, step: 2), step &+ 2)
+      body(row(w, table, step: 3), step &+ 3)
+      w += quadBytes
+      step &+= 4
     }
+    if self != .pairsOfBits && step &+ 1 < t.steps {
+      body(row(w, table, step: 0), step)
+      body(row(w, table, step: 1), step &+ 1)
+      w += blockBytes
+      step &+= 2
+    }
+    if self == .bytes && step < t.steps { body(row(w, table, step: 0), step) }
   }
-
-  @inline(__always)
-  func bias(_ t: TileOperands) -> Row {
-    let bias = Row(UnsafeRawPointer(t.bias))
-    return hasFourBits ? bias.shiftedLeft(4) : bias
-  }
-
-  @inline(__always)
-  func unscaled(_ row: Row) -> Row { hasFourBits ? row.shiftedRight(4) : row }
 
   /// bias + 128 Σ w.
   @inline(__always)
-  func prepare(_ t: TileOperands) {
-    var row = Row.zero
-    var w = start(t)
-    for _ in 0..<t.steps / 2 {
-      row.add0(even(w), .minus128)
-      row.add0(odd(w), .minus128)
-      w += pairBytes
+  fileprivate func prepare(_ t: TileOperands) {
+    var correction = Row.zero
+    forEachStep(t) { w, _ in correction.add0(w, .minus128) }
+    (Row(UnsafeRawPointer(t.bias)).map { scaled($0) } - correction).store(t.prepared)
+  }
+
+  /// All weights of a panel, in order, as bytes, and the bias with their sum.
+  @inline(__always)
+  fileprivate func unpack(_ t: TileOperands) {
+    let target = t.rearranged.assumingMemoryBound(to: Lanes.self)
+    var correction = Row.zero
+    forEachStep(t) { w, step in
+      let bytes = w.map { unscaledBytes($0) }
+      correction.add0(bytes, .minus128)
+      bytes.store(target + 4 &* step)
     }
-    if t.steps & 1 != 0 { row.add0(even(w), .minus128) }
-    bias(t).subtracting(row).store(t.prepared)
+    (Row(UnsafeRawPointer(t.bias)) - correction).store(t.prepared)
   }
 
   /// One pixel and the sum of the weights at once: what there is to load bounds the speed.
   @inline(__always)
-  func sumSingle(_ t: TileOperands, _ sums: Sums) {
+  fileprivate func sumSingle(_ t: TileOperands, _ sums: Sums) {
     let base = t.bases[0]
-    var row = bias(t), correction = Row.zero
-    var w = start(t)
-    for pair in 0..<t.steps / 2 {
-      let w0 = even(w), w1 = odd(w)
-      let low = load_4_bytes_x4(base + Int(t.stepOffsets[2 &* pair]))
-      let x = signed(load_lane_1_x4(low, base + Int(t.stepOffsets[2 &* pair &+ 1])))
-      row.add0(w0, x)
-      correction.add0(w0, .minus128)
-      row.add1(w1, x)
-      correction.add0(w1, .minus128)
-      w += pairBytes
+    var row = Row(UnsafeRawPointer(t.bias)).map { scaled($0) }, correction = Row.zero
+    forEachStep(t) { w, step in
+      row.add0(w, signed(load_4_bytes_x4(base + Int(t.stepOffsets[step]))))
+      correction.add0(w, .minus128)
     }
-    if t.steps & 1 != 0 {
-      let w0 = even(w)
-      row.add0(w0, signed(load_4_bytes_x4(base + Int(t.stepOffsets[t.steps &- 1]))))
-      correction.add0(w0, .minus128)
-    }
-    unscaled(row.subtracting(correction)).store(sums)
+    (row - correction).map { unscaled($0) }.store(sums)
   }
 }
-
-/// Whether four steps read 16 bytes that lie together. Offsets are not negative.
-@inline(__always)
-private func isRunOfFour(_ offsets: UnsafePointer<Int32>) -> Bool {
-  let both01 = UnsafeRawPointer(offsets).loadUnaligned(as: UInt64.self)
-  let both23 = UnsafeRawPointer(offsets + 2).loadUnaligned(as: UInt64.self)
-  return both23 &- both01 == 0x8_0000_0008 && both01 &>> 32 == (both01 & 0xFFFF_FFFF) &+ 4
-}
-
-/// 128 less, as signed bytes.
-@inline(__always)
-private func signed(_ x: Lanes) -> Lanes { kept_x4(kept_x4(x) ^ .minus128) }
 
 extension Lanes {
   /// All bytes -128.

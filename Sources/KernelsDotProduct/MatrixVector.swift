@@ -12,12 +12,12 @@ import KernelsNEON
     var w = weights
     for pair in 0..<arguments.blocks / 2 {
       let x = load_8_bytes_x4(arguments.x + 8 &* pair)
-      even.addUnsigned0(Row(w).unsigned, x)
-      odd.addUnsigned1(Row(w + 64).unsigned, x)
+      even.addUnsigned0(unsigned(w), x)
+      odd.addUnsigned1(unsigned(w + 64), x)
       w += 128
     }
     if arguments.blocks & 1 != 0 {
-      even.addUnsigned0(Row(w).unsigned, load_4_bytes_x4(arguments.x + 4 &* (arguments.blocks &- 1)))
+      even.addUnsigned0(unsigned(w), load_4_bytes_x4(arguments.x + 4 &* (arguments.blocks &- 1)))
     }
   }
 }
@@ -29,8 +29,10 @@ import KernelsNEON
     for block in 0..<arguments.blocks {
       let x = load_8_bytes_x4(arguments.x + 8 &* block)
       let both = Row(weights + 64 &* block)
-      even.addUnsigned0(both.lowerUnsignedNibbles, x)
-      odd.addUnsigned1(both.upperUnsignedNibbles, x)
+      let lower = both.map { ($0 ^ Lanes(repeating: 0x0808_0808)) & Lanes(repeating: 0x0F0F_0F0F) }
+      even.addUnsigned0(lower, x)
+      let upper = both.map { upper_nibbles_x4($0 ^ Lanes(repeating: Int32(bitPattern: 0x8080_8080))) }
+      odd.addUnsigned1(upper, x)
     }
   }
 }
@@ -41,18 +43,17 @@ private func forEachPanel(
   _ arguments: MatrixVectorArguments, excess: Int32,
   _ accumulate: (_ weights: UnsafeRawPointer, _ even: inout Row, _ odd: inout Row) -> Void
 ) {
-  let excess = Lanes(repeating: 0 &- excess)
+  let excess = Row(repeating: Lanes(repeating: 0 &- excess))
   for panel in 0..<arguments.panels {
-    var even = Row(UnsafeRawPointer(arguments.bias + 16 &* panel)), odd = Row(excess, excess, excess, excess)
+    var even = Row(UnsafeRawPointer(arguments.bias + 16 &* panel)), odd = excess
     accumulate(arguments.weights + 64 &* arguments.blocks &* panel, &even, &odd)
-    even.adding(odd).store(
+    (even + odd).store(
       UnsafeMutableRawPointer(arguments.sums + 16 &* panel).assumingMemoryBound(to: Lanes.self))
   }
 }
 
+/// Weights and 128, as unsigned bytes.
 @inline(__always)
-private func sumOfInputs(_ x: UnsafePointer<UInt8>, _ count: Int) -> Int32 {
-  var sum: Int32 = 0
-  for k in 0..<count { sum &+= Int32(x[k]) }
-  return sum
+private func unsigned(_ weights: UnsafeRawPointer) -> Row {
+  Row(weights).map { $0 ^ Lanes(repeating: Int32(bitPattern: 0x8080_8080)) }
 }

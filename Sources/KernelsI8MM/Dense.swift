@@ -9,170 +9,187 @@ import KernelsNEON
 @export(interface)
 package func convolutionDense8I8MM(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
   convolve(
-    arguments, first, count, panelBytes: 64 &* arguments.steps,
+    arguments, first, count, panelBytes: PackedWeights.bytes.panelBytes(steps: arguments.steps),
     TileFunctions(
-      prepare: { _ in }, widePixels: 6, wide: dense8Tile6, narrowPixels: 2, narrow: dense8Tile2,
-      single: dense8Tile1),
-    rearranging: TileFunctions(
-      rearrangedBytes: 128 &* ((arguments.steps &+ 1) / 2), prepare: dense8Interleave, widePixels: 6,
-      wide: dense8InterleavedTile6, narrowPixels: 2, narrow: dense8InterleavedTile2, single: dense8Tile1))
+      widePixels: 6, wide: dense8Tile6, narrowPixels: 2, narrow: dense8Tile2, single: dense8Tile1),
+    rearranging: interleaving(arguments, dense8Interleave, single: dense8Tile1))
 }
 
 /// Dense convolution with 4-bit weights.
 @export(interface)
 package func convolutionDense4I8MM(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
   convolve(
-    arguments, first, count, panelBytes: 32 &* arguments.steps,
+    arguments, first, count, panelBytes: PackedWeights.nibbles.panelBytes(steps: arguments.steps),
     TileFunctions(
-      prepare: { _ in }, widePixels: 6, wide: dense4Tile6, narrowPixels: 2, narrow: dense4Tile2,
-      single: dense4Tile1),
-    rearranging: TileFunctions(
-      rearrangedBytes: 64 &* arguments.steps, prepare: dense4Interleave, widePixels: 6,
-      wide: dense4InterleavedTile6, narrowPixels: 2, narrow: dense4InterleavedTile2, single: dense4Tile1))
+      widePixels: 6, wide: dense4Tile6, narrowPixels: 2, narrow: dense4Tile2, single: dense4Tile1),
+    rearranging: interleaving(arguments, dense4Interleave, single: dense4Tile1))
 }
 
-private let bytes = Weights(hasFourBits: false, areInterleaved: false)
-private let nibbles = Weights(hasFourBits: true, areInterleaved: false)
-private let interleavedBytes = Weights(hasFourBits: false, areInterleaved: true)
-private let interleavedNibbles = Weights(hasFourBits: true, areInterleaved: true)
+/// Dense convolution with 2-bit weights.
+@export(interface)
+package func convolutionDense2I8MM(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
+  convolve(
+    arguments, first, count, panelBytes: PackedWeights.pairsOfBits.panelBytes(steps: arguments.steps),
+    TileFunctions(
+      widePixels: 6, wide: dense2Tile6, narrowPixels: 2, narrow: dense2Tile2, single: dense2Tile1),
+    rearranging: interleaving(arguments, dense2Interleave, single: dense2Tile1))
+}
 
-private func dense8Tile6(_ t: TileOperands, _ s: Sums) { bytes.sumSix(t, s) }
-private func dense8Tile2(_ t: TileOperands, _ s: Sums) { bytes.sumTwo(t, s) }
-private func dense8Tile1(_ t: TileOperands, _ s: Sums) { bytes.sumSingle(t, s) }
-private func dense8Interleave(_ t: TileOperands) { bytes.interleave(t) }
-private func dense8InterleavedTile6(_ t: TileOperands, _ s: Sums) { interleavedBytes.sumSix(t, s) }
-private func dense8InterleavedTile2(_ t: TileOperands, _ s: Sums) { interleavedBytes.sumTwo(t, s) }
+/// Dense convolution with weights from tables of 16.
+@export(interface)
+package func convolutionPaletteI8MM(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
+  convolve(
+    arguments, first, count, panelBytes: PackedWeights.codes.panelBytes(steps: arguments.steps),
+    TileFunctions(
+      widePixels: 6, wide: paletteTile6, narrowPixels: 2, narrow: paletteTile2, single: paletteTile1),
+    rearranging: interleaving(arguments, paletteInterleave, single: paletteTile1))
+}
 
-private func dense4Tile6(_ t: TileOperands, _ s: Sums) { nibbles.sumSix(t, s) }
-private func dense4Tile2(_ t: TileOperands, _ s: Sums) { nibbles.sumTwo(t, s) }
-private func dense4Tile1(_ t: TileOperands, _ s: Sums) { nibbles.sumSingle(t, s) }
-private func dense4Interleave(_ t: TileOperands) { nibbles.interleave(t) }
-private func dense4InterleavedTile6(_ t: TileOperands, _ s: Sums) { interleavedNibbles.sumSix(t, s) }
-private func dense4InterleavedTile2(_ t: TileOperands, _ s: Sums) { interleavedNibbles.sumTwo(t, s) }
+/// Once they are bytes in the order of matrix products, weights of all kinds are one.
+private func interleaving(
+  _ arguments: ConvolutionArguments, _ prepare: @escaping (TileOperands) -> Void,
+  single: @escaping TileFunction
+) -> TileFunctions {
+  TileFunctions(
+    rearrangedBytes: 128 &* ((arguments.steps &+ 1) / 2), prepare: prepare, widePixels: 6,
+    wide: interleavedTile6, narrowPixels: 2, narrow: interleavedTile2, single: single)
+}
+
+private func dense8Tile6(_ t: TileOperands, _ s: Sums) { Tile(weights: .bytes).sumSix(t, s) }
+private func dense8Tile2(_ t: TileOperands, _ s: Sums) { Tile(weights: .bytes).sumTwo(t, s) }
+private func dense8Tile1(_ t: TileOperands, _ s: Sums) { Tile(weights: .bytes).sumSingle(t, s) }
+private func dense8Interleave(_ t: TileOperands) { Tile(weights: .bytes).interleave(t) }
+
+private func dense4Tile6(_ t: TileOperands, _ s: Sums) { Tile(weights: .nibbles).sumSix(t, s) }
+private func dense4Tile2(_ t: TileOperands, _ s: Sums) { Tile(weights: .nibbles).sumTwo(t, s) }
+private func dense4Tile1(_ t: TileOperands, _ s: Sums) { Tile(weights: .nibbles).sumSingle(t, s) }
+private func dense4Interleave(_ t: TileOperands) { Tile(weights: .nibbles).interleave(t) }
+
+private func dense2Tile6(_ t: TileOperands, _ s: Sums) { Tile(weights: .pairsOfBits).sumSix(t, s) }
+private func dense2Tile2(_ t: TileOperands, _ s: Sums) { Tile(weights: .pairsOfBits).sumTwo(t, s) }
+private func dense2Tile1(_ t: TileOperands, _ s: Sums) { Tile(weights: .pairsOfBits).sumSingle(t, s) }
+private func dense2Interleave(_ t: TileOperands) { Tile(weights: .pairsOfBits).interleave(t) }
+
+private func paletteTile6(_ t: TileOperands, _ s: Sums) { Tile(weights: .codes).sumSix(t, s) }
+private func paletteTile2(_ t: TileOperands, _ s: Sums) { Tile(weights: .codes).sumTwo(t, s) }
+private func paletteTile1(_ t: TileOperands, _ s: Sums) { Tile(weights: .codes).sumSingle(t, s) }
+private func paletteInterleave(_ t: TileOperands) { Tile(weights: .codes).interleave(t) }
+
+private func interleavedTile6(_ t: TileOperands, _ s: Sums) {
+  Tile(weights: .bytes, areInterleaved: true).sumSix(t.withRearrangedWeights, s)
+}
+private func interleavedTile2(_ t: TileOperands, _ s: Sums) {
+  Tile(weights: .bytes, areInterleaved: true).sumTwo(t.withRearrangedWeights, s)
+}
 
 private typealias Sums = UnsafeMutablePointer<Lanes>
 
-/// Sums, and how weights are read for them. A nibble in the upper half of its byte is the weight times 16, and
-/// so are all sums with 4-bit weights until they are complete.
-private struct Weights {
-  let hasFourBits: Bool
+// MARK: - Tiles
+
+/// 16 channels of some pixels.
+private struct Tile {
+  let weights: PackedWeights
   /// Bytes in the order of matrix products, made by `interleave`.
-  let areInterleaved: Bool
-
-  /// Four channels of two steps, or two channels each.
-  struct Pair {
-    let first: Lanes
-    let second: Lanes
-  }
-
-  /// Of two steps.
-  @inline(__always)
-  private var pairBytes: Int { hasFourBits && !areInterleaved ? 64 : 128 }
-
-  @inline(__always)
-  private func start(_ t: TileOperands) -> UnsafeRawPointer {
-    areInterleaved ? UnsafeRawPointer(t.rearranged) : t.weights
-  }
-
-  /// Vector `i` of two steps.
-  @inline(__always)
-  private func pair(_ pointer: UnsafeRawPointer, _ i: Int) -> Pair {
-    let first = load(pointer + 16 &* i)
-    return hasFourBits
-      ? Pair(
-        first: shift_left_4_bytes_x4(first), second: first & Lanes(repeating: Int32(bitPattern: 0xF0F0_F0F0)))
-      : Pair(first: first, second: load(pointer + (64 &+ 16 &* i)))
-  }
+  var areInterleaved = false
 
   /// Channels 4 i and 4 i + 1 of two steps, and 4 i + 2 and 4 i + 3.
+  private typealias Rows = (first: Lanes, second: Lanes)
+
+  /// - Parameter step: 0, or 2 of four steps in one block.
   @inline(__always)
-  private func rows(_ pointer: UnsafeRawPointer, _ i: Int) -> Pair {
-    if areInterleaved { return Pair(first: load(pointer + 32 &* i), second: load(pointer + (32 &* i &+ 16))) }
-    let pair = pair(pointer, i)
-    return Pair(
-      first: interleave_low_x4(pair.first, pair.second), second: interleave_high_x4(pair.first, pair.second))
+  private func rows(_ w: UnsafeRawPointer, _ table: Lanes, step: Int, _ i: Int) -> Rows {
+    if areInterleaved { return (load(w + 32 &* i), load(w + (32 &* i &+ 16))) }
+    let even = weights.vector(w, table, step: step, i), odd = weights.vector(w, table, step: step &+ 1, i)
+    return (interleave_low_x4(even, odd), interleave_high_x4(even, odd))
   }
 
   /// The same of the last step, when their number is odd.
   @inline(__always)
-  private func lastRows(_ pointer: UnsafeRawPointer, _ i: Int) -> Pair {
-    if areInterleaved { return rows(pointer, i) }
-    let weights = load(pointer + 16 &* i)
-    return Pair(first: interleave_low_x4(weights, .zero), second: interleave_high_x4(weights, .zero))
+  private func lastRows(_ w: UnsafeRawPointer, _ i: Int) -> Rows {
+    if areInterleaved { return rows(w, .zero, step: 0, i) }
+    let weights = load(w + 16 &* i)
+    return (interleave_low_x4(weights, .zero), interleave_high_x4(weights, .zero))
   }
 
-  /// All rows of a panel, in order.
+  /// Calls `body` with the weights of every two steps, the first step's number, and its number in the block of
+  /// weights, which `body` must leave where they are, see `after`.
+  @inline(__always)
+  private func forEachPair(
+    _ t: TileOperands, _ body: (_ w: inout UnsafeRawPointer, _ number: Int, _ step: Int) -> Void
+  ) {
+    let stepsOfBlock = weights == .pairsOfBits ? 4 : 2
+    var w = weights.start(t)
+    for block in 0..<t.steps / stepsOfBlock {
+      body(&w, block &* stepsOfBlock, 0)
+      if stepsOfBlock == 4 { body(&w, block &* stepsOfBlock &+ 2, 2) }
+      w += weights.blockBytes
+    }
+  }
+
+  /// The weights of the last step, when their number is odd.
+  @inline(__always)
+  private func last(_ t: TileOperands) -> UnsafeRawPointer? {
+    weights == .bytes && t.steps & 1 != 0 ? t.weights + 64 &* (t.steps &- 1) : nil
+  }
+
+  /// All rows of a panel, in order, as bytes.
   @inline(__always)
   func interleave(_ t: TileOperands) {
-    var w = t.weights
-    var target = t.rearranged.assumingMemoryBound(to: Pair.self)
-    for _ in 0..<t.steps / 2 {
-      for i in 0..<4 { target[i] = rows(w, i) }
-      w += pairBytes
-      target += 4
+    let target = t.rearranged.assumingMemoryBound(to: Lanes.self), table = weights.table(t)
+    forEachPair(t) { w, number, step in
+      for i in 0..<4 {
+        let rows = rows(w, table, step: step, i)
+        target[4 &* number &+ 2 &* i] = weights.unscaledBytes(rows.first)
+        target[4 &* number &+ 2 &* i &+ 1] = weights.unscaledBytes(rows.second)
+      }
     }
-    if t.steps & 1 != 0 {
-      for i in 0..<4 { target[i] = lastRows(w, i) }
+    if let w = last(t) {
+      for i in 0..<4 {
+        let rows = lastRows(w, i)
+        target[4 &* (t.steps &- 1) &+ 2 &* i] = rows.first
+        target[4 &* (t.steps &- 1) &+ 2 &* i &+ 1] = rows.second
+      }
     }
   }
 
   @inline(__always)
-  private func bias(_ t: TileOperands, _ i: Int) -> Lanes {
-    let bias = load(UnsafeRawPointer(t.bias + 4 &* i))
-    return hasFourBits ? bias &<< 4 : bias
-  }
-
-  @inline(__always)
-  private func unscaled(_ sum: Lanes) -> Lanes { hasFourBits ? sum &>> 4 : sum }
-
-  @inline(__always)
-  private func biases(_ t: TileOperands) -> PixelPair {
-    PixelPair(bias(t, 0), bias(t, 1), bias(t, 2), bias(t, 3))
-  }
+  private func bias(_ t: TileOperands) -> Row { Row(UnsafeRawPointer(t.bias)).map { weights.scaled($0) } }
 
   /// Six pixels: 24 accumulators; three vectors of inputs and four of weights fit the other registers.
   @inline(__always)
   func sumSix(_ t: TileOperands, _ sums: Sums) {
     let base0 = t.bases[0], base1 = t.bases[1], base2 = t.bases[2]
     let base3 = t.bases[3], base4 = t.bases[4], base5 = t.bases[5]
-    var pixels01 = biases(t)
+    let table = weights.table(t)
+    var pixels01 = PixelPair(bias(t))
     var pixels23 = pixels01, pixels45 = pixels01
-    var w = start(t)
-    for number in 0..<t.steps / 2 {
-      let offsets = t.stepOffsets + 2 &* number
-      let x01: Lanes, x23: Lanes, x45: Lanes
-      if isPair(offsets) {
-        let offset = Int(offsets[0])
-        x01 = load_upper_half_x4(load_8_bytes_x4(base0 + offset), base1 + offset)
-        x23 = load_upper_half_x4(load_8_bytes_x4(base2 + offset), base3 + offset)
-        x45 = load_upper_half_x4(load_8_bytes_x4(base4 + offset), base5 + offset)
-      } else {
-        x01 = gather(base0, base1, offsets)
-        x23 = gather(base2, base3, offsets)
-        x45 = gather(base4, base5, offsets)
-      }
-      let w0 = rows(w, 0)
+    forEachPair(t) { w, number, step in
+      let offsets = t.stepOffsets + number
+      let arePair = isPair(offsets)
+      let x01 = inputs(base0, base1, offsets, arePair: arePair)
+      let x23 = inputs(base2, base3, offsets, arePair: arePair)
+      let x45 = inputs(base4, base5, offsets, arePair: arePair)
+      let w0 = rows(w, table, step: step, 0)
       pixels01.s0.add(w0.first, w0.second, x01)
       pixels23.s0.add(w0.first, w0.second, x23)
       pixels45.s0.add(w0.first, w0.second, x45)
       w = after(w, pixels01.s0, pixels23.s0, pixels45.s0)
-      let w1 = rows(w, 1)
+      let w1 = rows(w, table, step: step, 1)
       pixels01.s1.add(w1.first, w1.second, x01)
       pixels23.s1.add(w1.first, w1.second, x23)
       pixels45.s1.add(w1.first, w1.second, x45)
       w = after(w, pixels01.s1, pixels23.s1, pixels45.s1)
-      let w2 = rows(w, 2)
+      let w2 = rows(w, table, step: step, 2)
       pixels01.s2.add(w2.first, w2.second, x01)
       pixels23.s2.add(w2.first, w2.second, x23)
       pixels45.s2.add(w2.first, w2.second, x45)
       w = after(w, pixels01.s2, pixels23.s2, pixels45.s2)
-      let w3 = rows(w, 3)
+      let w3 = rows(w, table, step: step, 3)
       pixels01.s3.add(w3.first, w3.second, x01)
       pixels23.s3.add(w3.first, w3.second, x23)
       pixels45.s3.add(w3.first, w3.second, x45)
-      w += pairBytes
     }
-    if !hasFourBits && t.steps & 1 != 0 {
+    if let w = last(t) {
       let offset = Int(t.stepOffsets[t.steps &- 1])
       addLast(w, base0 + offset, base1 + offset, &pixels01)
       addLast(w, base2 + offset, base3 + offset, &pixels23)
@@ -185,20 +202,18 @@ private struct Weights {
 
   @inline(__always)
   func sumTwo(_ t: TileOperands, _ sums: Sums) {
-    let base0 = t.bases[0], base1 = t.bases[1]
-    var pixels = biases(t)
-    var w = start(t)
-    for number in 0..<t.steps / 2 {
-      let x = gather(base0, base1, t.stepOffsets + 2 &* number)
-      let w0 = rows(w, 0), w1 = rows(w, 1)
-      let w2 = rows(w, 2), w3 = rows(w, 3)
+    let base0 = t.bases[0], base1 = t.bases[1], table = weights.table(t)
+    var pixels = PixelPair(bias(t))
+    forEachPair(t) { w, number, step in
+      let x = inputs(base0, base1, t.stepOffsets + number, arePair: false)
+      let w0 = rows(w, table, step: step, 0), w1 = rows(w, table, step: step, 1)
+      let w2 = rows(w, table, step: step, 2), w3 = rows(w, table, step: step, 3)
       pixels.s0.add(w0.first, w0.second, x)
       pixels.s1.add(w1.first, w1.second, x)
       pixels.s2.add(w2.first, w2.second, x)
       pixels.s3.add(w3.first, w3.second, x)
-      w += pairBytes
     }
-    if !hasFourBits && t.steps & 1 != 0 {
+    if let w = last(t) {
       let offset = Int(t.stepOffsets[t.steps &- 1])
       addLast(w, base0 + offset, base1 + offset, &pixels)
     }
@@ -221,50 +236,22 @@ private struct Weights {
   /// One pixel by dot products, of even and odd steps.
   @inline(__always)
   func sumSingle(_ t: TileOperands, _ sums: Sums) {
-    let base = t.bases[0]
-    var s0 = bias(t, 0), s1 = bias(t, 1), s2 = bias(t, 2), s3 = bias(t, 3)
-    var odd0 = Lanes.zero, odd1 = Lanes.zero, odd2 = Lanes.zero, odd3 = Lanes.zero
-    var w = t.weights
-    for number in 0..<t.steps / 2 {
-      let offsets = t.stepOffsets + 2 &* number
-      let x = load_lane_1_x4(load_4_bytes_x4(base + Int(offsets[0])), base + Int(offsets[1]))
-      let w0 = pair(w, 0), w1 = pair(w, 1), w2 = pair(w, 2), w3 = pair(w, 3)
-      s0 = dot4_lane_0_x4(s0, w0.first, x)
-      s1 = dot4_lane_0_x4(s1, w1.first, x)
-      s2 = dot4_lane_0_x4(s2, w2.first, x)
-      s3 = dot4_lane_0_x4(s3, w3.first, x)
-      odd0 = dot4_lane_1_x4(odd0, w0.second, x)
-      odd1 = dot4_lane_1_x4(odd1, w1.second, x)
-      odd2 = dot4_lane_1_x4(odd2, w2.second, x)
-      odd3 = dot4_lane_1_x4(odd3, w3.second, x)
-      w += pairBytes
+    let base = t.bases[0], table = weights.table(t)
+    var even = bias(t), odd = Row.zero
+    forEachPair(t) { w, number, step in
+      let x = inputsOfTwo(base, t.stepOffsets + number)
+      even.add0(weights.row(w, table, step: step), x)
+      odd.add1(weights.row(w, table, step: step &+ 1), x)
     }
-    if !hasFourBits && t.steps & 1 != 0 {
-      let x = load_4_bytes_x4(base + Int(t.stepOffsets[t.steps &- 1]))
-      s0 = dot4_lane_0_x4(s0, load(w), x)
-      s1 = dot4_lane_0_x4(s1, load(w + 16), x)
-      s2 = dot4_lane_0_x4(s2, load(w + 32), x)
-      s3 = dot4_lane_0_x4(s3, load(w + 48), x)
-    }
-    sums[0] = unscaled(s0 &+ odd0)
-    sums[1] = unscaled(s1 &+ odd1)
-    sums[2] = unscaled(s2 &+ odd2)
-    sums[3] = unscaled(s3 &+ odd3)
+    if let w = last(t) { even.add0(Row(w), load_4_bytes_x4(base + Int(t.stepOffsets[t.steps &- 1]))) }
+    (even + odd).map { weights.unscaled($0) }.store(sums)
   }
 
   /// Both pixels, one after the other.
   @inline(__always)
   private func store(_ pixels: PixelPair, _ sums: Sums) {
-    store(pixels.s0, sums)
-    store(pixels.s1, sums + 1)
-    store(pixels.s2, sums + 2)
-    store(pixels.s3, sums + 3)
-  }
-
-  @inline(__always)
-  private func store(_ square: Squares, _ sums: Sums) {
-    sums[0] = unscaled(lower_halves_x4(square.first, square.second))
-    sums[4] = unscaled(upper_halves_x4(square.first, square.second))
+    pixels.lower.map { weights.unscaled($0) }.store(sums)
+    pixels.upper.map { weights.unscaled($0) }.store(sums + 4)
   }
 }
 
@@ -280,14 +267,11 @@ private func after(_ w: UnsafeRawPointer, _ a: Squares, _ b: Squares, _ c: Squar
 
 /// Two steps of two pixels.
 @inline(__always)
-private func gather(
-  _ first: UnsafeRawPointer, _ second: UnsafeRawPointer, _ offsets: UnsafePointer<Int32>
+private func inputs(
+  _ first: UnsafeRawPointer, _ second: UnsafeRawPointer, _ offsets: UnsafePointer<Int32>, arePair: Bool
 ) -> Lanes {
-  let even = Int(offsets[0]), odd = Int(offsets[1])
-  return lower_halves_x4(
-    load_lane_1_x4(load_4_bytes_x4(first + even), first + odd),
-    load_lane_1_x4(load_4_bytes_x4(second + even), second + odd))
+  let offset = Int(offsets[0])
+  return arePair
+    ? load_upper_half_x4(load_8_bytes_x4(first + offset), second + offset)
+    : lower_halves_x4(inputsOfTwo(first, offsets), inputsOfTwo(second, offsets))
 }
-
-@inline(__always)
-private func load(_ pointer: UnsafeRawPointer) -> Lanes { pointer.loadUnaligned(as: Lanes.self) }

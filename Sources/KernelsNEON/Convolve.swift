@@ -12,13 +12,23 @@ package struct TileOperands {
   package let bases: UnsafePointer<UnsafeRawPointer>
   package let stepOffsets: UnsafePointer<Int32>
   package let steps: Int
+  /// Planes of bits, see `ConvolutionArguments`.
+  let planes: Int
   /// Of one panel.
-  package let weights: UnsafeRawPointer
+  package private(set) var weights: UnsafeRawPointer
   package let bias: UnsafePointer<Int32>
   /// Four vectors that `TileFunctions.prepare` makes of bias and weights.
   package let prepared: UnsafeMutablePointer<Lanes>
   /// Room for what `prepare` makes of the weights, as many bytes as `TileFunctions` ask for.
   package let rearranged: UnsafeMutableRawPointer
+
+  /// With the weights that `prepare` rearranged.
+  @inline(__always)
+  package var withRearrangedWeights: TileOperands {
+    var tile = self
+    tile.weights = UnsafeRawPointer(rearranged)
+    return tile
+  }
 }
 
 /// The sums of a tile, with the bias: `sums[pixel][four channels]`.
@@ -39,7 +49,7 @@ package struct TileFunctions {
 
   /// - Requires: narrowPixels <= widePixels <= 8.
   package init(
-    rearrangedBytes: Int = 0, prepare: @escaping (TileOperands) -> Void, widePixels: Int,
+    rearrangedBytes: Int = 0, prepare: @escaping (TileOperands) -> Void = { _ in }, widePixels: Int,
     wide: @escaping TileFunction,
     narrowPixels: Int, narrow: @escaping TileFunction, single: @escaping TileFunction
   ) {
@@ -74,7 +84,7 @@ package struct TileFunctions {
   while channel < arguments.storedChannels {
     let channels = min(arguments.storedChannels &- channel, 16)
     let tile = TileOperands(
-      bases: bases, stepOffsets: arguments.stepOffsets, steps: arguments.steps,
+      bases: bases, stepOffsets: arguments.stepOffsets, steps: arguments.steps, planes: arguments.planes,
       weights: arguments.weights + channel / 16 &* panelBytes, bias: arguments.bias + channel,
       prepared: prepared, rearranged: rearranged)
     if count > 1 { functions.prepare(tile) }

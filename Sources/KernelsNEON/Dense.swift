@@ -14,7 +14,7 @@ import KernelInterface
   _ arguments: ConvolutionArguments, _ first: Int, _ count: Int
 ) {
   convolve(
-    arguments, first, count, panelBytes: 64 &* arguments.steps,
+    arguments, first, count, panelBytes: PackedWeights.bytes.panelBytes(steps: arguments.steps),
     TileFunctions(
       prepare: dense8Prepare, widePixels: 2, wide: dense8Tile2, narrowPixels: 2, narrow: dense8Tile2,
       single: dense8Tile1), rearranging: nil)
@@ -25,97 +25,81 @@ import KernelInterface
   _ arguments: ConvolutionArguments, _ first: Int, _ count: Int
 ) {
   convolve(
-    arguments, first, count, panelBytes: 32 &* arguments.steps,
+    arguments, first, count, panelBytes: PackedWeights.nibbles.panelBytes(steps: arguments.steps),
     TileFunctions(
       prepare: dense4Prepare, widePixels: 2, wide: dense4Tile2, narrowPixels: 2, narrow: dense4Tile2,
       single: dense4Tile1), rearranging: nil)
 }
 
-private func dense8Prepare(_ t: TileOperands) { Weights(hasFourBits: false).prepare(t) }
-private func dense8Tile2(_ t: TileOperands, _ s: Sums) { Weights(hasFourBits: false).sumTwo(t, s) }
-private func dense8Tile1(_ t: TileOperands, _ s: Sums) { Weights(hasFourBits: false).sumSingle(t, s) }
+/// Dense convolution with weights from tables of 16.
+@export(interface) package func convolutionPaletteNEON(
+  _ arguments: ConvolutionArguments, _ first: Int, _ count: Int
+) {
+  convolve(
+    arguments, first, count, panelBytes: PackedWeights.codes.panelBytes(steps: arguments.steps),
+    TileFunctions(
+      prepare: palettePrepare, widePixels: 2, wide: paletteTile2, narrowPixels: 2, narrow: paletteTile2,
+      single: paletteTile1), rearranging: nil)
+}
 
-private func dense4Prepare(_ t: TileOperands) { Weights(hasFourBits: true).prepare(t) }
-private func dense4Tile2(_ t: TileOperands, _ s: Sums) { Weights(hasFourBits: true).sumTwo(t, s) }
-private func dense4Tile1(_ t: TileOperands, _ s: Sums) { Weights(hasFourBits: true).sumSingle(t, s) }
+private func dense8Prepare(_ t: TileOperands) { Tile(weights: .bytes).prepare(t) }
+private func dense8Tile2(_ t: TileOperands, _ s: Sums) { Tile(weights: .bytes).sumTwo(t, s) }
+private func dense8Tile1(_ t: TileOperands, _ s: Sums) { Tile(weights: .bytes).sumSingle(t, s) }
+
+private func dense4Prepare(_ t: TileOperands) { Tile(weights: .nibbles).prepare(t) }
+private func dense4Tile2(_ t: TileOperands, _ s: Sums) { Tile(weights: .nibbles).sumTwo(t, s) }
+private func dense4Tile1(_ t: TileOperands, _ s: Sums) { Tile(weights: .nibbles).sumSingle(t, s) }
+
+private func palettePrepare(_ t: TileOperands) { Tile(weights: .codes).prepare(t) }
+private func paletteTile2(_ t: TileOperands, _ s: Sums) { Tile(weights: .codes).sumTwo(t, s) }
+private func paletteTile1(_ t: TileOperands, _ s: Sums) { Tile(weights: .codes).sumSingle(t, s) }
 
 private typealias Sums = UnsafeMutablePointer<Lanes>
 
-/// Sums, and how weights are read for them. A nibble in the upper half of its byte is the weight times 16, and
-/// so are all sums with 4-bit weights until they are complete.
-private struct Weights {
-  let hasFourBits: Bool
-
-  /// Four channels of two steps.
-  private struct Pair {
-    let even: Lanes
-    let odd: Lanes
-  }
-
-  /// Of two steps.
-  @inline(__always)
-  private var pairBytes: Int { hasFourBits ? 64 : 128 }
-
-  /// Vector `i` of two steps.
-  @inline(__always)
-  private func pair(_ pointer: UnsafeRawPointer, _ i: Int) -> Pair {
-    let first = load(pointer + 16 &* i)
-    return hasFourBits
-      ? Pair(
-        even: shift_left_4_bytes_x4(first), odd: first & Lanes(repeating: Int32(bitPattern: 0xF0F0_F0F0)))
-      : Pair(even: first, odd: load(pointer + (64 &+ 16 &* i)))
-  }
+/// 16 channels of some pixels; two steps a block of weights.
+private struct Tile {
+  let weights: PackedWeights
 
   /// bias + 128 Σ_even w + 127 Σ_odd w, four channels at a time.
   @inline(__always)
   func prepare(_ t: TileOperands) {
+    let table = weights.table(t)
     for i in 0..<4 {
       var evenLow = Lanes.zero, oddLow = Lanes.zero
-      var w = t.weights
+      var w = weights.start(t)
       // Sums of two bytes in 16 bits, then of four channels in 32.
       for _ in 0..<t.steps / 2 {
-        let weights = pair(w, i)
-        evenLow = add_word_pairs_x4(evenLow, add_neighbouring_bytes_x4(weights.even))
-        oddLow = add_word_pairs_x4(oddLow, add_neighbouring_bytes_x4(weights.odd))
-        w += pairBytes
+        let even = weights.vector(w, table, step: 0, i), odd = weights.vector(w, table, step: 1, i)
+        evenLow = add_word_pairs_x4(evenLow, add_neighbouring_bytes_x4(even))
+        oddLow = add_word_pairs_x4(oddLow, add_neighbouring_bytes_x4(odd))
+        w += weights.blockBytes
       }
       if t.steps & 1 != 0 {
         evenLow = add_word_pairs_x4(evenLow, add_neighbouring_bytes_x4(load(w + 16 &* i)))
       }
-      let bias = load(UnsafeRawPointer(t.bias + 4 &* i))
-      t.prepared[i] = (hasFourBits ? bias &<< 4 : bias) &+ ((evenLow &+ oddLow) &<< 7) &- oddLow
+      let bias = weights.scaled(load(UnsafeRawPointer(t.bias + 4 &* i)))
+      t.prepared[i] = bias &+ ((evenLow &+ oddLow) &<< 7) &- oddLow
     }
   }
 
   /// Two pixels: 16 accumulators.
   @inline(__always)
   func sumTwo(_ t: TileOperands, _ sums: Sums) {
-    let base0 = t.bases[0], base1 = t.bases[1]
+    let base0 = t.bases[0], base1 = t.bases[1], table = weights.table(t)
     var row0 = HalfSums(), row1 = HalfSums()
-    var w = t.weights
+    var w = weights.start(t)
     for number in 0..<t.steps / 2 {
       let offsets = t.stepOffsets + 2 &* number
       let x0 = inputs(base0, offsets), x1 = inputs(base1, offsets)
       let even0 = repeat_lane_0_x4(x0), odd0 = repeat_lane_1_x4(x0)
       let even1 = repeat_lane_0_x4(x1), odd1 = repeat_lane_1_x4(x1)
-      let w0 = pair(w, 0)
-      row0.s0.add(w0.even, w0.odd, even0, odd0)
-      row1.s0.add(w0.even, w0.odd, even1, odd1)
-      w = after_x4(w, row0.s0.low, row0.s0.high, row1.s0.low, row1.s0.high)
-      let w1 = pair(w, 1)
-      row0.s1.add(w1.even, w1.odd, even0, odd0)
-      row1.s1.add(w1.even, w1.odd, even1, odd1)
-      w = after_x4(w, row0.s1.low, row0.s1.high, row1.s1.low, row1.s1.high)
-      let w2 = pair(w, 2)
-      row0.s2.add(w2.even, w2.odd, even0, odd0)
-      row1.s2.add(w2.even, w2.odd, even1, odd1)
-      w = after_x4(w, row0.s2.low, row0.s2.high, row1.s2.low, row1.s2.high)
-      let w3 = pair(w, 3)
-      row0.s3.add(w3.even, w3.odd, even0, odd0)
-      row1.s3.add(w3.even, w3.odd, even1, odd1)
-      w += pairBytes
+      addTwo(0, &row0.s0, &row1.s0, &w, table, even0, odd0, even1, odd1)
+      addTwo(1, &row0.s1, &row1.s1, &w, table, even0, odd0, even1, odd1)
+      addTwo(2, &row0.s2, &row1.s2, &w, table, even0, odd0, even1, odd1)
+      addTwo(3, &row0.s3, &row1.s3, &w, table, even0, odd0, even1, odd1)
+      w += weights.blockBytes
     }
-    if !hasFourBits && t.steps & 1 != 0 {
+    if weights == .bytes && t.steps & 1 != 0 {
       let offset = Int(t.stepOffsets[t.steps &- 1])
       row0.addLast(w, base0 + offset)
       row1.addLast(w, base1 + offset)
@@ -124,38 +108,42 @@ private struct Weights {
     store(row1, t, sums + 4)
   }
 
+  /// Two steps of channels 4 i to 4 i + 3 of two pixels. What is loaded next stays behind it.
+  @inline(__always)
+  private func addTwo(
+    _ i: Int, _ first: inout HalfSum, _ second: inout HalfSum, _ w: inout UnsafeRawPointer, _ table: Lanes,
+    _ even0: Lanes, _ odd0: Lanes, _ even1: Lanes, _ odd1: Lanes
+  ) {
+    let even = weights.vector(w, table, step: 0, i), odd = weights.vector(w, table, step: 1, i)
+    first.add(even, odd, even0, odd0)
+    second.add(even, odd, even1, odd1)
+    w = after_x4(w, first.low, first.high, second.low, second.high)
+  }
+
   @inline(__always)
   func sumSingle(_ t: TileOperands, _ sums: Sums) {
     prepare(t)
-    let base = t.bases[0]
+    let base = t.bases[0], table = weights.table(t)
     var row = HalfSums()
-    var w = t.weights
+    var w = weights.start(t)
     for number in 0..<t.steps / 2 {
       let x = inputs(base, t.stepOffsets + 2 &* number)
       let even = repeat_lane_0_x4(x), odd = repeat_lane_1_x4(x)
-      let w0 = pair(w, 0), w1 = pair(w, 1), w2 = pair(w, 2), w3 = pair(w, 3)
-      row.s0.add(w0.even, w0.odd, even, odd)
-      row.s1.add(w1.even, w1.odd, even, odd)
-      row.s2.add(w2.even, w2.odd, even, odd)
-      row.s3.add(w3.even, w3.odd, even, odd)
-      w += pairBytes
+      let w0 = weights.row(w, table, step: 0), w1 = weights.row(w, table, step: 1)
+      row.s0.add(w0.v0, w1.v0, even, odd)
+      row.s1.add(w0.v1, w1.v1, even, odd)
+      row.s2.add(w0.v2, w1.v2, even, odd)
+      row.s3.add(w0.v3, w1.v3, even, odd)
+      w += weights.blockBytes
     }
-    if !hasFourBits && t.steps & 1 != 0 { row.addLast(w, base + Int(t.stepOffsets[t.steps &- 1])) }
+    if weights == .bytes && t.steps & 1 != 0 { row.addLast(w, base + Int(t.stepOffsets[t.steps &- 1])) }
     store(row, t, sums)
   }
 
   @inline(__always)
   private func store(_ row: HalfSums, _ t: TileOperands, _ sums: Sums) {
-    store(row.s0, t, sums, 0)
-    store(row.s1, t, sums, 1)
-    store(row.s2, t, sums, 2)
-    store(row.s3, t, sums, 3)
-  }
-
-  @inline(__always)
-  private func store(_ half: HalfSum, _ t: TileOperands, _ sums: Sums, _ i: Int) {
-    let sum = add_neighbours_x4(half.low, half.high) &+ t.prepared[i]
-    sums[i] = hasFourBits ? sum &>> 4 : sum
+    let complete = row.sums + Row(UnsafeRawPointer(t.prepared))
+    complete.map { weights.unscaled($0) }.store(sums)
   }
 }
 
@@ -173,6 +161,9 @@ private struct HalfSum {
   }
 
   @inline(__always)
+  var sums: Lanes { add_neighbours_x4(low, high) }
+
+  @inline(__always)
   mutating func add(_ weights: Lanes, _ x: Lanes) {
     low = add_word_pairs_x4(low, multiply_low_bytes_x4(weights, x))
     high = add_word_pairs_x4(high, multiply_high_bytes_x4(weights, x))
@@ -186,10 +177,13 @@ private struct HalfSums {
   var s2 = HalfSum()
   var s3 = HalfSum()
 
+  @inline(__always)
+  var sums: Row { Row(s0.sums, s1.sums, s2.sums, s3.sums) }
+
   /// The last step, when their number is odd.
   @inline(__always)
   mutating func addLast(_ w: UnsafeRawPointer, _ inputs: UnsafeRawPointer) {
-    let x = repeat_lane_0_x4(load_4_bytes_x4(inputs) ^ Lanes(repeating: Int32(bitPattern: 0x8080_8080)))
+    let x = repeat_lane_0_x4(signed(load_4_bytes_x4(inputs)))
     s0.add(load(w), x)
     s1.add(load(w + 16), x)
     s2.add(load(w + 32), x)
@@ -200,10 +194,6 @@ private struct HalfSums {
 /// x - 128 of an even step in lane 0, 127 - x of the next in lane 1.
 @inline(__always)
 private func inputs(_ base: UnsafeRawPointer, _ offsets: UnsafePointer<Int32>) -> Lanes {
-  let low = load_4_bytes_x4(base + Int(offsets[0]))
   let flips = Lanes(Int32(bitPattern: 0x8080_8080), 0x7F7F_7F7F, 0, 0)
-  return kept_x4(kept_x4(load_lane_1_x4(low, base + Int(offsets[1]))) ^ flips)
+  return kept_x4(kept_x4(inputsOfTwo(base, offsets)) ^ flips)
 }
-
-@inline(__always)
-private func load(_ pointer: UnsafeRawPointer) -> Lanes { pointer.loadUnaligned(as: Lanes.self) }

@@ -142,6 +142,3 @@ private func depthwiseTile1(
   sums[2] = s2
   sums[3] = s3
 }
-
-@inline(__always)
-private func load(_ pointer: UnsafeRawPointer) -> Lanes { pointer.loadUnaligned(as: Lanes.self) }

@@ -80,6 +80,9 @@ private struct HalfSums {
   var s1 = HalfSum()
   var s2 = HalfSum()
   var s3 = HalfSum()
+
+  @inline(__always)
+  var row: Row { Row(s0.sums, s1.sums, s2.sums, s3.sums) }
 }
 
 /// Calls `accumulate` with the weights of every panel and sums, which are `excess` too large.
@@ -91,13 +94,9 @@ private func forEachPanel(
   for panel in 0..<arguments.panels {
     var sums = HalfSums()
     accumulate(arguments.weights + 64 &* arguments.blocks &* panel, &sums)
-    let bias = UnsafeRawPointer(arguments.bias + 16 &* panel)
-    let output = UnsafeMutableRawPointer(arguments.sums + 16 &* panel).assumingMemoryBound(to: Lanes.self)
-    let excess = Lanes(repeating: excess)
-    output[0] = load(bias) &- excess &+ sums.s0.sums
-    output[1] = load(bias + 16) &- excess &+ sums.s1.sums
-    output[2] = load(bias + 32) &- excess &+ sums.s2.sums
-    output[3] = load(bias + 48) &- excess &+ sums.s3.sums
+    let excess = Row(repeating: Lanes(repeating: excess))
+    (Row(UnsafeRawPointer(arguments.bias + 16 &* panel)) - excess + sums.row)
+      .store(UnsafeMutableRawPointer(arguments.sums + 16 &* panel).assumingMemoryBound(to: Lanes.self))
   }
 }
 
@@ -108,11 +107,8 @@ private func inputs(_ x: UnsafePointer<UInt8>) -> Lanes {
 }
 
 @inline(__always)
-private func sumOfInputs(_ x: UnsafePointer<UInt8>, _ count: Int) -> Int32 {
+package func sumOfInputs(_ x: UnsafePointer<UInt8>, _ count: Int) -> Int32 {
   var sum: Int32 = 0
   for k in 0..<count { sum &+= Int32(x[k]) }
   return sum
 }
-
-@inline(__always)
-private func load(_ pointer: UnsafeRawPointer) -> Lanes { pointer.loadUnaligned(as: Lanes.self) }

@@ -22,7 +22,7 @@ package struct PanelOutput {
   ) {
     self.isFused = isFused
     self.factors = Row(factors)
-    self.shifts = Row(shifts).negated
+    self.shifts = Row(shifts).map { 0 &- $0 }
     addend = Lanes(
       repeating: isFused
         ? Int32(bitPattern: Float(12_582_912 &+ zeroPoint).bitPattern) : zeroPoint &* 0x0001_0001)
@@ -103,27 +103,4 @@ package struct PanelOutput {
       }
     }
   }
-}
-
-/// The four vectors of 16 channels.
-private struct Row {
-  let v0: Lanes
-  let v1: Lanes
-  let v2: Lanes
-  let v3: Lanes
-
-  @inline(__always)
-  init(_ v0: Lanes, _ v1: Lanes, _ v2: Lanes, _ v3: Lanes) {
-    (self.v0, self.v1, self.v2, self.v3) = (v0, v1, v2, v3)
-  }
-
-  @inline(__always)
-  init(_ pointer: UnsafeRawPointer) {
-    self.init(
-      pointer.loadUnaligned(as: Lanes.self), (pointer + 16).loadUnaligned(as: Lanes.self),
-      (pointer + 32).loadUnaligned(as: Lanes.self), (pointer + 48).loadUnaligned(as: Lanes.self))
-  }
-
-  @inline(__always)
-  var negated: Row { Row(0 &- v0, 0 &- v1, 0 &- v2, 0 &- v3) }
 }

@@ -48,10 +48,18 @@ package enum KernelTable {
     #elseif arch(arm64) && canImport(KernelsNEON)
       kernels.append(Kernel("dense8_i8mm", .dense8, needs: .i8mm, convolutionDense8I8MM))
       kernels.append(Kernel("dense4_i8mm", .dense4, needs: .i8mm, convolutionDense4I8MM))
+      kernels.append(Kernel("dense2_i8mm", .dense2, needs: .i8mm, convolutionDense2I8MM))
+      kernels.append(Kernel("palette_i8mm", .palette, needs: .i8mm, convolutionPaletteI8MM))
       kernels.append(Kernel("dense8_dotprod", .dense8, needs: .dotProduct, convolutionDense8DotProduct))
       kernels.append(Kernel("dense4_dotprod", .dense4, needs: .dotProduct, convolutionDense4DotProduct))
+      kernels.append(Kernel("dense2_dotprod", .dense2, needs: .dotProduct, convolutionDense2DotProduct))
+      kernels.append(Kernel("palette_dotprod", .palette, needs: .dotProduct, convolutionPaletteDotProduct))
       kernels.append(Kernel("dense8_neon", .dense8, needs: .neon, convolutionDense8NEON))
       kernels.append(Kernel("dense4_neon", .dense4, needs: .neon, convolutionDense4NEON))
+      kernels.append(Kernel("dense2_neon", .dense2, needs: .neon, convolutionDense2NEON))
+      kernels.append(Kernel("palette_neon", .palette, needs: .neon, convolutionPaletteNEON))
+      kernels.append(Kernel("binary_neon", .binary, needs: .neon, convolutionBinaryNEON))
+      kernels.append(Kernel("ternary_neon", .ternary, needs: .neon, convolutionTernaryNEON))
     #endif
     for kind in KernelKind.allCases { kernels.append(portable(kind)) }
     return kernels
@@ -97,6 +105,8 @@ package enum KernelTable {
     #if arch(x86_64) && os(Linux)
       kernels.append(BitImageKernel("bits_avx512vnni", needs: .avx512vnni, packBitsAVX512VNNI))
       kernels.append(BitImageKernel("bits_avx2", needs: .avx2, packBitsAVX2))
+    #elseif arch(arm64) && canImport(KernelsNEON)
+      kernels.append(BitImageKernel("bits_neon", needs: .neon, packBitsNEON))
     #endif
     kernels.append(portableBitImage)
     return kernels

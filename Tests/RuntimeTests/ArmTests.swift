@@ -51,6 +51,7 @@ import Testing
     #expect(result.output.contains("dense8_i8mm") == (processor == "max"))
     #expect(result.output.contains("dense8_dotprod") == (processor != "cortex-a53"))
     #expect(result.output.contains("dense8_neon"))
+    #expect(result.output.contains("ternary_neon"))
   }
 
   @Test(.enabled(if: ArmTests.isBuilt), arguments: processors)

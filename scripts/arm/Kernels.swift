@@ -48,6 +48,16 @@ func testKernels() -> Int {
     let wrongNumbers = counts.reduce(0) { $0 + ElementwiseCase.wrongNumbers(kernels, count: $1) }
     wrong += report(kernels.name, cases: counts.count, wrong: wrongNumbers)
   }
+  let pools = PoolCase.channelCounts
+  for kernels in KernelTable.pool where host.isSuperset(of: kernels.features) {
+    let wrongBytes = pools.reduce(0) { $0 + PoolCase.wrongBytes(kernels, channels: $1) }
+    wrong += report(kernels.name, cases: pools.count, wrong: wrongBytes)
+  }
+  let images = BitImageCase.channelCounts
+  for kernel in KernelTable.bitImage where host.isSuperset(of: kernel.features) {
+    let wrongWords = images.reduce(0) { $0 + BitImageCase.wrongWords(kernel, channels: $1) }
+    wrong += report(kernel.name, cases: images.count, wrong: wrongWords)
+  }
   return wrong
 }
 

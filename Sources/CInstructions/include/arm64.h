@@ -51,9 +51,11 @@ QCC_INSTRUCTION int32x4 load_upper_half_x4(int32x4 a, const void *p) {
 
 // MARK: Moves
 
-/// Lane 0 or 1 in every lane.
+/// One lane in every lane.
 QCC_INSTRUCTION int32x4 repeat_lane_0_x4(int32x4 a) { return (int32x4)vdupq_laneq_s32((int32x4_t)a, 0); }
 QCC_INSTRUCTION int32x4 repeat_lane_1_x4(int32x4 a) { return (int32x4)vdupq_laneq_s32((int32x4_t)a, 1); }
+QCC_INSTRUCTION int32x4 repeat_lane_2_x4(int32x4 a) { return (int32x4)vdupq_laneq_s32((int32x4_t)a, 2); }
+QCC_INSTRUCTION int32x4 repeat_lane_3_x4(int32x4 a) { return (int32x4)vdupq_laneq_s32((int32x4_t)a, 3); }
 
 /// The lower or upper halves of `a` and of `b`.
 QCC_INSTRUCTION int32x4 lower_halves_x4(int32x4 a, int32x4 b) {
@@ -97,11 +99,20 @@ QCC_INSTRUCTION int32x4 widen_high_words_x4(int32x4 a) { return (int32x4)vmovl_h
 
 // MARK: Products of bytes
 
-/// Shift of bytes by 4 to the left.
+/// Shifts of bytes to the left, and of signed bytes to the right.
+QCC_INSTRUCTION int32x4 shift_left_2_bytes_x4(int32x4 a) { return (int32x4)vshlq_n_s8((int8x16_t)a, 2); }
 QCC_INSTRUCTION int32x4 shift_left_4_bytes_x4(int32x4 a) { return (int32x4)vshlq_n_s8((int8x16_t)a, 4); }
+QCC_INSTRUCTION int32x4 shift_left_6_bytes_x4(int32x4 a) { return (int32x4)vshlq_n_s8((int8x16_t)a, 6); }
+QCC_INSTRUCTION int32x4 shift_right_4_bytes_x4(int32x4 a) { return (int32x4)vshrq_n_s8((int8x16_t)a, 4); }
+QCC_INSTRUCTION int32x4 shift_right_6_bytes_x4(int32x4 a) { return (int32x4)vshrq_n_s8((int8x16_t)a, 6); }
 
 /// Logical shift of bytes by 4 to the right.
 QCC_INSTRUCTION int32x4 upper_nibbles_x4(int32x4 a) { return (int32x4)vshrq_n_u8((uint8x16_t)a, 4); }
+
+/// The bytes of `table` that the bytes of `places` name; 0 where one is above 15.
+QCC_INSTRUCTION int32x4 look_up_bytes_x4(int32x4 table, int32x4 places) {
+  return (int32x4)vqtbl1q_s8((int8x16_t)table, (uint8x16_t)places);
+}
 
 /// The products of the signed bytes of the lower or upper halves, in 16 bits.
 QCC_INSTRUCTION int32x4 multiply_low_bytes_x4(int32x4 a, int32x4 b) {
@@ -109,6 +120,14 @@ QCC_INSTRUCTION int32x4 multiply_low_bytes_x4(int32x4 a, int32x4 b) {
 }
 QCC_INSTRUCTION int32x4 multiply_high_bytes_x4(int32x4 a, int32x4 b) {
   return (int32x4)vmull_high_s8((int8x16_t)a, (int8x16_t)b);
+}
+
+/// 16-bit lanes of `c` plus the products of the signed bytes of the lower or upper halves.
+QCC_INSTRUCTION int32x4 add_low_products_x4(int32x4 c, int32x4 a, int32x4 b) {
+  return (int32x4)vmlal_s8((int16x8_t)c, vget_low_s8((int8x16_t)a), vget_low_s8((int8x16_t)b));
+}
+QCC_INSTRUCTION int32x4 add_high_products_x4(int32x4 c, int32x4 a, int32x4 b) {
+  return (int32x4)vmlal_high_s8((int16x8_t)c, (int8x16_t)a, (int8x16_t)b);
 }
 
 /// 16-bit lanes of `c` minus the products of the signed bytes of the lower or upper halves.
@@ -133,8 +152,9 @@ QCC_INSTRUCTION int32x4 add_high_unsigned_products_x4(int32x4 c, int32x4 a, int3
   return (int32x4)vmlal_high_u8((uint16x8_t)c, (uint8x16_t)a, (uint8x16_t)b);
 }
 
-/// The sums of neighbouring signed bytes, in 16 bits.
+/// The sums of neighbouring signed bytes, in 16 bits, and of neighbouring signed 16-bit lanes, in 32.
 QCC_INSTRUCTION int32x4 add_neighbouring_bytes_x4(int32x4 a) { return (int32x4)vpaddlq_s8((int8x16_t)a); }
+QCC_INSTRUCTION int32x4 add_neighbouring_words_x4(int32x4 a) { return (int32x4)vpaddlq_s16((int16x8_t)a); }
 
 /// 32-bit lanes of `c` plus the two signed 16-bit lanes of `a` at their place.
 QCC_INSTRUCTION int32x4 add_word_pairs_x4(int32x4 c, int32x4 a) {
@@ -157,6 +177,31 @@ QCC_INSTRUCTION int32x4 add_high_words_x4(int32x4 c, int32x4 a) {
 /// The sums of neighbouring 32-bit lanes of `a`, then of `b`.
 QCC_INSTRUCTION int32x4 add_neighbours_x4(int32x4 a, int32x4 b) {
   return (int32x4)vpaddq_s32((int32x4_t)a, (int32x4_t)b);
+}
+
+// MARK: Bits
+
+/// The ones of every byte.
+QCC_INSTRUCTION int32x4 count_bits_x4(int32x4 a) { return (int32x4)vcntq_u8((uint8x16_t)a); }
+
+/// Addition of bytes, wrapping.
+QCC_INSTRUCTION int32x4 add_bytes_x4(int32x4 a, int32x4 b) {
+  return (int32x4)vaddq_u8((uint8x16_t)a, (uint8x16_t)b);
+}
+
+/// The sums of neighbouring unsigned bytes, in 16 bits.
+QCC_INSTRUCTION int32x4 add_neighbouring_unsigned_bytes_x4(int32x4 a) {
+  return (int32x4)vpaddlq_u8((uint8x16_t)a);
+}
+
+/// The sums of neighbouring bytes of `a`, then of `b`, wrapping.
+QCC_INSTRUCTION int32x4 join_neighbouring_bytes_x4(int32x4 a, int32x4 b) {
+  return (int32x4)vpaddq_u8((uint8x16_t)a, (uint8x16_t)b);
+}
+
+/// Bytes of ones where `a` and `b` have a common one, otherwise of zeros.
+QCC_INSTRUCTION int32x4 common_bits_x4(int32x4 a, int32x4 b) {
+  return (int32x4)vtstq_u8((uint8x16_t)a, (uint8x16_t)b);
 }
 
 #if defined(__ARM_FEATURE_DOTPROD)
