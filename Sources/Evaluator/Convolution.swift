@@ -3,7 +3,9 @@ import IR
 import Synchronization
 
 /// oneDNN primitives by operation and input shape, with their weights reordered once; shared by all threads.
-final class PrimitiveCache: Sendable {
+package final class PrimitiveCache: Sendable {
+  package init() {}
+
   struct Key: Hashable, Sendable {
     var operation: OpID
     var shape: [Int]
@@ -12,7 +14,10 @@ final class PrimitiveCache: Sendable {
   struct Entry: Sendable {
     var primitive: OneDNNPrimitive
     var order: Tensor.Order
-    var weights: TensorBuffer
+    /// Brings weights into the primitive's format.
+    var reorder: OneDNNReorder
+    /// The weights in that format if they are constant.
+    var weights: TensorBuffer?
   }
   private let entries = Mutex<[Key: Entry]>([:])
   /// The unpacked weights of integer operations.
@@ -99,10 +104,9 @@ extension EvaluationContext {
       case .relu: (dnnl_eltwise_relu, 0, 0)
       case .clip(let minimum, let maximum): (dnnl_eltwise_clip, minimum, maximum)
       }
-    func reordered(_ primitive: OneDNNPrimitive) throws(OneDNNError) -> TensorBuffer {
-      var wanted = primitive.weights
-      let buffer = TensorBuffer(byteCount: dnnl_memory_desc_get_size(&wanted))
-      try reorder(stream, weightTensor.rawPointer, weights, buffer.base, wanted)
+    func reordered(_ reorder: OneDNNReorder, _ pool: BufferPool?) throws(OneDNNError) -> TensorBuffer {
+      let buffer = TensorBuffer(byteCount: reorder.targetBytes, pool: pool)
+      try reorder.run(stream, weightTensor.rawPointer, buffer.base)
       return buffer
     }
     let entry = try primitives.entry(PrimitiveCache.Key(operation: step.id, shape: shape)) {
@@ -118,12 +122,21 @@ extension EvaluationContext {
         if candidates.last?.0.isReference == false { break }
       }
       let chosen = candidates.last { !$0.0.isReference } ?? candidates[0]
-      return PrimitiveCache.Entry(primitive: chosen.0, order: chosen.1, weights: try reordered(chosen.0))
+      let wanted = chosen.0.descriptor(DNNL_ARG_WEIGHTS_0)?.pointee ?? weights
+      let reorder = try OneDNNReorder(from: weights, to: wanted)
+      return PrimitiveCache.Entry(
+        primitive: chosen.0, order: chosen.1, reorder: reorder,
+        weights: step.isConstant[1] ? try reordered(reorder, nil) : nil)
     }
     operands[0] = operands[0].ordered(entry.order, pool: pool)
     let output = make(result, order: entry.order)
     let scratch = TensorBuffer(byteCount: entry.primitive.scratchBytes, pool: pool)
-    let weightBuffer = step.isConstant[1] ? entry.weights : try reordered(entry.primitive)
+    let weightBuffer: TensorBuffer
+    if let constant = entry.weights {
+      weightBuffer = constant
+    } else {
+      weightBuffer = try reordered(entry.reorder, pool)
+    }
     try withExtendedLifetime((scratch, weightBuffer)) { () throws(OneDNNError) in
       var arguments: [(argument: Int32, memory: UnsafeMutableRawPointer)] = [
         (DNNL_ARG_SRC_0, operands[0].rawPointer), (DNNL_ARG_WEIGHTS_0, weightBuffer.base),

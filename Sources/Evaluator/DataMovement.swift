@@ -186,19 +186,32 @@ extension EvaluationContext {
 
   func resize(_ op: Resize, _ operands: inout [Tensor], _ result: Result) -> Tensor {
     operands[0] = operands[0].ordered(.rowMajor, pool: pool)
-    let x = operands[0]
-    var y = x
+    var y = operands[0]
     for axis in 2...3 {
-      let positions = (0..<result.shape[axis]).map {
-        position($0, from: x.shape[axis], to: result.shape[axis], op.coordinates)
-      }
+      let taps = resizeTaps(op, from: operands[0].shape[axis], to: result.shape[axis])
       switch op.mode {
-      case .nearest:
-        y = take(y, axis, positions.map { min(max(rounded($0, op.rounding), 0), x.shape[axis] - 1) })
-      case .linear: y = interpolate(y, axis, positions)
+      case .nearest: y = take(y, axis, taps.map(\.low))
+      case .linear: y = interpolate(y, axis, taps)
       }
     }
     return y
+  }
+
+  /// What every index of an axis resized from `input` to `output` elements is made of.
+  package func resizeTaps(_ op: Resize, from input: Int, to output: Int) -> [ResizeTap] {
+    (0..<output).map { index in
+      let position = position(index, from: input, to: output, op.coordinates)
+      switch op.mode {
+      case .nearest:
+        let nearest = min(max(rounded(position, op.rounding), 0), input - 1)
+        return ResizeTap(low: nearest, high: nearest, weight: 0)
+      case .linear:
+        let lower = position.rounded(.down)
+        return ResizeTap(
+          low: min(max(Int(lower), 0), input - 1), high: min(max(Int(lower) + 1, 0), input - 1),
+          weight: Float(position - lower))
+      }
+    }
   }
 
   /// Where the output index lies in the input.
@@ -222,20 +235,13 @@ extension EvaluationContext {
     }
   }
 
-  /// Linear interpolation of a row-major f32 tensor at fractional positions of one axis, its ends repeated.
-  private func interpolate(_ x: Tensor, _ axis: Int, _ positions: [Double]) -> Tensor {
+  /// Linear interpolation of a row-major f32 tensor along one axis.
+  private func interpolate(_ x: Tensor, _ axis: Int, _ taps: [ResizeTap]) -> Tensor {
     var shape = x.shape
     let extent = shape[axis]
-    shape[axis] = positions.count
+    shape[axis] = taps.count
     let y = Tensor(shape, x.element, pool: pool)
     let inner = x.shape[(axis + 1)...].reduce(1, *), outer = x.shape[..<axis].reduce(1, *)
-    let taps = positions.map { position in
-      let lower = position.rounded(.down)
-      return (
-        low: min(max(Int(lower), 0), extent - 1), high: min(max(Int(lower) + 1, 0), extent - 1),
-        weight: Float(position - lower)
-      )
-    }
     var target = y.pointer(Float.self)
     for i in 0..<outer {
       let source = x.pointer(Float.self) + i * extent * inner
@@ -247,4 +253,11 @@ extension EvaluationContext {
     }
     return y
   }
+}
+
+/// `(1 - weight)` of one element and `weight` of the next.
+package struct ResizeTap: Sendable {
+  package let low: Int
+  package let high: Int
+  package let weight: Float
 }

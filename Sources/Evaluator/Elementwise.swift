@@ -156,7 +156,7 @@ extension EvaluationContext {
   }
 
   /// `tensor` repeated to fill `shape`, row-major.
-  func broadcast(_ tensor: Tensor, _ shape: [Int]) -> Tensor {
+  package func broadcast(_ tensor: Tensor, _ shape: [Int]) -> Tensor {
     if tensor.shape == shape { return tensor.ordered(.rowMajor, pool: pool) }
     let y = Tensor(shape, tensor.element, pool: pool)
     copyStrided(

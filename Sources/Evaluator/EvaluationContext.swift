@@ -3,14 +3,16 @@ import Support
 
 /// What the evaluation of one chunk on one thread needs besides the operands. Operations are extensions of this type,
 /// one file per family; each may overwrite an operand's memory that nothing else refers to.
-final class EvaluationContext {
-  let batch: Int
-  let mode: Evaluator.Mode
-  let pool: BufferPool
+package final class EvaluationContext {
+  package let batch: Int
+  package let mode: Evaluator.Mode
+  package let pool: BufferPool
   let primitives: PrimitiveCache
-  let stream: OneDNNStream
+  package let stream: OneDNNStream
 
-  init(batch: Int, mode: Evaluator.Mode, pool: BufferPool, primitives: PrimitiveCache) throws(CompilerError) {
+  package init(
+    batch: Int, mode: Evaluator.Mode, pool: BufferPool, primitives: PrimitiveCache
+  ) throws(CompilerError) {
     self.batch = batch
     self.mode = mode
     self.pool = pool
@@ -20,7 +22,8 @@ final class EvaluationContext {
   }
 
   /// The results of one operation. Operands stay alive in `operands` until it returns.
-  func evaluate(_ step: Evaluator.Step, _ operands: inout [Tensor]) throws(CompilerError) -> [Tensor] {
+  package func evaluate(_ step: Evaluator.Step, _ operands: inout [Tensor]) throws(CompilerError) -> [Tensor]
+  {
     try step.check(batch: batch)
     do {
       return try compute(step, &operands)

@@ -26,22 +26,37 @@ package final class Evaluator: Sendable {
   }
   package typealias Observer = @Sendable (Observation) -> Void
 
-  struct Step: Sendable {
-    let id: OpID
-    let op: Op
-    let name: String
-    let operands: [ValueID]
-    let results: [ValueID]
-    let operandTypes: [Operand]
-    let resultTypes: [TensorType]
+  /// One operation of a graph, ready to run.
+  package struct Step: Sendable {
+    package let id: OpID
+    package var op: Op
+    package let name: String
+    package var operands: [ValueID]
+    package var results: [ValueID]
+    package var operandTypes: [Operand]
+    package var resultTypes: [TensorType]
     /// Which operands do not depend on any input.
-    let isConstant: [Bool]
+    package var isConstant: [Bool]
     /// Whether no later step and no output reads the operand: its memory may be reused.
-    var isLastUse: [Bool]
+    package var isLastUse: [Bool]
     /// Results that nobody reads.
     var deadResults: [ValueID] = []
-    /// Of convolutions and products of quantized numbers.
+    /// Of convolutions and products of quantized numbers: their sums are rounded to multiples of these.
     var accumulatorSteps: [Double]?
+
+    /// The operation `id` of `graph`, whose sums stay unrounded.
+    package init(_ graph: Graph, _ id: OpID, isConstant: (ValueID) -> Bool) {
+      let node = graph[id]
+      self.id = id
+      op = node.op
+      name = node.name
+      operands = node.operands
+      results = node.results
+      operandTypes = node.operands.map { graph.operand($0) }
+      resultTypes = node.results.map { graph[$0].type }
+      self.isConstant = node.operands.map(isConstant)
+      isLastUse = node.operands.map { _ in false }
+    }
   }
 
   package let graph: Graph
@@ -72,12 +87,7 @@ package final class Evaluator: Sendable {
     let context = try EvaluationContext(batch: 1, mode: mode, pool: pool, primitives: PrimitiveCache())
     for id in graph.order {
       let node = graph[id]
-      var step = Step(
-        id: id, op: node.op, name: node.name, operands: node.operands, results: node.results,
-        operandTypes: node.operands.map { graph.operand($0) },
-        resultTypes: node.results.map { graph[$0].type },
-        isConstant: node.operands.map { tensors[$0.index] != nil },
-        isLastUse: node.operands.map { _ in false })
+      var step = Step(graph, id) { tensors[$0.index] != nil }
       step.accumulatorSteps = graph.accumulatorSteps(of: node)
       var operands = node.operands.compactMap { tensors[$0.index] }
       let isConstant =
@@ -120,7 +130,7 @@ package final class Evaluator: Sendable {
   }
 
   /// Whether samples do not depend on one another, as far as the operations tell.
-  private static func isChunkable(_ graph: Graph) -> Bool {
+  package static func isChunkable(_ graph: Graph) -> Bool {
     func leadsWithBatch(_ value: ValueID) -> Bool {
       graph[value].type.shape.extents.firstIndex(of: .batch) == 0
     }

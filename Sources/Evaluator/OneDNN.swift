@@ -3,22 +3,22 @@ import Glibc
 import Synchronization
 
 /// A call of oneDNN that failed: its name and status.
-struct OneDNNError: Error, CustomStringConvertible {
-  let description: String
+package struct OneDNNError: Error, CustomStringConvertible {
+  package let description: String
 }
 
 /// The handful of oneDNN calls the evaluator needs, with Swift errors and lifetimes. Every thread of qcc runs oneDNN
 /// on itself alone: batches are split over qcc's own threads, since OpenMP's barriers stall on busy machines.
-enum OneDNN {
-  static func check(_ status: dnnl_status_t, _ call: StaticString) throws(OneDNNError) {
+package enum OneDNN {
+  package static func check(_ status: dnnl_status_t, _ call: StaticString) throws(OneDNNError) {
     if status != dnnl_success {
       throw OneDNNError(description: "oneDNN: \(call) failed with status \(status.rawValue)")
     }
   }
 
-  struct Engine: @unchecked Sendable { let handle: dnnl_engine_t }
+  package struct Engine: @unchecked Sendable { package let handle: dnnl_engine_t }
   /// The processor, or nil when oneDNN cannot be set up.
-  static let engine: Engine? = {
+  package static let engine: Engine? = {
     useOneThread()
     var engine: dnnl_engine_t?
     guard dnnl_engine_create(&engine, dnnl_cpu, 0) == dnnl_success, let engine else { return nil }
@@ -34,7 +34,9 @@ enum OneDNN {
   /// Keeps oneDNN on the calling thread; every thread that calls oneDNN must have called this.
   static func useOneThread() { setThreads?(1) }
 
-  static func descriptor(_ shape: [Int], _ tag: dnnl_format_tag_t) throws(OneDNNError) -> dnnl_memory_desc_t {
+  package static func descriptor(
+    _ shape: [Int], _ tag: dnnl_format_tag_t
+  ) throws(OneDNNError) -> dnnl_memory_desc_t {
     var result = dnnl_memory_desc_t()
     let sizes = shape.map { Int64($0) }
     try check(
@@ -42,7 +44,7 @@ enum OneDNN {
       "memory_desc_init_by_tag")
     return result
   }
-  static func descriptor(_ shape: [Int], strides: [Int]) throws(OneDNNError) -> dnnl_memory_desc_t {
+  package static func descriptor(_ shape: [Int], strides: [Int]) throws(OneDNNError) -> dnnl_memory_desc_t {
     var result = dnnl_memory_desc_t()
     let sizes = shape.map { Int64($0) }, strides = strides.map { Int64($0) }
     try check(
@@ -53,9 +55,9 @@ enum OneDNN {
 }
 
 /// A queue of primitives; one per thread.
-final class OneDNNStream {
-  let handle: dnnl_stream_t
-  init() throws(OneDNNError) {
+package final class OneDNNStream {
+  package let handle: dnnl_stream_t
+  package init() throws(OneDNNError) {
     guard let engine = OneDNN.engine else {
       throw OneDNNError(description: "oneDNN has no engine for this processor")
     }
@@ -69,14 +71,14 @@ final class OneDNNStream {
 }
 
 /// A prepared oneDNN computation; any thread may run it, with its own stream and scratch memory.
-final class OneDNNPrimitive: @unchecked Sendable {
+package final class OneDNNPrimitive: @unchecked Sendable {
   private let descriptor: dnnl_primitive_desc_t
   private let primitive: dnnl_primitive_t
-  let scratchBytes: Int
+  package let scratchBytes: Int
 
   /// - Parameter operation: an operation descriptor of oneDNN, alive during the call.
-  init(
-    operation: UnsafeRawPointer, activation: (kind: dnnl_alg_kind_t, alpha: Float, beta: Float)?
+  package init(
+    operation: UnsafeRawPointer, activation: (kind: dnnl_alg_kind_t, alpha: Float, beta: Float)? = nil
   ) throws(OneDNNError) {
     guard let engine = OneDNN.engine else {
       throw OneDNNError(description: "oneDNN has no engine for this processor")
@@ -119,31 +121,31 @@ final class OneDNNPrimitive: @unchecked Sendable {
   }
 
   /// The implementation's name, such as `brgconv:avx512_core`.
-  var implementation: String {
+  package var implementation: String {
     var name: UnsafePointer<CChar>?
     guard dnnl_primitive_desc_query(descriptor, dnnl_query_impl_info_str, 0, &name) == dnnl_success, let name
     else { return "" }
     return String(cString: name)
   }
   /// oneDNN's plain loops, a thousand times slower than the rest.
-  var isReference: Bool { implementation.hasPrefix("ref") }
+  package var isReference: Bool { implementation.hasPrefix("ref") }
 
-  /// The memory descriptor of the weights as the primitive wants them.
-  var weights: dnnl_memory_desc_t {
-    dnnl_primitive_desc_query_md(descriptor, dnnl_query_weights_md, 0).pointee
-  }
-  /// The descriptor of one of the primitive's operands.
-  private func operandDescriptor(_ argument: Int32) -> UnsafePointer<dnnl_memory_desc_t>? {
+  /// The memory descriptor of one of the primitive's operands, as the primitive wants it.
+  package func descriptor(_ argument: Int32) -> UnsafePointer<dnnl_memory_desc_t>? {
     switch argument {
     case DNNL_ARG_SRC_0: dnnl_primitive_desc_query_md(descriptor, dnnl_query_src_md, 0)
     case DNNL_ARG_WEIGHTS_0: dnnl_primitive_desc_query_md(descriptor, dnnl_query_weights_md, 0)
     case DNNL_ARG_BIAS: dnnl_primitive_desc_query_md(descriptor, dnnl_query_weights_md, 1)
     case DNNL_ARG_DST_0: dnnl_primitive_desc_query_md(descriptor, dnnl_query_dst_md, 0)
+    case DNNL_ARG_DIFF_SRC_0: dnnl_primitive_desc_query_md(descriptor, dnnl_query_diff_src_md, 0)
+    case DNNL_ARG_DIFF_WEIGHTS_0: dnnl_primitive_desc_query_md(descriptor, dnnl_query_diff_weights_md, 0)
+    case DNNL_ARG_DIFF_BIAS: dnnl_primitive_desc_query_md(descriptor, dnnl_query_diff_weights_md, 1)
+    case DNNL_ARG_DIFF_DST_0: dnnl_primitive_desc_query_md(descriptor, dnnl_query_diff_dst_md, 0)
     default: dnnl_primitive_desc_query_md(descriptor, dnnl_query_scratchpad_md, 0)
     }
   }
 
-  func run(
+  package func run(
     _ stream: OneDNNStream, _ operands: [(argument: Int32, memory: UnsafeMutableRawPointer)]
   ) throws(OneDNNError) {
     guard let engine = OneDNN.engine else { return }
@@ -152,7 +154,7 @@ final class OneDNNPrimitive: @unchecked Sendable {
     for operand in operands {
       var memory: dnnl_memory_t?
       try OneDNN.check(
-        dnnl_memory_create(&memory, operandDescriptor(operand.argument), engine.handle, operand.memory),
+        dnnl_memory_create(&memory, descriptor(operand.argument), engine.handle, operand.memory),
         "memory_create")
       arguments.append(dnnl_exec_arg_t(arg: operand.argument, memory: memory))
     }
@@ -163,32 +165,51 @@ final class OneDNNPrimitive: @unchecked Sendable {
   }
 }
 
-/// Copies `source` from one memory format into another.
-func reorder(
-  _ stream: OneDNNStream, _ source: UnsafeRawPointer, _ from: dnnl_memory_desc_t,
-  _ target: UnsafeMutableRawPointer,
-  _ to: dnnl_memory_desc_t
-) throws(OneDNNError) {
-  guard let engine = OneDNN.engine else { return }
-  var from = from, to = to
-  var descriptor: dnnl_primitive_desc_t?
-  try OneDNN.check(
-    dnnl_reorder_primitive_desc_create(&descriptor, &from, engine.handle, &to, engine.handle, nil),
-    "reorder_primitive_desc_create")
-  defer { dnnl_primitive_desc_destroy(descriptor) }
-  var primitive: dnnl_primitive_t?
-  try OneDNN.check(dnnl_primitive_create(&primitive, descriptor), "primitive_create")
-  defer { dnnl_primitive_destroy(primitive) }
-  var memories: [dnnl_memory_t?] = [nil, nil]
-  defer { for memory in memories where memory != nil { dnnl_memory_destroy(memory) } }
-  try OneDNN.check(
-    dnnl_memory_create(&memories[0], &from, engine.handle, UnsafeMutableRawPointer(mutating: source)),
-    "memory_create")
-  try OneDNN.check(dnnl_memory_create(&memories[1], &to, engine.handle, target), "memory_create")
-  let arguments = [
-    dnnl_exec_arg_t(arg: DNNL_ARG_FROM, memory: memories[0]),
-    dnnl_exec_arg_t(arg: DNNL_ARG_TO, memory: memories[1]),
-  ]
-  try OneDNN.check(dnnl_primitive_execute(primitive, stream.handle, 2, arguments), "primitive_execute")
-  try OneDNN.check(dnnl_stream_wait(stream.handle), "stream_wait")
+/// A prepared copy from one memory format into another.
+package final class OneDNNReorder: @unchecked Sendable {
+  private let source: dnnl_memory_desc_t
+  private let target: dnnl_memory_desc_t
+  private let primitive: dnnl_primitive_t
+  package let sourceBytes: Int
+  package let targetBytes: Int
+
+  package init(from source: dnnl_memory_desc_t, to target: dnnl_memory_desc_t) throws(OneDNNError) {
+    guard let engine = OneDNN.engine else {
+      throw OneDNNError(description: "oneDNN has no engine for this processor")
+    }
+    var from = source, to = target
+    var descriptor: dnnl_primitive_desc_t?
+    try OneDNN.check(
+      dnnl_reorder_primitive_desc_create(&descriptor, &from, engine.handle, &to, engine.handle, nil),
+      "reorder_primitive_desc_create")
+    defer { dnnl_primitive_desc_destroy(descriptor) }
+    var primitive: dnnl_primitive_t?
+    try OneDNN.check(dnnl_primitive_create(&primitive, descriptor), "primitive_create")
+    guard let primitive else { throw OneDNNError(description: "oneDNN made no reorder") }
+    self.source = source
+    self.target = target
+    self.primitive = primitive
+    sourceBytes = dnnl_memory_desc_get_size(&from)
+    targetBytes = dnnl_memory_desc_get_size(&to)
+  }
+  deinit { dnnl_primitive_destroy(primitive) }
+
+  package func run(
+    _ stream: OneDNNStream, _ from: UnsafeRawPointer, _ to: UnsafeMutableRawPointer
+  ) throws(OneDNNError) {
+    guard let engine = OneDNN.engine else { return }
+    var source = source, target = target
+    var memories: [dnnl_memory_t?] = [nil, nil]
+    defer { for memory in memories where memory != nil { dnnl_memory_destroy(memory) } }
+    try OneDNN.check(
+      dnnl_memory_create(&memories[0], &source, engine.handle, UnsafeMutableRawPointer(mutating: from)),
+      "memory_create")
+    try OneDNN.check(dnnl_memory_create(&memories[1], &target, engine.handle, to), "memory_create")
+    let arguments = [
+      dnnl_exec_arg_t(arg: DNNL_ARG_FROM, memory: memories[0]),
+      dnnl_exec_arg_t(arg: DNNL_ARG_TO, memory: memories[1]),
+    ]
+    try OneDNN.check(dnnl_primitive_execute(primitive, stream.handle, 2, arguments), "primitive_execute")
+    try OneDNN.check(dnnl_stream_wait(stream.handle), "stream_wait")
+  }
 }

@@ -57,7 +57,7 @@ extension EvaluationContext {
   }
 
   /// How many positions of every window along an axis lie within the padded image (a ceiling may leave it).
-  private func paddedCounts(_ window: Window, _ axis: Int, _ input: Int, _ output: Int) -> [Int] {
+  package func paddedCounts(_ window: Window, _ axis: Int, _ input: Int, _ output: Int) -> [Int] {
     (0..<output).map { index in
       let start = index * window.strides[axis] - window.pads[axis]
       return max(min(start + window.kernel[axis], input + window.pads[axis + 2]) - start, 0)
@@ -66,7 +66,7 @@ extension EvaluationContext {
 
   /// Calls `body` for every output pixel, in order, with its offset and the offsets of the window's pixels within the
   /// image; both tensors are channels last.
-  private func forEachWindow(
+  package func forEachWindow(
     _ window: Window, _ x: Tensor, _ y: Tensor, _ body: (_ output: Int, _ inputs: [Int]) -> Void
   ) {
     let channels = x.shape[1], height = x.shape[2], width = x.shape[3]

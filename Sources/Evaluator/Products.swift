@@ -50,7 +50,8 @@ extension EvaluationContext {
     return y
   }
 
-  private func multiply(
+  /// `y = alpha A' B' + beta y`.
+  package func multiply(
     _ a: UnsafePointer<Float>, isTransposed transposeA: Bool, _ b: UnsafePointer<Float>,
     isTransposed transposeB: Bool,
     _ y: UnsafeMutablePointer<Float>, rows: Int, columns: Int, depth: Int, alpha: Float, beta: Float
@@ -79,7 +80,7 @@ extension EvaluationContext {
   }
 
   /// Strides under which `tensor` repeats to fill `shape` (ONNX broadcasting).
-  func broadcastStrides(_ tensor: Tensor, _ shape: [Int]) -> [Int] {
+  package func broadcastStrides(_ tensor: Tensor, _ shape: [Int]) -> [Int] {
     let missing = shape.count - tensor.shape.count
     let own = zip(tensor.shape, tensor.strides).map { $0 == 1 ? 0 : $1 }
     return Array(repeating: 0, count: missing) + own

@@ -2,9 +2,9 @@ import IR
 
 extension Tensor {
   /// Elements between neighbours along each logical axis.
-  var strides: [Int] { Tensor.strides(shape, order) }
+  package var strides: [Int] { Tensor.strides(shape, order) }
 
-  static func strides(_ shape: [Int], _ order: Order) -> [Int] {
+  package static func strides(_ shape: [Int], _ order: Order) -> [Int] {
     switch order {
     case .channelsLast where shape.count == 4:
       return [shape[1] * shape[2] * shape[3], 1, shape[3] * shape[1], shape[1]]
@@ -20,7 +20,7 @@ extension Tensor {
   package func rowMajor() -> Tensor { ordered(.rowMajor) }
 
   /// The tensor with its elements in `order`, itself if they are so already.
-  func ordered(_ order: Order, pool: BufferPool? = nil) -> Tensor {
+  package func ordered(_ order: Order, pool: BufferPool? = nil) -> Tensor {
     guard shape.count == 4, self.order != order else { return self }
     if shape[1] == 1 || shape[2] * shape[3] == 1 {
       var same = self
@@ -58,7 +58,7 @@ private func transposeMatrix<T: BitwiseCopyable>(
 
 /// The axes of a copy or broadcast with extents of 1 dropped and axes merged that every operand walks through evenly:
 /// `strides[operand][axis]` in elements, outermost first, at least one axis.
-func mergedAxes(_ extents: [Int], _ strides: [[Int]]) -> (extents: [Int], strides: [[Int]]) {
+package func mergedAxes(_ extents: [Int], _ strides: [[Int]]) -> (extents: [Int], strides: [[Int]]) {
   var merged: [Int] = [], mergedStrides = strides.map { _ in [Int]() }
   for axis in extents.indices where extents[axis] != 1 {
     if let last = merged.indices.last,
@@ -76,7 +76,7 @@ func mergedAxes(_ extents: [Int], _ strides: [[Int]]) -> (extents: [Int], stride
 }
 
 /// Calls `body` with the offsets of every innermost row: all combinations of the outer axes.
-func forEachRow(_ extents: [Int], _ strides: [[Int]], _ body: (_ offsets: [Int]) -> Void) {
+package func forEachRow(_ extents: [Int], _ strides: [[Int]], _ body: (_ offsets: [Int]) -> Void) {
   guard !extents.contains(0) else { return }
   var index = Array(repeating: 0, count: extents.count), offsets = strides.map { _ in 0 }
   while true {
@@ -95,7 +95,7 @@ func forEachRow(_ extents: [Int], _ strides: [[Int]], _ body: (_ offsets: [Int])
 }
 
 /// Copies a box of elements of `size` bytes between memories with any strides (0 repeats, negative reverses).
-func copyStrided(
+package func copyStrided(
   _ extents: [Int], size: Int, from: UnsafeRawPointer, _ fromStrides: [Int], to: UnsafeMutableRawPointer,
   _ toStrides: [Int]
 ) {

@@ -6,11 +6,11 @@ import Support
 /// Its elements lie row-major or, for rank 4 in the course of an evaluation, channels last (N, H, W, C). All accessors
 /// but `withUnorderedFloats` give them row-major, whatever the memory order.
 package struct Tensor: Sendable {
-  enum Order { case rowMajor, channelsLast }
+  package enum Order: Sendable { case rowMajor, channelsLast }
 
   package internal(set) var shape: [Int]
   package internal(set) var element: ElementType
-  var order: Order
+  package internal(set) var order: Order
   var buffer: TensorBuffer
   var byteOffset: Int
 
@@ -20,7 +20,7 @@ package struct Tensor: Sendable {
   // MARK: Making
 
   /// Uninitialized.
-  init(_ shape: [Int], _ element: ElementType, order: Order = .rowMajor, pool: BufferPool? = nil) {
+  package init(_ shape: [Int], _ element: ElementType, order: Order = .rowMajor, pool: BufferPool? = nil) {
     self.shape = shape
     self.element = element
     self.order = shape.count == 4 ? order : .rowMajor
@@ -75,10 +75,10 @@ package struct Tensor: Sendable {
   // MARK: Reading
 
   /// The memory as elements of `T`; valid while the tensor lives.
-  func pointer<T>(_: T.Type = T.self) -> UnsafeMutablePointer<T> {
+  package func pointer<T>(_: T.Type = T.self) -> UnsafeMutablePointer<T> {
     (buffer.base + byteOffset).assumingMemoryBound(to: T.self)
   }
-  var rawPointer: UnsafeMutableRawPointer { buffer.base + byteOffset }
+  package var rawPointer: UnsafeMutableRawPointer { buffer.base + byteOffset }
 
   /// A copy of the elements, row-major.
   package func elements<T: BitwiseCopyable>(as _: T.Type = T.self) -> [T] {
@@ -147,6 +147,16 @@ package struct Tensor: Sendable {
         }
       }
     }
+  }
+
+  // MARK: Writing
+
+  /// Makes sure that nothing else refers to the memory, so that it may be written: copies it where something does.
+  package mutating func makeUnique(pool: BufferPool) {
+    if isKnownUniquelyReferenced(&buffer), buffer.isWritable { return }
+    let copy = Tensor(shape, element, order: order, pool: pool)
+    copy.rawPointer.copyMemory(from: rawPointer, byteCount: byteCount)
+    self = copy
   }
 
   // MARK: Samples

@@ -51,7 +51,8 @@ final class TensorBuffer: @unchecked Sendable {
 }
 
 /// Memory blocks for reuse, so that activations of the same sizes do not fault in new pages for every chunk.
-final class BufferPool: Sendable {
+package final class BufferPool: Sendable {
+  package init() {}
   private struct Block: @unchecked Sendable { let base: UnsafeMutableRawPointer }
   private let free = Mutex<[Int: [Block]]>([:])
 
