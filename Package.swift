@@ -87,6 +87,9 @@ let package = Package(
       name: "Evaluator", dependencies: ["Support", "Numerics", "IR", "COneDNN"], swiftSettings: optimized,
       linkerSettings: [.linkedLibrary("dnnl")]),
     .target(
+      name: "Training", dependencies: ["Support", "Numerics", "IR", "Evaluator", "COneDNN"],
+      swiftSettings: optimized),
+    .target(
       name: "Passes",
       dependencies: [
         "Support", "Numerics", "IR", "PassKit", "Evaluator", "Program",
@@ -114,6 +117,9 @@ let package = Package(
     .executableTarget(
       name: "qcc-search-bench", dependencies: ["Search", "Support"], path: "Benchmarks/Search",
       swiftSettings: strict),
+    .executableTarget(
+      name: "qcc-training-bench", dependencies: ["Training", "Evaluator", "Importer", "IR", "Support"],
+      path: "Benchmarks/Training", swiftSettings: strict),
 
     .testTarget(
       name: "PassesTests",
@@ -122,6 +128,9 @@ let package = Package(
     .testTarget(
       name: "EvaluatorTests",
       dependencies: ["Evaluator", "Importer", "IR", "Numerics", "Program", "Support"],
+      swiftSettings: strict),
+    .testTarget(
+      name: "TrainingTests", dependencies: ["Training", "Evaluator", "IR", "Numerics", "Support"],
       swiftSettings: strict),
     .target(
       name: "TestSupport", dependencies: ["Program", "Runtime", "KernelInterface", "CXXHash"],

@@ -1,0 +1,63 @@
+import Evaluator
+import IR
+
+extension ShardPass {
+  /// The first of a window's largest elements takes its gradient, as in the forward pass.
+  func maximumPool(_ op: MaxPool, _ call: Call, _ gradient: Tensor) -> Tensor {
+    let x = call.operand(0).ordered(.channelsLast, pool: pool)
+    let y = call.keptResult.ordered(.channelsLast, pool: pool)
+    let gradient = gradient.ordered(.channelsLast, pool: pool)
+    let result = zeros(call.shapes[0], order: .channelsLast), channels = x.shape[1]
+    let source = x.pointer(Float.self), largest = y.pointer(Float.self), g = gradient.pointer(Float.self)
+    let target = result.pointer(Float.self)
+    defer { keepAlive(x, y, gradient) }
+    var isTaken = [Bool](repeating: false, count: channels)
+    isTaken.withUnsafeMutableBufferPointer { isTaken in
+      context.forEachWindow(op.window, x, y) { output, inputs in
+        for channel in 0..<channels { isTaken[channel] = false }
+        for input in inputs {
+          for channel in 0..<channels
+          where source[input &+ channel] == largest[output &+ channel] && !isTaken[channel] {
+            isTaken[channel] = true
+            target[input &+ channel] += g[output &+ channel]
+          }
+        }
+      }
+    }
+    return result
+  }
+
+  func averagePool(_ op: AveragePool, _ call: Call, _ gradient: Tensor) -> Tensor {
+    let gradient = gradient.ordered(.channelsLast, pool: pool)
+    let result = zeros(call.shapes[0], order: .channelsLast), channels = result.shape[1]
+    let g = gradient.pointer(Float.self), target = result.pointer(Float.self)
+    defer { keepAlive(gradient) }
+    let rows = context.paddedCounts(op.window, 0, result.shape[2], gradient.shape[2])
+    let columns = context.paddedCounts(op.window, 1, result.shape[3], gradient.shape[3])
+    var position = 0
+    context.forEachWindow(op.window, result, gradient) { output, inputs in
+      let padded = rows[position / columns.count % rows.count] * columns[position % columns.count]
+      let factor = 1 / Float(max(op.countPads ? padded : inputs.count, 1))
+      for input in inputs {
+        for channel in 0..<channels { target[input &+ channel] += g[output &+ channel] * factor }
+      }
+      position += 1
+    }
+    return result
+  }
+
+  func globalAveragePool(_ call: Call, _ gradient: Tensor) -> Tensor {
+    let shape = call.shapes[0], area = shape[2...].reduce(1, *)
+    return repeated(scaled(gradient, by: 1 / Float(max(area, 1))), to: shape)
+  }
+
+  /// `gradient` repeated along its axes of extent 1 to fill `shape`; channels last where the rank is 4.
+  func repeated(_ gradient: Tensor, to shape: [Int]) -> Tensor {
+    let result = Tensor(shape, .f32, order: .channelsLast, pool: pool)
+    copyStrided(
+      shape, size: 4, from: gradient.rawPointer, context.broadcastStrides(gradient, shape),
+      to: result.rawPointer, result.strides)
+    keepAlive(gradient)
+    return result
+  }
+}

@@ -1,0 +1,228 @@
+import Evaluator
+import IR
+import Support
+
+/// The forward and backward pass of one shard on one thread. Gradients of operations are extensions of this type, one
+/// file per family.
+final class ShardPass {
+  let plan: GradientPlan
+  let batch: Int
+  /// The shard's first sample in the whole batch.
+  let firstSample: Int
+  let dropping: GradientPlan.Dropping?
+  let context: EvaluationContext
+  var pool: BufferPool { context.pool }
+  private(set) var statistics: [GradientPlan.BatchStatistics] = []
+  private var slots: [Tensor?] = []
+  private var gradients: [Tensor?]
+
+  init(
+    _ plan: GradientPlan, batch: Int, firstSample: Int, _ dropping: GradientPlan.Dropping?
+  ) throws(CompilerError) {
+    self.plan = plan
+    self.batch = batch
+    self.firstSample = firstSample
+    self.dropping = dropping
+    context = try EvaluationContext(
+      batch: batch, mode: plan.mode, pool: plan.pool, primitives: plan.primitives)
+    gradients = Array(repeating: nil, count: plan.constants.count)
+  }
+
+  // MARK: Forward
+
+  /// The plan's outputs for the shard `inputs`; `given` holds constants and overridden values by value.
+  func forward(_ inputs: [Tensor], _ given: [Tensor?]) throws(CompilerError) -> [Tensor] {
+    slots = given
+    for (value, tensor) in zip(plan.inputs, inputs) { slots[value.index] = tensor }
+    for step in plan.steps {
+      var operands: [Tensor] = []
+      for (value, isLast) in zip(step.step.operands, step.step.isLastUse) {
+        operands.append(try tensor(value, step))
+        if isLast { slots[value.index] = nil }
+      }
+      let results = try compute(step, &operands)
+      for index in results.indices where step.writesResult[index] {
+        slots[step.step.results[index].index] = results[index]
+      }
+      for value in step.deadResults { slots[value.index] = nil }
+    }
+    return try plan.outputValues.map { value throws(CompilerError) in
+      guard let tensor = slots[value.index] else {
+        throw CompilerError("an output has no value", status: .internalError)
+      }
+      return tensor
+    }
+  }
+
+  private func tensor(_ value: ValueID, _ step: GradientStep) throws(CompilerError) -> Tensor {
+    if let tensor = slots[value.index] { return tensor }
+    throw CompilerError("an operand has no value", at: "node '\(step.step.name)'", status: .internalError)
+  }
+
+  private func compute(_ step: GradientStep, _ operands: inout [Tensor]) throws(CompilerError) -> [Tensor] {
+    if case .batchNorm(let op) = step.step.op, step.usesBatchStatistics {
+      let (result, moments) = normalizeByBatch(op, operands)
+      statistics.append(
+        GradientPlan.BatchStatistics(
+          operation: step.step.id, means: moments.means.map { Float($0) },
+          variances: moments.variances.map { Float($0) }))
+      return [result]
+    }
+    if case .quantize(let op) = step.step.op, let keeps = kept(op, step.step) {
+      let x = operands[0]
+      let results = try context.evaluate(step.step, &operands)
+      return operands.count > 1 && plan.mode == .quantized
+        ? [restored(results[0].ordered(x.order, pool: pool), x, keeps)] : results
+    }
+    return try context.evaluate(step.step, &operands)
+  }
+
+  // MARK: Backward
+
+  /// What the gradients of one operation are made from.
+  struct Call {
+    let step: GradientStep
+    /// Those that the step keeps.
+    let operands: [Tensor?]
+    let result: Tensor?
+    let shapes: [[Int]]
+    let resultShapes: [[Int]]
+    func needs(_ operand: Int) -> Bool {
+      operand < step.operandNeedsGradient.count && step.operandNeedsGradient[operand]
+    }
+    /// - Requires: the step keeps the operand (`Op.backwardReads`).
+    func operand(_ index: Int) -> Tensor {
+      guard let tensor = operands[index] else { preconditionFailure("operand \(index) was not kept") }
+      return tensor
+    }
+    /// - Requires: the step keeps its result.
+    var keptResult: Tensor {
+      guard let result else { preconditionFailure("the result was not kept") }
+      return result
+    }
+  }
+
+  /// The gradients of the plan's wanted values, row-major, from those of its outputs.
+  func backward(_ seeds: [Tensor?]) throws(CompilerError) -> [Tensor] {
+    guard seeds.count == plan.outputValues.count else {
+      throw CompilerError("the loss must give a gradient, or nil, for each of \(plan.outputs.count) outputs")
+    }
+    for (value, seed) in zip(plan.outputValues, seeds) {
+      guard let seed else { continue }
+      guard seed.shape == slots[value.index]?.shape, seed.element == .f32 else {
+        throw CompilerError("the gradient of an output must have its shape, has \(seed.shape)")
+      }
+      if plan.needsGradient[value.index] { add(seed, to: value) }
+    }
+    var wanted = [Tensor?](repeating: nil, count: plan.constants.count)
+    let isWanted = Set(plan.wanted)
+    for step in plan.steps.reversed() {
+      let results = step.step.results
+      // Given results end the way back; wanted ones are complete here, since all their users came before.
+      for value in results where isWanted.contains(value) { wanted[value.index] = gradients[value.index] }
+      if step.isDifferentiated, results.contains(where: { gradients[$0.index] != nil }) {
+        try propagate(step)
+      }
+      for value in results { gradients[value.index] = nil }
+      for value in step.releasedValues { slots[value.index] = nil }
+    }
+    return plan.wanted.map { value in
+      let shape = plan.graph[value].type.shape.bound(batch: batch)
+      return (wanted[value.index] ?? gradients[value.index] ?? zeros(shape)).rowMajor()
+    }
+  }
+
+  private func propagate(_ step: GradientStep) throws(CompilerError) {
+    let evaluated = step.step
+    let call = Call(
+      step: step,
+      operands: zip(evaluated.operands, step.keepsOperand).map { $1 ? slots[$0.index] : nil },
+      result: step.keepsResult ? slots[evaluated.results[0].index] : nil,
+      shapes: evaluated.operandTypes.map { $0.shape.bound(batch: batch) },
+      resultShapes: evaluated.resultTypes.map { $0.shape.bound(batch: batch) })
+    var incoming: [Tensor] = []
+    for (index, value) in evaluated.results.enumerated() {
+      // Those of given results do not come from this operation.
+      let own = step.writesResult[index] ? gradients[value.index] : nil
+      gradients[value.index] = nil
+      incoming.append(own ?? zeros(call.resultShapes[index]))
+    }
+    do {
+      let outgoing = try differentiate(call, &incoming)
+      for (index, gradient) in outgoing.enumerated() where call.needs(index) {
+        if let gradient { add(gradient, to: evaluated.operands[index]) }
+      }
+    } catch let error as CompilerError {
+      throw error
+    } catch {
+      throw CompilerError("\(evaluated.op.mnemonic): \(error)", at: "node '\(evaluated.name)'")
+    }
+  }
+
+  private func add(_ gradient: Tensor, to value: ValueID) {
+    guard var sum = gradients[value.index] else {
+      gradients[value.index] = gradient
+      return
+    }
+    gradients[value.index] = nil
+    sum.makeUnique(pool: pool)
+    addFloats(gradient.ordered(sum.order, pool: pool), to: sum)
+    gradients[value.index] = sum
+  }
+
+  /// The gradients of the operands from those of the results; nil for operands that need none.
+  private func differentiate(_ call: Call, _ incoming: inout [Tensor]) throws -> [Tensor?] {
+    if let activation = call.step.step.op.fusedActivation, activation != .none {
+      incoming[0] = masked(incoming[0], by: call.keptResult, activation)
+    }
+    let gradient = incoming[0]
+    switch call.step.step.op {
+    case .conv2d(let op): return try convolution(op, call, gradient)
+    case .convTranspose2d(let op): return try transposedConvolution(op, call, gradient)
+    case .gemm(let op): return try product(op, call, gradient)
+    case .matMul: return try product(call, gradient)
+    case .batchNorm(let op): return batchNormalization(op, call, gradient)
+    case .layerNorm(let op): return layerNormalization(op, call, gradient)
+    case .unary(let op): return [unary(op, call, gradient)]
+    case .binary(let op): return binary(op, call, gradient)
+    case .select: return select(call, gradient)
+    case .maxPool(let op): return [maximumPool(op, call, gradient)]
+    case .averagePool(let op): return [averagePool(op, call, gradient)]
+    case .globalAveragePool: return [globalAveragePool(call, gradient)]
+    case .reduce(let op): return [reduce(op, call, gradient)]
+    case .softmax(let op): return [softmax(op, call, gradient)]
+    case .identity: return [gradient]
+    case .reshape, .flatten, .squeeze, .unsqueeze: return [gradient.reshaped(call.shapes[0])]
+    case .transpose(let op): return [transpose(op, call, gradient)]
+    case .concat(let op): return concatenate(op, call, gradient)
+    case .split(let op): return [split(op, call, incoming)]
+    case .slice(let op): return [try slice(op, call, gradient)]
+    case .pad(let op): return [try pad(op, call, gradient)]
+    case .expand: return [summed(gradient, to: call.shapes[0])]
+    case .gather: return try scatter(call, gradient)
+    case .resize(let op): return [resize(op, call, gradient)]
+    case .quantize(let op): return quantize(op, call, gradient)
+    case .shapeOf, .cast, .constantOfShape, .quantizeLinear, .dequantizeLinear, .integerConv2d, .integerGemm,
+      .integerGemmFloat, .integerAdd, .integerMultiply, .integerAveragePool, .lookup:
+      return call.shapes.map { _ in nil }
+    }
+  }
+
+  // MARK: Memory
+
+  func zeros(_ shape: [Int], order: Tensor.Order = .rowMajor) -> Tensor {
+    let tensor = Tensor(shape, .f32, order: order, pool: pool)
+    tensor.pointer(Float.self).update(repeating: 0, count: tensor.count)
+    return tensor
+  }
+}
+
+/// `to += from`; both in the same memory order.
+func addFloats(_ from: Tensor, to: Tensor) {
+  let source = from.pointer(Float.self), target = to.pointer(Float.self)
+  for i in 0..<to.count { target[i] += source[i] }
+}
+
+/// Ends the lifetime of tensors whose memory was read through pointers: pooled memory must not return before.
+@inline(never)
+func keepAlive(_: Tensor...) {}
