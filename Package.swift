@@ -92,11 +92,12 @@ let package = Package(
     .target(
       name: "Passes",
       dependencies: [
-        "Support", "Numerics", "IR", "PassKit", "Evaluator", "Program",
+        "Support", "Numerics", "IR", "PassKit", "Evaluator", "Program", "Search",
         .product(name: "Yams", package: "Yams"),
       ],
       path: "passes", exclude: ["tests", "README.md"],
-      resources: [.embedInCode("pipelines"), .embedInCode("targets")], swiftSettings: strict),
+      resources: [.embedInCode("pipelines"), .embedInCode("targets"), .embedInCode("costs")],
+      swiftSettings: strict),
     .target(
       name: "Driver",
       dependencies: [

@@ -9,11 +9,13 @@ package struct AssignOptions: PassOptions {
     Attribute("weight-bits", \.weightBits, help: "weight width inside the network; 0: the target's policy"),
     Attribute("activation-bits", \.activationBits, help: "activation width; 0: the target's policy"),
     Attribute("pins", \.pins, help: "fixed widths of single layers, e.g. ['conv1.*=w8a8']"),
+    Attribute("assignment", \.assignment, help: "a file that 'qcc search' wrote: forms of single sites"),
   ]
   package var target = ""
   package var weightBits = 0
   package var activationBits = 0
   package var pins: [String] = []
+  package var assignment = ""
   package init() {}
 }
 
@@ -25,7 +27,9 @@ package struct AssignOptions: PassOptions {
 ///
 /// Policy: interior layers take the interior width; the first, the last, depthwise layers and the smallest interior ones
 /// (up to a share of all weights) keep their own, which flags can only raise and pins can change. Activations have the
-/// interior width but for the network's inputs and what the last layer reads; a flag sets all of them. A pin that matches nothing, or asks for what the target forbids, is an error.
+/// interior width but for the network's inputs and what the last layer reads; a flag sets all of them. An assignment, the
+/// file of a search, comes before policy and flags, a pin before that. A pin or an entry that matches nothing, or asks for
+/// what the target forbids, is an error.
 /// Calibrated parameters of the kept form are kept.
 package let assign = Pass(
   "assign", "give every quantizer one form: policy, flags and pins", accepts: .elastic ... .elastic,
@@ -50,11 +54,19 @@ package let assign = Pass(
     return nil
   }
 
+  let quantizers = rewriter.graph.quantizers
+  var assigned: [OpID: Int] = [:]
+  if !options.assignment.isEmpty {
+    let forms = try AssignmentFile(path: options.assignment).forms(
+      for: quantizers.map(\.quantizer), at: options.assignment)
+    for (site, form) in zip(quantizers, forms) { assigned[site.id] = form }
+  }
   let weighted = rewriter.graph.weightedOps
   let small = smallLayers(rewriter.graph, weighted, share: target.policy.smallShare)
   for id in rewriter.ops {
     guard case .quantize(let quantizer) = rewriter.graph[id].op else { continue }
     let role = quantizer.role == .weight ? target.weights : target.activations
+    var form = assigned[id]
     var bits =
       quantizer.role == .weight
       ? policyBits(id, rewriter.graph, weighted, small, target, options)
@@ -66,6 +78,7 @@ package let assign = Pass(
       pins[index].matchCount += 1
       if role.bits.contains(pinned) {
         bits = pinned
+        form = nil
       } else {
         problems.append(
           .error(
@@ -73,7 +86,7 @@ package let assign = Pass(
           ))
       }
     }
-    guard let index = quantizer.forms.all.firstIndex(where: { $0.width == .bits(bits) }) else {
+    guard let index = form ?? quantizer.forms.all.firstIndex(where: { $0.width == .bits(bits) }) else {
       problems.append(
         .error(
           "\(bits) bits are not among the forms of this quantizer: \(quantizer.forms.text)",
@@ -81,7 +94,8 @@ package let assign = Pass(
       continue
     }
     try keep(index, of: id, &rewriter)
-    rewriter.count("\(quantizer.role.rawValue)s at \(bits) bits")
+    let width = quantizer.forms.all[index].width.storageBits
+    rewriter.count("\(quantizer.role.rawValue)s at \(width) bits")
   }
   for pin in pins where pin.matchCount == 0 {
     problems.append(.error("pin '\(pin.text)' matches no quantizer; `qcc inspect` lists their names"))
@@ -138,7 +152,7 @@ private func smallLayers(_ graph: Graph, _ weighted: [OpID], share: Double) -> S
 }
 
 /// Keeps form `index` of a quantizer and its parameters.
-private func keep(_ index: Int, of id: OpID, _ rewriter: inout Rewriter) throws(VerificationError) {
+func keep(_ index: Int, of id: OpID, _ rewriter: inout Rewriter) throws(VerificationError) {
   let node = rewriter.graph[id]
   guard case .quantize(var quantizer) = node.op,
     quantizer.forms.all.count > 1 || quantizer.forms.currentIndex != index
@@ -151,7 +165,7 @@ private func keep(_ index: Int, of id: OpID, _ rewriter: inout Rewriter) throws(
 }
 
 /// `pattern=w8a8`: fixed widths of the layers whose name matches.
-private struct Pin {
+struct Pin {
   var text: String
   var pattern: Substring
   var weightBits: Int?

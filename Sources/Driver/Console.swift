@@ -8,7 +8,18 @@ enum Console {
     var isBarShown = false
     var lastPercent = -1
     var lastPhase = ""
+    /// When the phase began, and how far it was then: what is left is told from there.
+    var phaseStart = ContinuousClock.now
+    var doneAtStart = 0
     var isQuiet = false
+    var phase = ""
+
+    /// `, 12 s left`, once enough was done to tell.
+    func timeLeft(_ done: Int, _ total: Int) -> String {
+      let elapsed = (ContinuousClock.now - phaseStart).seconds, progress = done - doneAtStart
+      guard elapsed > 2, progress > 0, done < total else { return "" }
+      return ", \(fixed((elapsed / Double(progress) * Double(total - done)).rounded(.up), 0)) s left"
+    }
   }
   private static let state = Mutex(State())
   static let isTerminal = isatty(STDERR_FILENO) == 1 && getenv("TERM").map { String(cString: $0) } != "dumb"
@@ -44,11 +55,17 @@ enum Console {
     state.withLock { state in
       guard !state.isQuiet else { return }
       let percent = done * 100 / total
+      if phase != state.phase || done < state.doneAtStart {
+        state.phase = phase
+        state.phaseStart = .now
+        state.doneAtStart = done
+      }
+      let left = state.timeLeft(done, total)
       if isTerminal {
         guard percent != state.lastPercent || phase != state.lastPhase else { return }
         let filled = percent * 30 / 100
         let bar = String(repeating: "#", count: filled) + String(repeating: ".", count: 30 - filled)
-        write("\r\u{1B}[K\(phase) [\(bar)] \(done)/\(total)")
+        write("\r\u{1B}[K\(phase) [\(bar)] \(done)/\(total)\(left)")
         state.isBarShown = true
         if done >= total {
           write("\r\u{1B}[K")
@@ -57,7 +74,7 @@ enum Console {
       } else {
         let quarter = percent / 25 * 25
         guard phase != state.lastPhase || quarter > state.lastPercent else { return }
-        if quarter > 0 { write("\(phase): \(done) of \(total)\n") }
+        if quarter > 0 { write("\(phase): \(done) of \(total)\(left)\n") }
         state.lastPercent = quarter
         state.lastPhase = phase
         return

@@ -43,12 +43,13 @@ struct RootCommand: ParsableCommand {
       qcc opt --pass-pipeline='fold-constants,canonicalize' model.onnx -o - | qcc inspect -
 
       'qcc MODEL --target T' is short for 'qcc compile'. Results and artefacts go to standard output or to -o, messages
-      and progress to standard error. Exit codes: 0 success, 1 rejected, 2 gate failed, 64 usage, 65 malformed input,
+      and progress to standard error. Exit codes: 0 success, 1 rejected, 2 gate failed, 3 infeasible, 64 usage, 65 malformed input,
       66 missing input, 69 unavailable, 70 defect of qcc, 73 cannot create, 74 input or output failed.
       """,
     version: Driver.version,
     subcommands: [
-      CompileCommand.self, EvalCommand.self, RunCommand.self, VerifyCommand.self, InspectCommand.self,
+      CompileCommand.self, SearchCommand.self, EvalCommand.self, RunCommand.self, VerifyCommand.self,
+      InspectCommand.self,
       OptCommand.self,
       BenchCommand.self, KernelsCommand.self, PassesCommand.self, TargetsCommand.self, OpsCommand.self,
     ],

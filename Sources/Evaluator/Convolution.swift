@@ -132,7 +132,7 @@ extension EvaluationContext {
     let output = make(result, order: entry.order)
     let scratch = TensorBuffer(byteCount: entry.primitive.scratchBytes, pool: pool)
     let weightBuffer: TensorBuffer
-    if let constant = entry.weights {
+    if step.isConstant[1], let constant = entry.weights {
       weightBuffer = constant
     } else {
       weightBuffer = try reordered(entry.reorder, pool)

@@ -64,10 +64,10 @@ package final class Evaluator: Sendable {
   package let threads: Int
   /// Samples evaluated at once.
   package let chunkSize: Int
-  private let steps: [Step]
-  private let constants: [Tensor?]
-  private let pool = BufferPool()
-  private let primitives = PrimitiveCache()
+  let steps: [Step]
+  let constants: [Tensor?]
+  let pool = BufferPool()
+  let primitives = PrimitiveCache()
 
   /// - Parameter threads: how many threads a run uses; nil: one per processor.
   /// - Throws: when a constant subgraph cannot be evaluated.

@@ -93,6 +93,8 @@ package struct PassContext: Sendable {
   package var diagnostics: [Diagnostic] = []
   /// Called with a phase, the work done and the total, from the thread that runs the pass.
   package var progress: @Sendable (_ phase: String, _ done: Int, _ total: Int) -> Void
+  /// Whether the user asked to stop: long passes look now and then, keep what they have and throw `interrupted`.
+  package var isInterrupted: @Sendable () -> Bool = { false }
 
   package init(
     calibration: (any CalibrationData)? = nil, threads: Int = 1, seed: UInt64 = 0,

@@ -50,6 +50,8 @@ package enum ExitStatus: Int32, Sendable {
   case internalError = 70
   case cannotCreate = 73
   case inputOutput = 74
+  /// The user interrupted (SIGINT).
+  case interrupted = 130
 }
 
 /// What every fallible step of the compiler throws: all its messages, and the exit code they lead to.

@@ -88,3 +88,13 @@ package func writeFile(_ path: String, _ content: [UInt8]) throws(CompilerError)
 package func writeFile(_ path: String, _ text: String) throws(CompilerError) {
   try writeFile(path, Array(text.utf8))
 }
+
+/// Makes a folder and those above it; one that is there already is fine.
+package func createFolder(_ path: String) throws(CompilerError) {
+  if mkdir(path, 0o777) == 0 || errno == EEXIST { return }
+  if errno == ENOENT, let slash = path.lastIndex(of: "/"), slash > path.startIndex {
+    try createFolder(String(path[..<slash]))
+    if mkdir(path, 0o777) == 0 || errno == EEXIST { return }
+  }
+  throw CompilerError("cannot create the folder: \(systemMessage())", at: path, status: .cannotCreate)
+}

@@ -15,6 +15,7 @@ struct CompileCommand: ParsableCommand {
       Example: qcc model.onnx --target arm-int4 --data calibration/ --preprocess p.yaml -o model.qpk
                qcc model.onnx --target x86-int8                     without data: ranges from batch normalization
                qcc model.onnx --target arm-int4 --weight-bits 3 --pin 'conv1.*=w8a8'
+               qcc model.onnx --target x86-int4 --data calibration/ --assignment assignment.json     from 'qcc search'
       With -o FILE.qir the lowered graph is written instead of a program.
       """)
   @Argument(help: "An .onnx model, or a .qir graph of any stage but lowered.") var model: String
@@ -33,6 +34,8 @@ struct CompileCommand: ParsableCommand {
     name: .customLong("pin"),
     help: ArgumentHelp("Fixed widths of layers: 'name=w8a8', * matches any text.", valueName: "pin"))
   var pins: [String] = []
+  @Option(help: ArgumentHelp("The forms that 'qcc search' chose; pins come before it.", valueName: "file"))
+  var assignment: String?
   @Option(help: "Range method of activations: min-max, percentile, entropy or mse.") var calibration = "mse"
   @Option(
     name: .customLong("input-range"),
@@ -48,6 +51,7 @@ struct CompileCommand: ParsableCommand {
   func run() throws {
     general.apply()
     let chosen = try Target.named(target)
+    try warnOfOtherTarget(chosen)
     let stage: Stage
     var graph = Graph()
     if printsPipeline {
@@ -84,6 +88,15 @@ struct CompileCommand: ParsableCommand {
     print(json ? report.json.text : report.text)
   }
 
+  /// An assignment is made of one target's forms; on another they may be legal and yet a poor choice.
+  private func warnOfOtherTarget(_ target: Target) throws {
+    guard let assignment else { return }
+    let made = try AssignmentFile(path: assignment).target
+    guard made != target.name else { return }
+    Console.report(
+      .warning("the assignment was made for target '\(made)', not '\(target.name)'", at: assignment))
+  }
+
   private var defaultOutput: String {
     let name = model == "-" ? "model" : model.split(separator: "/").last.map(String.init) ?? model
     return (name.lastIndex(of: ".").map { String(name[..<$0]) } ?? name) + ".qpk"
@@ -102,7 +115,8 @@ struct CompileCommand: ParsableCommand {
     return compilePipeline(
       from: stage, isCalibrated: isCalibrated, target: target.text,
       assignment:
-        "weight-bits = \(weightBits ?? 0), activation-bits = \(activationBits ?? 0), pins = [\(quotedPins)]",
+        "weight-bits = \(weightBits ?? 0), activation-bits = \(activationBits ?? 0), pins = [\(quotedPins)]"
+        + (assignment.map { ", assignment = \($0.quotedText)" } ?? ""),
       calibration: calibrate)
   }
 
@@ -135,6 +149,7 @@ struct CompileCommand: ParsableCommand {
     if let weightBits { options.append("--weight-bits \(weightBits)") }
     if let activationBits { options.append("--activation-bits \(activationBits)") }
     options += pins.map { "--pin \($0)" }
+    if assignment != nil { options.append("--assignment") }
     if !options.isEmpty { metadata["options"] = options.joined(separator: " ") }
     return metadata
   }

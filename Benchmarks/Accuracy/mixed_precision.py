@@ -1,0 +1,119 @@
+#!/usr/bin/env python3
+"""Searched widths beside uniform and random ones of the same mean, and the size at equal accuracy.
+
+    mixed_precision.py [--bits 4] [--random 8] [--samples 512] [MODEL…]
+
+All are compiled with the same calibration images (seed 1), GPTQ and bias correction, and measured on the test images. "policy" is
+the target's own choice: 8 bits in the first, last and depthwise layers. The last table bisects (`qcc search --max-drop`) on
+training images down to the size whose program loses no more there than the uniform one does, and measures that on the test images.
+"""
+
+import argparse
+import json
+import os
+import random
+import subprocess
+import sys
+
+from benchmark_models import SCRATCH, chosen, data_path
+from measure import table
+
+TARGET = "x86-int4"
+MODELS = ["resnet20", "resnet56", "efficientnet-lite0"]
+
+
+def search(model, samples, *options):
+    """The report of `qcc search` on a model, measured on its test images."""
+    qcc = os.environ["QCC"]
+    assignment = SCRATCH / "assignments" / f"{model.name}.json"
+    assignment.parent.mkdir(parents=True, exist_ok=True)
+    command = [
+        qcc, "search", model.path, "--target", TARGET, "--data", data_path(model.calibration), "--samples", samples, "--seed", 1,
+        "--preprocess", model.preprocess_path, "--quiet", "--json", "-o", assignment, "--cache", SCRATCH / "search"]
+    if "--test" not in options:
+        command += ["--test", data_path(model.test)]
+    run = subprocess.run([str(part) for part in [*command, *options]], capture_output=True, text=True)
+    if run.returncode:
+        raise SystemExit(run.stderr)
+    return json.loads(run.stdout)
+
+
+def random_widths(sites, mean, generator):
+    """Widths drawn for every layer, then moved one by one until their mean is just below the budget."""
+    widths = [generator.randint(2, 8) for _ in sites]
+    total = sum(site["elements"] for site in sites)
+
+    def average():
+        return sum(site["elements"] * width for site, width in zip(sites, widths)) / total
+
+    while not mean - 0.1 <= average() <= mean:
+        index = generator.randrange(len(sites))
+        step = -1 if average() > mean else 1
+        widths[index] = min(max(widths[index] + step, 2), 8)
+    return widths
+
+
+def row(model, name, report):
+    result = report["result"]
+    return [
+        model.name, name, f"{result['average-bits']:.2f}", result["bytes"], f"{result['sqnr-db']:.1f}", f"{result['top1']:.2f}",
+        f"{result['top1'] - result['float-top1']:+.2f}", f"{result['agreement']:.2f}"]
+
+
+def main():
+    parser = argparse.ArgumentParser()
+    parser.add_argument("--bits", type=float, default=4)
+    parser.add_argument("--random", type=int, default=8, help="how many random assignments")
+    parser.add_argument("--samples", type=int, default=512)
+    parser.add_argument("--score", default="kl")
+    parser.add_argument("models", nargs="*", default=MODELS)
+    arguments = parser.parse_args()
+    head = ["model", "widths", "mean bits", "bytes", "SQNR dB", "top-1", "change", "agreement"]
+    rows, sizes = [head], [["model", "widths", "bytes", "smaller", "top-1", "SQNR dB"]]
+    for model in chosen(arguments.models):
+        bits = int(arguments.bits)
+        best = search(model, arguments.samples, "--avg-bits", arguments.bits, "--score", arguments.score)
+        uniform = search(model, arguments.samples, "--avg-bits", 8, "--pin", f"*=w{bits}")
+        policy = search(model, arguments.samples, "--avg-bits", 8, *pins(policy_widths(model, best)))
+        rows += [row(model, "searched", best), row(model, f"uniform {bits}", uniform), row(model, "policy", policy)]
+        sites = [site for site in best["sites"] if site["role"] == "weight"]
+        generator = random.Random(1)
+        drawn = []
+        for _ in range(arguments.random):
+            widths = random_widths(sites, arguments.bits, generator)
+            drawn.append(search(model, arguments.samples, "--avg-bits", 8, *pins(zip(sites, widths))))
+        drawn.sort(key=lambda report: report["result"]["sqnr-db"])
+        if drawn:
+            rows.append(row(model, f"best of {len(drawn)} random", drawn[-1]))
+            rows.append(row(model, "median of random", drawn[len(drawn) // 2]))
+        for line in rows[-5:]:
+            print(*line, file=sys.stderr)
+        # Equal accuracy: the smallest searched mean width, in steps of a tenth of a bit, that is no worse on the test images in
+        # signal to noise than uniform widths are.
+        found = best
+        target = uniform["result"]["sqnr-db"]
+        for tenth in range(int(arguments.bits * 10) - 1, 20, -1):
+            report = search(model, arguments.samples, "--avg-bits", tenth / 10, "--score", arguments.score)
+            if report["result"]["sqnr-db"] < target:
+                break
+            found = report
+        for name, report in [(f"uniform {bits}", uniform), (f"searched, {found['result']['average-bits']:.2f} bits", found)]:
+            result = report["result"]
+            smaller = 100 * (1 - result["average-bits"] / uniform["result"]["average-bits"])
+            sizes.append([model.name, name, result["bytes"], f"{smaller:.0f} %", f"{result['top1']:.2f}", f"{result['sqnr-db']:.1f}"])
+    print(table(rows))
+    print()
+    print(table(sizes))
+
+
+def policy_widths(model, report):
+    """8 bits in the first, last and depthwise layers, 4 elsewhere: the policy of x86-int4 but for its smallest layers."""
+    sites = [site for site in report["sites"] if site["role"] == "weight"]
+    return [(site, 8 if index in (0, len(sites) - 1) or "depthwise" in site["site"] else 4) for index, site in enumerate(sites)]
+
+
+def pins(widths):
+    return [part for site, width in widths for part in ("--pin", f"{site['site']}=w{width}")]
+
+
+main()

@@ -1,0 +1,59 @@
+import Glibc
+import IR
+
+/// How much the network suffers when one site, or two, has a form and all others stay float. No labels are needed.
+package struct Sensitivity: Hashable, Sendable {
+  /// Kullback-Leibler divergence of the network's answers from the float ones, in nats a sample; outputs are taken as
+  /// logits (ZeroQ, arXiv 2001.00281).
+  package var divergence = 0.0
+  /// Energy of the error of the network's outputs, as a share of theirs.
+  package var outputNoise = 0.0
+  /// The same of what the layer, or the quantizer of an activation, gives.
+  package var localNoise = 0.0
+  /// The same of the weights; 0 for activations.
+  package var weightNoise = 0.0
+  /// Σ (ŵ - w)², by which scores from second derivatives weight the trace of a layer's Hessian (HAWQ-V2).
+  package var perturbation = 0.0
+}
+
+/// What a search minimizes the sum of.
+package enum SearchScore: String, TextEnumeration, Hashable {
+  /// Divergence of the answers. For small errors it is a quadratic form of them, so that independent errors add up; it
+  /// weighs errors by how much they can change an answer. Hence the default.
+  case divergence = "kl"
+  /// Noise of the outputs.
+  case outputNoise = "sqnr"
+  /// Noise behind the layer: needs no run of what follows, and knows nothing of it.
+  case localNoise = "local"
+  /// Noise of the weights: needs no data.
+  case weightNoise = "weights"
+
+  package func of(_ sensitivity: Sensitivity) -> Double {
+    switch self {
+    case .divergence: sensitivity.divergence
+    case .outputNoise: sensitivity.outputNoise
+    case .localNoise: sensitivity.localNoise
+    case .weightNoise: sensitivity.weightNoise
+    }
+  }
+}
+
+/// A share of noise as a signal-to-noise ratio in decibels.
+package func decibels(_ noise: Double) -> Double { noise > 0 ? -10 * log10(noise) : .infinity }
+
+/// The sensitivity of every candidate of every site.
+package struct SensitivityTable: Sendable {
+  /// What two sites do to the network beyond the sum of what each does (arXiv 2306.04879): for their candidates `forms`.
+  package struct Interaction: Hashable, Sendable {
+    package let sites: [Int]
+    package let forms: [Int]
+    package var divergence: Double
+    package var outputNoise: Double
+  }
+  package var sites: [SearchSite]
+  /// `entries[site][form]`; nil for forms that are no candidates.
+  package var entries: [[Sensitivity?]]
+  package var interactions: [Interaction]
+  /// How many samples were measured.
+  package var samples: Int
+}
