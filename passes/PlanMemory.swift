@@ -120,9 +120,14 @@ extension TensorType {
     else { return nil }
     switch layout {
     case .rowMajor: return checkedProduct(sizes + [element.sizeInBytes])
-    case .channelsLast4:
+    case .channelsLast4(let border):
       guard let channels = sizes.first else { return nil }
-      return checkedProduct([(channels + 3) / 4 * 4] + sizes.dropFirst())
+      var pixels = Array(sizes.dropFirst())
+      if pixels.count == 2 {
+        pixels[0] += border.top + border.bottom
+        pixels[1] += border.left + border.right
+      }
+      return checkedProduct([(channels + 3) / 4 * 4] + pixels)
     }
   }
 }

@@ -44,8 +44,40 @@ package struct QuantizedType: Hashable, Sendable {
 package enum Layout: Hashable, Sendable {
   /// Row-major over the logical shape.
   case rowMajor
-  /// Logical [N, C, H, W] (or [N, C]) stored as N, H, W, C with the channels padded to a multiple of 4.
-  case channelsLast4
+  /// Logical [N, C, H, W] (or [N, C]) stored as N, H, W, C with the channels padded to a multiple of 4, and perhaps a
+  /// border of the zero point around every image.
+  case channelsLast4(border: Border)
+
+  package static var channelsLast4: Layout { .channelsLast4(border: .none) }
+
+  package var border: Border { if case .channelsLast4(let border) = self { border } else { .none } }
+}
+
+/// Rows and columns of the zero point around an image, which convolutions read in place of padding.
+package struct Border: Hashable, Sendable {
+  package var top: Int
+  package var left: Int
+  package var bottom: Int
+  package var right: Int
+
+  package init(top: Int, left: Int, bottom: Int, right: Int) {
+    self.top = top
+    self.left = left
+    self.bottom = bottom
+    self.right = right
+  }
+
+  package static let none = Border(top: 0, left: 0, bottom: 0, right: 0)
+  /// What bounds each side in a program.
+  package static let largest = 255
+
+  package var sides: [Int] { [top, left, bottom, right] }
+  /// The smallest border that holds both.
+  package func union(_ other: Border) -> Border {
+    Border(
+      top: max(top, other.top), left: max(left, other.left), bottom: max(bottom, other.bottom),
+      right: max(right, other.right))
+  }
 }
 
 /// Shape, meaning and memory layout of a tensor.
@@ -92,12 +124,13 @@ extension QuantizedType: CustomStringConvertible {
 }
 
 extension TensorType: CustomStringConvertible {
-  /// `tensor<Nx3x32x32xf32>`, `tensor<Nx16x32x32xu8<0.02:3>, nhwc4>`
+  /// `tensor<Nx3x32x32xf32>`, `tensor<Nx16x32x32xu8<0.02:3>, nhwc4>`, with a border `…, nhwc4 border [1, 1, 1, 1]>`
   package var description: String {
     let body = (shape.extents.map(\.description) + ["\(element)"]).joined(separator: "x")
     return switch layout {
     case .rowMajor: "tensor<\(body)>"
-    case .channelsLast4: "tensor<\(body), nhwc4>"
+    case .channelsLast4(.none): "tensor<\(body), nhwc4>"
+    case .channelsLast4(let border): "tensor<\(body), nhwc4 border \(border.sides)>"
     }
   }
 }

@@ -10,7 +10,9 @@
 ///     out[p][c]  = clamp(outputZeroPoint + requantize(acc[p][c], multiplier[c], shift[c]))
 ///
 /// `outputWidth` columns, advanced by `inputPixelStride` (the horizontal stride times the bytes of a pixel),
-/// make one row, advanced by `inputRowStride` (the vertical stride times the bytes of a row).
+/// make one row, advanced by `inputRowStride` (the vertical stride times the bytes of a row). The output's rows are
+/// `outputRowStride` bytes apart; kernels that do not say so (`Kernel.walksRows`) are called for one row at a time
+/// where that is more than a row's pixels take.
 ///
 /// Weights are packed by `WeightPacking` (Numerics) in panels of 16 output channels: 64 bytes a step with
 /// 8-bit weights, 64 bytes for two steps with 4-bit weights, where an odd last step is followed by zero
@@ -63,8 +65,10 @@ package struct ConvolutionArguments {
   /// Bytes written per pixel: `outputChannels` at least, its whole panels at most.
   package var storedChannels: Int
   package var output: UnsafeMutablePointer<UInt8>
-  /// Bytes between horizontally adjacent output pixels; output pixels are contiguous in flattened order.
+  /// Bytes between horizontally adjacent output pixels.
   package var outputPixelStride: Int
+  /// Bytes between vertically adjacent output pixels: those of `outputWidth` pixels, or more where a border follows them.
+  package var outputRowStride: Int
   package var outputWidth: Int
   package var outputZeroPoint: Int32
   package var clampMinimum: Int32
@@ -83,8 +87,8 @@ package struct ConvolutionArguments {
     multiplier: UnsafePointer<Int32>, shift: UnsafePointer<Int32>,
     scale: UnsafePointer<Float>?, scratch: UnsafeMutableRawPointer, outputChannels: Int,
     storedChannels: Int? = nil,
-    output: UnsafeMutablePointer<UInt8>, outputPixelStride: Int, outputWidth: Int,
-    outputZeroPoint: Int32, clampMinimum: Int32, clampMaximum: Int32
+    output: UnsafeMutablePointer<UInt8>, outputPixelStride: Int, outputRowStride: Int? = nil,
+    outputWidth: Int, outputZeroPoint: Int32, clampMinimum: Int32, clampMaximum: Int32
   ) {
     self.input = input
     self.inputRowStride = inputRowStride
@@ -103,6 +107,7 @@ package struct ConvolutionArguments {
     self.storedChannels = storedChannels ?? (outputChannels &+ 3) & ~3
     self.output = output
     self.outputPixelStride = outputPixelStride
+    self.outputRowStride = outputRowStride ?? outputWidth &* outputPixelStride
     self.outputWidth = outputWidth
     self.outputZeroPoint = outputZeroPoint
     self.clampMinimum = clampMinimum

@@ -63,16 +63,19 @@ package struct Kernel: Sendable {
   package let features: CPUFeatures
   /// It reads inputs and 8-bit weights widened to 16 bits, see `ConvolutionArguments`.
   package let readsWords: Bool
+  /// It honours `outputRowStride`; others take the output's pixels as one row.
+  package let walksRows: Bool
   package let function: ConvolutionFunction
 
   package init(
     _ name: StaticString, _ kind: KernelKind, needs features: CPUFeatures, readsWords: Bool = false,
-    _ function: @escaping ConvolutionFunction
+    walksRows: Bool = false, _ function: @escaping ConvolutionFunction
   ) {
     self.name = name
     self.kind = kind
     self.features = features
     self.readsWords = readsWords
+    self.walksRows = walksRows
     self.function = function
   }
 }

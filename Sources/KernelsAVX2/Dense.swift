@@ -81,7 +81,7 @@ private func convolve(
           input: UnsafeRawPointer(arguments.input)
             + (row &* arguments.inputRowStride &+ column &* arguments.inputPixelStride),
           output: UnsafeMutableRawPointer(arguments.output)
-            + (pixel &* arguments.outputPixelStride &+ 16 &* panel),
+            + (row &* arguments.outputRowStride &+ column &* arguments.outputPixelStride &+ 16 &* panel),
           tiles: 1)
         pixel &+= left
         while left > 0 {

@@ -177,7 +177,10 @@ private func store(
   _ arguments: ConvolutionArguments, _ pixel: Int, _ channel: Int, _ sums: UnsafeMutablePointer<Lanes>
 ) {
   let results = UnsafeMutableRawPointer(sums).assumingMemoryBound(to: Int32.self)
-  let output = arguments.output + (pixel &* arguments.outputPixelStride &+ channel)
+  let row = pixel / arguments.outputWidth, column = pixel &- row &* arguments.outputWidth
+  let output =
+    arguments.output
+    + (row &* arguments.outputRowStride &+ column &* arguments.outputPixelStride &+ channel)
   let channels = min(16, arguments.storedChannels &- channel)
   for c in 0..<channels {
     let rounded = requantize(results[c], arguments.multiplier[channel &+ c], arguments.shift[channel &+ c])

@@ -25,7 +25,10 @@
       let meaning =
         tensor.element == .f32
         ? "f32[\(shape)]" : "u\(tensor.bits)[\(shape)]<\(tensor.scale):\(tensor.zeroPoint)>"
-      let layout = tensor.layout == .channelsLast4 ? " nhwc/\(tensor.pixelStride)" : ""
+      let border = tensor.border
+      let layout =
+        (tensor.layout == .channelsLast4 ? " nhwc/\(tensor.pixelStride)" : "")
+        + (border == .none ? "" : " border \(border.top),\(border.left),\(border.bottom),\(border.right)")
       return switch tensor.storage {
       case .arena(let offset): "\(meaning)\(layout) @\(offset)"
       case .input, .output: meaning

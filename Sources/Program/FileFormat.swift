@@ -1,4 +1,4 @@
-/// The `.qpk` file, version 1.1. All numbers are little-endian, all sections aligned, gaps are zero.
+/// The `.qpk` file, version 1.2. All numbers are little-endian, all sections aligned, gaps are zero.
 ///
 ///     byte  0  magic "QPK1"        u16 major      u16 minor      u32 flags (0)     u32 section count
 ///     byte 16  u64 file size       u64 header hash               u64 arena bytes   zeros to byte 64
@@ -12,7 +12,7 @@
 ///     META  flat JSON object of strings: producer, target, preprocessing, source hash, seed, options
 ///     PROG  u32 instructions, u32 numbers, u32 name bytes, u32 0; records of 64 bytes; i32 numbers (loops of
 ///           copies); names, each u16 length and UTF-8
-///     TENS  u32 tensors, u32 0; records of 56 bytes
+///     TENS  u32 tensors, u32 0; records of 56 bytes; the last four are the border's sides, with layout 2 (since 1.2)
 ///     DATA  weights (aligned to 64), biases, multipliers, shifts, tables (aligned to 4)
 ///     GOLD  u32 vectors, then for each its inputs (u32 count, bytes, zeros to 4) and outputs (u32 count,
 ///           f32s)
@@ -21,12 +21,14 @@
 package enum FileFormat {
   package static let magic: [UInt8] = [0x51, 0x50, 0x4B, 0x31]
   package static let majorVersion: UInt16 = 1
-  package static let minorVersion: UInt16 = 1
+  package static let minorVersion: UInt16 = 2
   static let headerBytes = 64
   static let sectionEntryBytes = 40
   static let maximumSections = 64
   static let instructionBytes = 64
   static let tensorBytes = 56
+  /// The layout of a record of a channels-last tensor with a border; older readers refuse it.
+  static let borderedLayout: UInt8 = 2
   static let alignment = 64
   static let hashOffset = 24
 

@@ -6,8 +6,9 @@ struct RecordDecoder {
   let numbers: ByteReader
 
   func tensor(at offset: Int) throws(ProgramError) -> Program.Tensor {
+    let hasBorder = bytes.uint8(offset + 5) == FileFormat.borderedLayout
     guard let element = Program.Tensor.Element(rawValue: bytes.uint8(offset + 4)),
-      let layout = Program.Tensor.Layout(rawValue: bytes.uint8(offset + 5))
+      let layout = hasBorder ? .channelsLast4 : Program.Tensor.Layout(rawValue: bytes.uint8(offset + 5))
     else { throw ProgramError("a tensor has an unknown element or layout", bytes.place(offset)) }
     let rank = Int(bytes.uint8(offset + 7))
     guard rank <= Limits.rank else {
@@ -24,12 +25,15 @@ struct RecordDecoder {
     case 2: storage = .output(Int(value))
     default: throw ProgramError("a tensor has an unknown kind of storage", bytes.place(offset))
     }
+    func side(_ index: Int) -> Int { Int(bytes.uint8(offset + 52 + index)) }
+    let border: Program.Tensor.Border =
+      hasBorder ? .init(top: side(0), left: side(1), bottom: side(2), right: side(3)) : .none
     var shape: [Int] = []
     for axis in 0..<rank { shape.append(Int(bytes.uint32(offset + 28 + 4 * axis))) }
     return Program.Tensor(
       name: try name(bytes.uint32(offset), offset), element: element, layout: layout, shape: shape,
       storage: storage,
-      pixelStride: Int(bytes.uint32(offset + 24)), scale: Float(bitPattern: bytes.uint32(offset + 12)),
+      pixelStride: Int(bytes.uint32(offset + 24)), border: border, scale: Float(bitPattern: bytes.uint32(offset + 12)),
       zeroPoint: bytes.uint8(offset + 9), bits: bytes.uint8(offset + 8))
   }
 

@@ -11,7 +11,7 @@
         }
       writer.append(name)
       writer.append(tensor.element.rawValue)
-      writer.append(tensor.layout.rawValue)
+      writer.append(tensor.border == .none ? tensor.layout.rawValue : FileFormat.borderedLayout)
       writer.append(storage.kind)
       writer.append(UInt8(tensor.shape.count))
       writer.append(tensor.bits)
@@ -23,6 +23,8 @@
       for axis in 0..<Limits.rank {
         writer.append(axis < tensor.shape.count ? UInt32(tensor.shape[axis]) : 0)
       }
+      let border = tensor.border
+      for side in [border.top, border.left, border.bottom, border.right] { writer.append(UInt8(side)) }
       writer.pad(to: FileFormat.tensorBytes)
       return writer.bytes
     }

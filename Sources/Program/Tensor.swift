@@ -11,9 +11,34 @@ extension Program {
     package enum Layout: UInt8, Sendable {
       /// Row-major over `shape`, without gaps.
       case rowMajor = 0
-      /// `shape` is [C] or [C, H, W]; pixels follow one another by rows, `pixelStride` bytes apart. The bytes
-      /// between `channels` and the next multiple of 4 hold anything.
+      /// `shape` is [C] or [C, H, W]; pixels follow one another by rows, `pixelStride` bytes apart, each row within its
+      /// border. The bytes between `channels` and the next multiple of 4 hold anything.
       case channelsLast4 = 1
+    }
+
+    /// Rows and columns of the zero point around an image, for convolutions that read beyond it. Whatever writes the
+    /// tensor writes them too; they are no elements.
+    package struct Border: Hashable, Sendable {
+      package var top: Int
+      package var left: Int
+      package var bottom: Int
+      package var right: Int
+
+      package init(top: Int, left: Int, bottom: Int, right: Int) {
+        self.top = top
+        self.left = left
+        self.bottom = bottom
+        self.right = right
+      }
+
+      /// A window may read it instead of padding.
+      package func covers(_ window: Instruction.Window) -> Bool {
+        top >= window.padTop && left >= window.padLeft && bottom >= window.padBottom && right >= window.padRight
+      }
+
+      package static let none = Border(top: 0, left: 0, bottom: 0, right: 0)
+      /// What bounds each side in a file.
+      package static let largest = 255
     }
 
     package enum Storage: Hashable, Sendable {
@@ -32,6 +57,8 @@ extension Program {
     package var storage: Storage
     /// Bytes from pixel to pixel, a multiple of 4; 0 for row-major tensors.
     package var pixelStride: Int
+    /// None but of channels-last images [C, H, W].
+    package var border: Border
     /// `real = scale * (stored - zeroPoint)`; 1 and 0 for f32.
     package var scale: Float
     package var zeroPoint: UInt8
@@ -40,7 +67,7 @@ extension Program {
 
     package init(
       name: Name, element: Element, layout: Layout, shape: [Int], storage: Storage, pixelStride: Int,
-      scale: Float, zeroPoint: UInt8, bits: UInt8
+      border: Border = .none, scale: Float, zeroPoint: UInt8, bits: UInt8
     ) {
       self.name = name
       self.element = element
@@ -48,6 +75,7 @@ extension Program {
       self.shape = shape
       self.storage = storage
       self.pixelStride = pixelStride
+      self.border = border
       self.scale = scale
       self.zeroPoint = zeroPoint
       self.bits = bits
@@ -55,11 +83,12 @@ extension Program {
 
     /// An activation in the layout of the kernels; the pixel stride is the channels rounded up to 4.
     package static func activation(
-      _ name: Name, shape: [Int], arenaOffset: Int, scale: Float, zeroPoint: UInt8, bits: UInt8 = 8
+      _ name: Name, shape: [Int], arenaOffset: Int, border: Border = .none, scale: Float, zeroPoint: UInt8,
+      bits: UInt8 = 8
     ) -> Tensor {
       Tensor(
         name: name, element: .u8, layout: .channelsLast4, shape: shape, storage: .arena(offset: arenaOffset),
-        pixelStride: roundedUp((shape.first ?? 1), to: 4), scale: scale, zeroPoint: zeroPoint, bits: bits)
+        pixelStride: roundedUp((shape.first ?? 1), to: 4), border: border, scale: scale, zeroPoint: zeroPoint, bits: bits)
     }
 
     /// An activation in row-major order: what reshapes give that are no images.
@@ -87,11 +116,17 @@ extension Program {
     package var height: Int { layout == .rowMajor || shape.count < 3 ? 1 : shape[1] }
     package var width: Int { layout == .rowMajor || shape.count < 3 ? 1 : shape[2] }
     package var pixels: Int { height * width }
-    /// Bytes from the first to the last, padding channels of the last pixel included.
+    /// Of the image with its border.
+    package var storedHeight: Int { border.top + height + border.bottom }
+    package var storedWidth: Int { border.left + width + border.right }
+    package var rowStride: Int { storedWidth * pixelStride }
+    /// Bytes from the first of the border to the first of the image.
+    package var imageOffset: Int { border.top * rowStride + border.left * pixelStride }
+    /// Bytes from the first to the last, border and padding channels of the last pixel included.
     package var byteCount: Int {
       switch layout {
       case .rowMajor: elementCount * element.size
-      case .channelsLast4: (pixels - 1) * pixelStride + roundedUp(channels, to: 4)
+      case .channelsLast4: (storedHeight * storedWidth - 1) * pixelStride + roundedUp(channels, to: 4)
       }
     }
   }

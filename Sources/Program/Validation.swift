@@ -31,14 +31,23 @@ extension Program {
     }
     try require(tensor.scale.isNormal && tensor.scale > 0, "the scale must be a positive number")
     switch tensor.layout {
-    case .rowMajor: try require(tensor.pixelStride == 0, "a row-major tensor has no pixel stride")
+    case .rowMajor:
+      try require(
+        tensor.pixelStride == 0 && tensor.border == .none,
+        "a row-major tensor has no pixel stride and no border")
     case .channelsLast4:
       try require(
         tensor.element == .u8 && (tensor.shape.count == 1 || tensor.shape.count == 3),
         "only u8 tensors of shape [C] or [C, H, W] can be channels-last")
+      let border = tensor.border, sides = [border.top, border.left, border.bottom, border.right]
+      try require(
+        sides.allSatisfy { $0 >= 0 && $0 <= Tensor.Border.largest }
+          && (tensor.shape.count == 3 && tensor.pixelStride == roundedUp(tensor.channels, to: 4)
+            || border == .none),
+        "a border is that of an image without gaps, and at most 255 wide")
       try require(
         tensor.pixelStride % 4 == 0 && tensor.pixelStride >= roundedUp(tensor.channels, to: 4)
-          && boundedProduct(tensor.pixels, tensor.pixelStride) != nil,
+          && boundedProduct(tensor.storedHeight, tensor.storedWidth, tensor.pixelStride) != nil,
         "the pixel stride must be a multiple of 4 that holds the channels")
     }
     switch tensor.element {
@@ -272,6 +281,7 @@ extension Program {
     let x = tensors[copy.input], y = tensors[copy.output]
     guard x.element == y.element else { return "input and output must hold the same kind of element" }
     guard copy.fill == nil || y.element == .u8 else { return "only bytes can be filled" }
+    guard y.border == .none else { return "a copy does not write a border" }
     guard copy.dimensions.count >= 1, copy.dimensions.count <= Instruction.Copy.maximumDimensions else {
       return "a copy has 1 to 8 loops"
     }

@@ -240,8 +240,11 @@ package final class Interpreter {
       var bytes: [UInt8] = []
       bytes.reserveCapacity(tensor.elementCount)
       for channel in 0..<plane.channels {
-        for pixel in 0..<plane.pixels {
-          bytes.append(memory.arena[plane.offset + pixel * plane.pixelStride + channel])
+        for row in 0..<plane.height {
+          for column in 0..<plane.width {
+            let pixel = plane.offset + row * plane.rowStride + column * plane.pixelStride
+            bytes.append(memory.arena[pixel + channel])
+          }
         }
       }
       return bytes

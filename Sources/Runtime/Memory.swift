@@ -82,6 +82,7 @@ enum RealPlace {
 
 /// Where a tensor of bytes lies, as pixels of channels.
 struct Plane {
+  /// Of the image's first pixel, behind the border.
   var offset: Int
   var height: Int
   var width: Int
@@ -89,10 +90,16 @@ struct Plane {
   /// Channels with those that round them up; every byte of them may be written.
   var storedChannels: Int
   var pixelStride: Int
+  var rowStride: Int
+  var border: Program.Tensor.Border
+  /// What the border holds.
+  var zeroPoint: UInt8
 
   /// - Requires: a validated u8 tensor, which always lies in the arena.
   init(_ tensor: Program.Tensor) {
     if case .arena(let offset) = tensor.storage { self.offset = offset } else { offset = 0 }
+    border = tensor.border
+    zeroPoint = tensor.zeroPoint
     height = tensor.height
     width = tensor.width
     channels = tensor.channels
@@ -100,16 +107,57 @@ struct Plane {
     case .rowMajor:
       storedChannels = channels
       pixelStride = channels
+      rowStride = channels
     case .channelsLast4:
       storedChannels = roundedUp(channels, to: 4)
       pixelStride = tensor.pixelStride
+      rowStride = tensor.rowStride
+      offset += tensor.imageOffset
     }
   }
 
   var pixels: Int { height * width }
-  var rowStride: Int { width * pixelStride }
-  /// All bytes follow one another.
-  var isContiguous: Bool { pixelStride == storedChannels || pixels == 1 }
+  var hasBorder: Bool { border != .none }
+  /// The pixels of a row follow one another, whatever lies between rows.
+  var hasContiguousRows: Bool { pixelStride == storedChannels || width == 1 }
+  /// Rows follow one another too: pixel n of the image lies n pixel strides behind the first.
+  var isOneRow: Bool { rowStride == width * pixelStride || height == 1 }
+
+  /// Writes the border beside some rows; that above and below too, where they are the first and last.
+  @inline(__always)
+  func fillBorder(_ arena: UnsafeMutablePointer<UInt8>, rows: Range<Int>) {
+    if hasBorder { fillSides(arena, rows) }
+  }
+
+  private func fillSides(_ arena: UnsafeMutablePointer<UInt8>, _ rows: Range<Int>) {
+    let image = arena + offset, left = border.left &* pixelStride, right = border.right &* pixelStride
+    let isFirst = rows.lowerBound == 0, isLast = rows.upperBound == height
+    // Row by row, what lies behind one row and before the next is one run.
+    let before = left &+ (isFirst ? border.top &* rowStride : 0)
+    fill(image + (rows.lowerBound &* rowStride &- before), before)
+    var end = image + (rows.lowerBound &* rowStride &+ width &* pixelStride)
+    for _ in rows.dropLast() {
+      fill(end, right &+ left)
+      end += rowStride
+    }
+    fill(end, right &+ (isLast ? border.bottom &* rowStride : 0))
+  }
+
+  /// Multiples of 4 bytes, mostly few: calls of library functions would cost more than the work.
+  @inline(__always)
+  private func fill(_ target: UnsafeMutablePointer<UInt8>, _ count: Int) {
+    let bytes = UnsafeMutableRawPointer(target)
+    guard count >= 16 else {
+      let word = UInt32(zeroPoint) &* 0x0101_0101
+      for place in stride(from: 0, to: count, by: 4) { bytes.storeBytes(of: word, toByteOffset: place, as: UInt32.self) }
+      return
+    }
+    let vector = SIMD16<UInt8>(repeating: zeroPoint)
+    for place in stride(from: 0, to: count &- 16, by: 16) {
+      bytes.storeBytes(of: vector, toByteOffset: place, as: SIMD16<UInt8>.self)
+    }
+    bytes.storeBytes(of: vector, toByteOffset: count &- 16, as: SIMD16<UInt8>.self)
+  }
 }
 
 /// Constants that are computed when a program is loaded, freed with it.

@@ -198,7 +198,7 @@ private struct Planner {
         append(step, index, nanoseconds: program.tensors[o.input].elementCount / 16)
         imageBytes = max(imageBytes, step.byteCount)
         image = step.image
-      } else if o.window.isPadded || kernel.readsWords {
+      } else if kernel.readsWords || !program.tensors[o.input].border.covers(o.window) {
         let step = PadStep(o.window, program.tensors[o.input], toWords: kernel.readsWords)
         append(step, index, nanoseconds: step.byteCount / 8)
         imageBytes = max(imageBytes, step.byteCount)

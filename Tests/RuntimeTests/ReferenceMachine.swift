@@ -175,7 +175,10 @@ struct ReferenceMachine {
   /// The element of the storage that holds each logical element.
   private func storagePlaces(_ tensor: Program.Tensor) -> [Int] {
     (0..<tensor.elementCount).map { index in
-      tensor.layout == .rowMajor ? index : index % tensor.pixels * tensor.pixelStride + index / tensor.pixels
+      guard tensor.layout == .channelsLast4 else { return index }
+      let pixel = index % tensor.pixels
+      return tensor.imageOffset + pixel / tensor.width * tensor.rowStride
+        + pixel % tensor.width * tensor.pixelStride + index / tensor.pixels
     }
   }
 

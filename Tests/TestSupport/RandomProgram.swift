@@ -45,7 +45,10 @@ package struct RandomProgram {
     return offset
   }
 
-  private mutating func activation(_ shape: [Int], rowMajor: Bool = false, bits: Int = 8) -> Int {
+  /// - Parameter isCopied: copies write no borders.
+  private mutating func activation(
+    _ shape: [Int], rowMajor: Bool = false, bits: Int = 8, isCopied: Bool = false
+  ) -> Int {
     let scale = Float.random(in: 0.01...0.05, using: &random), zeroPoint = UInt8(pick(0...(1 << bits - 1)))
     var tensor =
       rowMajor
@@ -53,7 +56,13 @@ package struct RandomProgram {
         "", shape: shape, arenaOffset: 0, scale: scale, zeroPoint: zeroPoint)
       : Program.Tensor.activation("", shape: shape, arenaOffset: 0, scale: scale, zeroPoint: zeroPoint)
     tensor.bits = UInt8(bits)
-    if !rowMajor && pick(0...3) == 0 { tensor.pixelStride += 4 * pick(1...3) }
+    if !rowMajor && shape.count == 3 && !isCopied && pick(0...1) == 0 {
+      // Often one that agrees with others, or that all windows can read.
+      let sides = pick(0...3) == 0 ? (0..<4).map { _ in pick(0...3) } : [2, 2, 2, 2]
+      tensor.border = .init(top: sides[0], left: sides[1], bottom: sides[2], right: sides[3])
+    } else if !rowMajor && pick(0...3) == 0 {
+      tensor.pixelStride += 4 * pick(1...3)
+    }
     tensor.storage = .arena(offset: reserve(tensor.byteCount))
     return builder.addTensor(tensor)
   }
@@ -197,7 +206,7 @@ package struct RandomProgram {
     let axis = pick(0...2)
     var shape = tensor.shape
     shape[axis] *= 2
-    let y = activation(shape)
+    let y = activation(shape, isCopied: true)
     for (position, part) in [x, other].enumerated() {
       let target = StridedView(builder.tensors[y])
         .sliced(axis: axis, start: position * tensor.shape[axis], count: tensor.shape[axis])
@@ -208,7 +217,7 @@ package struct RandomProgram {
 
   private mutating func padded(_ name: String, _ x: Int, _ tensor: Program.Tensor) -> Int {
     let before = (0..<3).map { _ in pick(0...2) }
-    let y = activation((0..<3).map { tensor.shape[$0] + before[$0] + pick(0...2) })
+    let y = activation((0..<3).map { tensor.shape[$0] + before[$0] + pick(0...2) }, isCopied: true)
     var target = StridedView(builder.tensors[y])
     for axis in 0..<3 { target = target.sliced(axis: axis, start: before[axis], count: tensor.shape[axis]) }
     copy(name, StridedView(tensor), x, target, y, fill: UInt8(pick(0...255)))
@@ -223,13 +232,13 @@ package struct RandomProgram {
       let axis = pick(0...2), count = (tensor.shape[axis] + 1) / 2
       let source = view.sliced(axis: axis, start: 2 * (count - 1), step: -2, count: count).permuted(
         permutation)
-      let y = activation(source.shape, rowMajor: pick(0...1) == 0)
+      let y = activation(source.shape, rowMajor: pick(0...1) == 0, isCopied: true)
       copy(name, source, x, StridedView(builder.tensors[y]), y)
       return y
     }
     let count = tensor.elementCount
     let divisor = (1...count).filter { count % $0 == 0 }.randomElement(using: &random) ?? 1
-    let y = activation(pick(0...1) == 0 ? [count] : [divisor, 1, count / divisor])
+    let y = activation(pick(0...1) == 0 ? [count] : [divisor, 1, count / divisor], isCopied: true)
     guard let move = Instruction.Copy(from: view, of: x, to: StridedView(builder.tensors[y]), of: y) else {
       return x
     }

@@ -12,14 +12,14 @@ package struct StridedView: Hashable, Sendable {
   package private(set) var axes: [Axis]
 
   package init(_ tensor: Program.Tensor) {
-    offset = 0
+    offset = tensor.imageOffset
     switch tensor.layout {
     case .rowMajor:
       axes = Self.rowMajor(tensor.shape)
     case .channelsLast4:
       axes = [Axis(extent: tensor.channels, stride: 1)]
       if tensor.shape.count == 3 {
-        axes.append(Axis(extent: tensor.height, stride: tensor.width * tensor.pixelStride))
+        axes.append(Axis(extent: tensor.height, stride: tensor.rowStride))
         axes.append(Axis(extent: tensor.width, stride: tensor.pixelStride))
       }
     }

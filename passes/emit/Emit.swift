@@ -67,9 +67,10 @@ struct Emitter {
     case .rowMajor:
       return .rowMajorActivation(
         name, shape: shape, arenaOffset: offset, scale: scale, zeroPoint: zeroPoint, bits: bits)
-    case .channelsLast4:
+    case .channelsLast4(let b):
+      let border = Program.Tensor.Border(top: b.top, left: b.left, bottom: b.bottom, right: b.right)
       return .activation(
-        name, shape: shape, arenaOffset: offset, scale: scale, zeroPoint: zeroPoint, bits: bits)
+        name, shape: shape, arenaOffset: offset, border: border, scale: scale, zeroPoint: zeroPoint, bits: bits)
     }
   }
 

@@ -17,7 +17,7 @@ extension Emitter {
       }.reversed()
     case .channelsLast4:
       guard tensor.shape.count == 3 else { return [1] }
-      return [1, tensor.shape[2] * tensor.pixelStride, tensor.pixelStride]
+      return [1, tensor.rowStride, tensor.pixelStride]
     }
   }
 
@@ -52,7 +52,8 @@ extension Emitter {
       id,
       .copy(
         .init(
-          input: input, output: output, inputOffset: inputOffset, outputOffset: outputOffset,
+          input: input, output: output, inputOffset: builder.tensors[input].imageOffset + inputOffset,
+          outputOffset: builder.tensors[output].imageOffset + outputOffset,
           dimensions: simplified(dimensions), fill: fill)))
   }
 

@@ -235,7 +235,14 @@ struct Scanner {
   }
   private mutating func layout() throws(ParseFailure) -> Layout {
     guard takeKeyword("nhwc4") else { throw expected("the layout nhwc4") }
-    return .channelsLast4
+    guard takeKeyword("border") else { return .channelsLast4 }
+    var sides: [Int] = []
+    for bracket: StaticString in ["[", ",", ",", ","] {
+      try expect(bracket)
+      sides.append(try count("the rows or columns of a border"))
+    }
+    try expect("]")
+    return .channelsLast4(border: Border(top: sides[0], left: sides[1], bottom: sides[2], right: sides[3]))
   }
 }
 

@@ -44,6 +44,22 @@ let loweredRules: [VerificationRule] = [
       }
     }
   },
+  // Copies and views write no borders.
+  VerificationRule(
+    "borders", "borders are those of images that integer operations write, at most 255 wide", .lowered ... .lowered
+  ) { graph, findings in
+    for id in graph.order {
+      let node = graph[id]
+      for result in node.results where graph[result].type.layout.border != .none {
+        let type = graph[result].type
+        if !node.op.writesBorders || type.quantized == nil || type.shape.rank != 4 {
+          findings.report("the result '%\(graph[result].name)' cannot have a border: \(type)", at: node)
+        } else if !type.layout.border.sides.allSatisfy({ (0...Border.largest).contains($0) }) {
+          findings.report("the border of '%\(graph[result].name)' is too wide: \(type)", at: node)
+        }
+      }
+    }
+  },
   // |bias| + Σ |w| · largest activation stays below 2^31, or below 2^27 for weights of up to 4 bits, whose kernels scale
   // products by 16. Packed weights were checked before they were packed.
   VerificationRule("accumulator", "no accumulator can overflow", .lowered ... .lowered) { graph, findings in
@@ -72,6 +88,17 @@ let loweredRules: [VerificationRule] = [
 ]
 
 extension Op {
+  /// Its instruction writes images pixel by pixel, and the border around them.
+  package var writesBorders: Bool {
+    if case .quantizeLinear = self { return true }
+    if case .integerConv2d = self { return true }
+    if case .integerAdd = self { return true }
+    if case .integerMultiply = self { return true }
+    if case .integerAveragePool = self { return true }
+    if case .maxPool = self { return true }
+    if case .lookup = self { return true }
+    return false
+  }
   fileprivate var leavesIntegers: Bool {
     if case .dequantizeLinear = self { return true }
     if case .integerGemmFloat = self { return true }

@@ -2,7 +2,7 @@ import KernelInterface
 import Numerics
 import Program
 
-/// A convolution by a kernel, over the input in place or over the scratch image.
+/// A convolution by a kernel, over the input in place, with its border, or over the scratch image.
 struct ConvolutionStep: StepWork {
   /// What a thread's share is cut from: output pixels of all channels, or panels of all pixels.
   private enum Split { case pixels, panels }
@@ -15,6 +15,8 @@ struct ConvolutionStep: StepWork {
   private let split: Split
   /// Shares are multiples of this: rows, or a multiple of all tiles of kernels where the image is one long row.
   private let pixelsPerUnit: Int
+  /// Of what the first window reads first.
+  private let inputOffset: Int
   private let inputRowStride: Int
   private let inputPixelStride: Int
   private let outputWidth: Int
@@ -67,7 +69,10 @@ struct ConvolutionStep: StepWork {
     let packed = base + convolution.weights.offset
     weights = kernel.readsWords ? pool.widen(packed, bytes: geometry.weightBytes) : packed
     panelBytes = kernel.readsWords ? 2 * geometry.panelBytes : geometry.panelBytes
-    if window.taps == 1 && window.strideRows == 1 && window.strideColumns == 1 {
+    inputOffset = image != nil ? 0 : input.offset - window.padTop * rowBytes - window.padLeft * pixelBytes
+    if window.taps == 1 && window.strideRows == 1 && window.strideColumns == 1
+      && rowBytes == output.width * pixelBytes && output.isOneRow
+    {
       // A pixel for a pixel: the image is one long row.
       (outputWidth, inputRowStride, inputPixelStride) = (output.pixels, 0, pixelBytes)
     } else {
@@ -85,7 +90,8 @@ struct ConvolutionStep: StepWork {
     minimum = Int32(convolution.clamp.minimum)
     maximum = Int32(convolution.clamp.maximum)
     pixelsPerUnit =
-      outputWidth == output.pixels ? min(24, (output.pixels + threads - 1) / threads) : outputWidth
+      outputWidth == output.pixels && !output.hasBorder
+      ? min(24, (output.pixels + threads - 1) / threads) : outputWidth
     split = output.pixels < threads * 24 && geometry.panelsPerCall >= threads ? .panels : .pixels
   }
 
@@ -105,10 +111,12 @@ struct ConvolutionStep: StepWork {
       for call in 0..<geometry.calls {
         run(memory, scratch, call, panels: 0..<geometry.panelsPerCall, pixels: first..<end)
       }
+      if output.hasBorder { output.fillBorder(memory.arena, rows: range) }
     case .panels:
       for call in 0..<geometry.calls {
         run(memory, scratch, call, panels: range, pixels: 0..<output.pixels)
       }
+      if range.lowerBound == 0 { output.fillBorder(memory.arena, rows: 0..<output.height) }
     }
   }
 
@@ -126,8 +134,8 @@ struct ConvolutionStep: StepWork {
     let stored = min(channels + rounding, roundedUp(channels, to: 16))
     let panel = call * geometry.panelsPerCall + panels.lowerBound
     let inputChannel = call * geometry.inputsPerGroup
-    let image = readsScratch ? UnsafePointer(memory.image) : UnsafePointer(memory.arena + input.offset)
-    let arguments = ConvolutionArguments(
+    let image = UnsafePointer((readsScratch ? memory.image : memory.arena) + inputOffset)
+    var arguments = ConvolutionArguments(
       input: image + (kernel.readsWords ? 2 * inputChannel : inputChannel), inputRowStride: inputRowStride,
       inputPixelStride: inputPixelStride,
       stepOffsets: stepOffsets, steps: steps, stepsPerTap: stepsPerTap, planes: planes,
@@ -136,9 +144,18 @@ struct ConvolutionStep: StepWork {
       scale: scale.map { $0 + 16 * panel }, scratch: scratch, outputChannels: channels,
       storedChannels: stored,
       output: memory.arena + (output.offset + call * callChannels + firstChannel),
-      outputPixelStride: output.pixelStride,
+      outputPixelStride: output.pixelStride, outputRowStride: output.isOneRow ? nil : output.rowStride,
       outputWidth: outputWidth, outputZeroPoint: zeroPoint, clampMinimum: minimum, clampMaximum: maximum)
-    kernel.function(arguments, pixels.lowerBound, pixels.count)
+    guard !output.isOneRow && !kernel.walksRows else {
+      return kernel.function(arguments, pixels.lowerBound, pixels.count)
+    }
+    // Row by row, from where the first would lie if this one followed those before without a border.
+    let first = arguments.output
+    for row in pixels.lowerBound / outputWidth..<(pixels.upperBound + outputWidth - 1) / outputWidth {
+      arguments.output = first + row * (output.rowStride - outputWidth * output.pixelStride)
+      let columns = pixels.clamped(to: row * outputWidth..<(row + 1) * outputWidth)
+      kernel.function(arguments, columns.lowerBound, columns.count)
+    }
   }
 }
 

@@ -77,6 +77,7 @@ struct DepthwiseStep: StepWork {
       layer: layer, plan: plan, prepared: prepared, input: memory.arena + input.offset,
       output: memory.arena + output.offset, scratch: memory.kernelScratch(part))
     kernel.function(arguments, first, end - first)
+    output.fillBorder(memory.arena, rows: first..<end)
   }
 }
 

@@ -1,32 +1,93 @@
 import KernelInterface
 import Program
 
-/// Bytes of planes that agree in shape, walked in runs: the whole plane where all are contiguous, else pixel
-/// by pixel.
+/// Bytes of planes that agree in shape, walked in runs: the whole plane where all are contiguous, else row by row or
+/// pixel by pixel.
 struct ElementRuns {
-  /// Bytes of a unit of work, where the planes are contiguous.
-  static let blockBytes = 4096
-  let count: Int
-  let isFlat: Bool
-  let length: Int
+  private enum Order {
+    /// One pixel, or one row: blocks of bytes.
+    case blocks
+    /// Rows with their border, which agrees everywhere: its zero points give the output's zero point.
+    case flatRows
+    case rows
+    case pixels
+  }
+  /// Bytes of a unit of work, where it is no row.
+  private static let blockBytes = 4096
+  private let order: Order
+  private let output: Plane
 
-  init(_ planes: Plane...) {
-    let output = planes[planes.count - 1]
-    var isFlat = true
-    for plane in planes where !plane.isContiguous { isFlat = false }
-    self.isFlat = isFlat
-    length = isFlat ? output.pixels * output.storedChannels : output.storedChannels
-    count = isFlat ? (length + Self.blockBytes - 1) / Self.blockBytes : output.pixels
+  /// A run of bytes, counted from a pixel of the image.
+  struct Run {
+    var row: Int
+    var column: Int
+    var byte: Int
+    var count: Int
+
+    @inline(__always)
+    func offset(_ plane: Plane) -> Int {
+      plane.offset &+ row &* plane.rowStride &+ column &* plane.pixelStride &+ byte
+    }
   }
 
-  /// Calls `body` with the number of a pixel, the first byte behind it and the number of bytes.
-  @inline(__always)
-  func forEach(_ range: Range<Int>, _ body: (_ pixel: Int, _ byte: Int, _ count: Int) -> Void) {
-    if isFlat {
-      let first = range.lowerBound &* Self.blockBytes
-      body(0, first, min(range.upperBound &* Self.blockBytes, length) &- first)
+  /// - Parameter keepsZeroPoints: operands at their zero points give the output's.
+  init(_ planes: Plane..., keepsZeroPoints: Bool) {
+    output = planes[planes.count - 1]
+    var hasContiguousRows = true, isFlat = keepsZeroPoints || !output.hasBorder
+    for plane in planes {
+      if !plane.hasContiguousRows { hasContiguousRows = false }
+      if plane.border != output.border || plane.pixelStride != plane.storedChannels { isFlat = false }
+    }
+    if !hasContiguousRows {
+      order = .pixels
+    } else if output.height == 1 && !output.hasBorder {
+      order = .blocks
     } else {
-      for pixel in range { body(pixel, 0, length) }
+      order = isFlat ? .flatRows : .rows
+    }
+  }
+
+  init(pixelByPixel plane: Plane) {
+    order = .pixels
+    output = plane
+  }
+
+  /// Rows of the output, or blocks of a single one.
+  var units: Int {
+    switch order {
+    case .blocks: (rowBytes + Self.blockBytes - 1) / Self.blockBytes
+    case .flatRows, .rows, .pixels: output.height
+    }
+  }
+
+  private var rowBytes: Int { (output.width &- 1) &* output.pixelStride &+ output.storedChannels }
+
+  /// Calls `body` with the runs of some units, and writes the border beside them.
+  @inline(__always)
+  func forEach(_ memory: WorkingMemory, _ range: Range<Int>, _ body: (Run) -> Void) {
+    switch order {
+    case .blocks:
+      let first = range.lowerBound &* Self.blockBytes
+      let end = min(range.upperBound &* Self.blockBytes, rowBytes)
+      body(Run(row: 0, column: 0, byte: first, count: end &- first))
+    case .flatRows:
+      let border = output.border
+      let above = range.lowerBound == 0 ? border.top : 0
+      let below = range.upperBound == output.height ? border.bottom : 0
+      body(
+        Run(
+          row: range.lowerBound &- above, column: -border.left, byte: 0,
+          count: (range.count &+ above &+ below) &* output.rowStride))
+    case .rows:
+      for row in range { body(Run(row: row, column: 0, byte: 0, count: rowBytes)) }
+      output.fillBorder(memory.arena, rows: range)
+    case .pixels:
+      for row in range {
+        for column in 0..<output.width {
+          body(Run(row: row, column: column, byte: 0, count: output.storedChannels))
+        }
+      }
+      output.fillBorder(memory.arena, rows: range)
     }
   }
 }
@@ -52,7 +113,9 @@ struct AddStep: StepWork {
     self.a = Plane(a)
     self.b = Plane(b)
     output = Plane(y)
-    runs = ElementRuns(self.a, self.b, output)
+    runs = ElementRuns(
+      self.a, self.b, output,
+      keepsZeroPoints: add.clamp.minimum <= y.zeroPoint && y.zeroPoint <= add.clamp.maximum)
     multiplierA = add.multiplierA
     multiplierB = add.multiplierB
     shift = add.shift
@@ -65,18 +128,17 @@ struct AddStep: StepWork {
     maximum = Int32(add.clamp.maximum)
   }
 
-  var units: Int { runs.count }
+  var units: Int { runs.units }
 
   func run(_ memory: WorkingMemory, part _: Int, _ range: Range<Int>) {
-    runs.forEach(range) { pixel, byte, count in
+    runs.forEach(memory, range) { run in
       let arguments = AddArguments(
-        a: memory.arena + (a.offset &+ pixel &* a.pixelStride &+ byte),
-        b: memory.arena + (b.offset &+ pixel &* b.pixelStride &+ byte),
-        output: memory.arena + (output.offset &+ pixel &* output.pixelStride &+ byte),
+        a: memory.arena + run.offset(a), b: memory.arena + run.offset(b),
+        output: memory.arena + run.offset(output),
         multiplierA: multiplierA, multiplierB: multiplierB, constant: constant, shift: shift,
         zeroPoint: zeroPoint,
         minimum: minimum, maximum: maximum)
-      kernel(arguments, count)
+      kernel(arguments, run.count)
     }
   }
 }
@@ -104,7 +166,12 @@ struct MultiplyStep: StepWork {
     output = Plane(y)
     broadcasts = self.b.pixels != output.pixels
     // One pixel at a time where the second operand is the same for all.
-    runs = broadcasts ? ElementRuns(pixelByPixel: output) : ElementRuns(self.a, self.b, output)
+    runs =
+      broadcasts
+      ? ElementRuns(pixelByPixel: output)
+      : ElementRuns(
+        self.a, self.b, output,
+        keepsZeroPoints: multiply.clamp.minimum <= y.zeroPoint && y.zeroPoint <= multiply.clamp.maximum)
     zeroPointA = Int32(a.zeroPoint)
     zeroPointB = Int32(b.zeroPoint)
     multiplier = multiply.multiplier
@@ -114,26 +181,17 @@ struct MultiplyStep: StepWork {
     maximum = Int32(multiply.clamp.maximum)
   }
 
-  var units: Int { runs.count }
+  var units: Int { runs.units }
 
   func run(_ memory: WorkingMemory, part _: Int, _ range: Range<Int>) {
-    runs.forEach(range) { pixel, byte, count in
+    runs.forEach(memory, range) { run in
       let arguments = MultiplyArguments(
-        a: memory.arena + (a.offset &+ pixel &* a.pixelStride &+ byte),
-        b: memory.arena + (b.offset &+ (broadcasts ? 0 : pixel &* b.pixelStride) &+ byte),
-        output: memory.arena + (output.offset &+ pixel &* output.pixelStride &+ byte), zeroPointA: zeroPointA,
+        a: memory.arena + run.offset(a), b: memory.arena + (broadcasts ? b.offset : run.offset(b)),
+        output: memory.arena + run.offset(output), zeroPointA: zeroPointA,
         zeroPointB: zeroPointB, multiplier: multiplier, shift: shift, zeroPoint: zeroPoint, minimum: minimum,
         maximum: maximum)
-      kernel(arguments, count)
+      kernel(arguments, run.count)
     }
-  }
-}
-
-extension ElementRuns {
-  init(pixelByPixel plane: Plane) {
-    isFlat = false
-    length = plane.storedChannels
-    count = plane.pixels
   }
 }
 
@@ -144,20 +202,21 @@ struct LookupStep: StepWork {
   let runs: ElementRuns
 
   init(_ lookup: Instruction.Lookup, _ program: Program, _ pool: ConstantPool) {
-    input = Plane(program.tensors[lookup.input])
-    output = Plane(program.tensors[lookup.output])
-    table = pool.allocate(Array(program.data[lookup.table]))
-    runs = ElementRuns(input, output)
+    let x = program.tensors[lookup.input], y = program.tensors[lookup.output]
+    input = Plane(x)
+    output = Plane(y)
+    let table = program.data[lookup.table]
+    self.table = pool.allocate(Array(table))
+    runs = ElementRuns(input, output, keepsZeroPoints: table[Int(x.zeroPoint)] == y.zeroPoint)
   }
 
-  var units: Int { runs.count }
+  var units: Int { runs.units }
 
   func run(_ memory: WorkingMemory, part _: Int, _ range: Range<Int>) {
     let table = table
-    runs.forEach(range) { pixel, byte, count in
-      let x = UnsafePointer(memory.arena + (input.offset &+ pixel &* input.pixelStride &+ byte))
-      let y = memory.arena + (output.offset &+ pixel &* output.pixelStride &+ byte)
-      for i in 0..<count { y[i] = table[Int(x[i])] }
+    runs.forEach(memory, range) { run in
+      let x = UnsafePointer(memory.arena + run.offset(input)), y = memory.arena + run.offset(output)
+      for i in 0..<run.count { y[i] = table[Int(x[i])] }
     }
   }
 }

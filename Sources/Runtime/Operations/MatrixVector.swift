@@ -56,11 +56,12 @@ struct MatrixVectorStep: StepWork {
     let x = program.tensors[convolution.input], y = program.tensors[convolution.output],
       window = convolution.window
     let input = Plane(x), output = Plane(y)
-    let coversRows = window.kernelWidth == input.width && input.pixelStride == input.storedChannels
+    let coversRows =
+      window.kernelWidth == input.width && input.pixelStride == input.storedChannels && input.isOneRow
     let isContiguous =
       window.taps == 1
       || (coversRows && window.dilationRows == 1 && window.dilationColumns == 1)
-    guard output.pixels == 1, convolution.kind == .dense8 || convolution.kind == .dense4,
+    guard output.pixels == 1, !output.hasBorder, convolution.kind == .dense8 || convolution.kind == .dense4,
       convolution.groups == 1, !window.isPadded,
       isContiguous, let base = program.data.bytes.baseAddress
     else { return nil }

@@ -46,7 +46,7 @@ private struct WindowRuns {
         rowStride: window.dilationRows &* input.rowStride,
         columnStride: window.dilationColumns &* input.pixelStride,
         windowStride: window.strideColumns &* input.pixelStride, channels: output.storedChannels,
-        output: memory.arena + (output.offset &+ (row &* output.width &+ column) &* output.pixelStride),
+        output: memory.arena + (output.offset &+ row &* output.rowStride &+ column &* output.pixelStride),
         outputPixelStride: output.pixelStride)
       body(windows, count)
       column &+= count
@@ -101,6 +101,7 @@ struct AveragePoolStep: StepWork {
         kernel(windows, mean, count)
       }
     }
+    runs.output.fillBorder(memory.arena, rows: range)
   }
 }
 
@@ -127,5 +128,6 @@ struct MaxPoolStep: StepWork {
         kernel(windows, count)
       }
     }
+    runs.output.fillBorder(memory.arena, rows: range)
   }
 }

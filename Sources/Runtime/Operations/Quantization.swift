@@ -28,14 +28,18 @@ struct QuantizeStep: StepWork {
     scale = y.scale
     zeroPoint = Int32(y.zeroPoint)
     maximum = (1 << Int32(y.bits)) - 1
-    if output.pixels == 1 || (quantize.inputIsChannelsLast && output.pixelStride == output.channels) {
+    if !output.hasBorder
+      && (output.pixels == 1 || (quantize.inputIsChannelsLast && output.pixelStride == output.channels))
+    {
       order = .run(count: output.pixels * output.channels)
     } else {
       order = quantize.inputIsChannelsLast ? .pixels : .planes
     }
   }
 
-  /// Elements or pixels of a unit of work.
+  /// Elements or pixels of a unit of work; a row, where a border is between rows.
+  private var unitElements: Int { output.hasBorder ? output.width : blockElements }
+
   private var blockElements: Int {
     switch order {
     case .run: 1024
@@ -52,33 +56,48 @@ struct QuantizeStep: StepWork {
     }
   }
 
-  var units: Int { (elements + blockElements - 1) / blockElements }
+  var units: Int { (elements + unitElements - 1) / unitElements }
 
   func run(_ memory: WorkingMemory, part: Int, _ range: Range<Int>) {
     guard let source = memory.reals(input) else { return }
-    let first = range.lowerBound * blockElements, end = min(range.upperBound * blockElements, elements)
-    let target = memory.arena + output.offset
+    let image = memory.arena + output.offset, scratch = memory.kernelScratch(part)
+    guard output.hasBorder else {
+      let first = range.lowerBound * unitElements, end = min(range.upperBound * unitElements, elements)
+      return run(source, image + first * (isRun ? 1 : output.pixelStride), scratch, first..<end)
+    }
+    for row in range {
+      run(source, image + row * output.rowStride, scratch, row * output.width..<(row + 1) * output.width)
+    }
+    output.fillBorder(memory.arena, rows: range)
+  }
+
+  private var isRun: Bool { if case .run = order { true } else { false } }
+
+  /// Elements or pixels of a range, to where the first of them lies.
+  private func run(
+    _ source: UnsafePointer<Float>, _ target: UnsafeMutablePointer<UInt8>, _ scratch: UnsafeMutableRawPointer,
+    _ range: Range<Int>
+  ) {
     switch order {
-    case .run: kernels.run(arguments(source + first, target + first, channels: 1), end - first)
+    case .run: kernels.run(arguments(source + range.lowerBound, target, channels: 1), range.count)
     case .planes:
       for channel in stride(from: 0, to: output.channels, by: 4) {
-        let plane = source + (channel * output.pixels + first)
-        let pixels = target + (first * output.pixelStride + channel)
+        let plane = source + (channel * output.pixels + range.lowerBound)
         kernels.pixels(
-          arguments(plane, pixels, channels: min(4, output.channels - channel)), end - first)
+          arguments(plane, target + channel, channels: min(4, output.channels - channel)), range.count)
       }
     case .pixels:
-      let bytes = memory.kernelScratch(part).assumingMemoryBound(to: UInt8.self)
-      for block in stride(from: first, to: end, by: blockElements) {
-        let count = min(blockElements, end - block)
+      let bytes = scratch.assumingMemoryBound(to: UInt8.self)
+      for block in stride(from: range.lowerBound, to: range.upperBound, by: blockElements) {
+        let count = min(blockElements, range.upperBound - block)
+        let pixels = target + (block - range.lowerBound) * output.pixelStride
         if count * output.channels > ConvolutionArguments.scratchBytes - 4 {
           // One pixel that is larger than the scratch memory.
-          let pixel = target + block * output.pixelStride
-          kernels.run(arguments(source + block * output.channels, pixel, channels: 1), output.channels)
+          kernels.run(arguments(source + block * output.channels, pixels, channels: 1), output.channels)
         } else {
           kernels.run(
             arguments(source + block * output.channels, bytes, channels: 1), count * output.channels)
-          spread(bytes, target + block * output.pixelStride, count)
+          spread(bytes, pixels, count)
         }
       }
     }
@@ -132,9 +151,12 @@ struct DequantizeStep: StepWork {
     let source = memory.arena + input.offset
     if input.pixels > 1 {
       for channel in range {
-        for pixel in 0..<input.pixels {
-          target[channel &* input.pixels &+ pixel] =
-            parameters.dequantize(Int32(source[pixel &* input.pixelStride &+ channel]))
+        for row in 0..<input.height {
+          let pixels = source + (row &* input.rowStride &+ channel)
+          let results = target + (channel &* input.pixels &+ row &* input.width)
+          for column in 0..<input.width {
+            results[column] = parameters.dequantize(Int32(pixels[column &* input.pixelStride]))
+          }
         }
       }
     } else {
