@@ -4,8 +4,8 @@ import KernelInterface
 // 64 bytes of both operands at a time, widened within quarters, so that packing restores their order.
 
 /// Every pair of bytes meets both multipliers in one instruction, which takes 16 bits of each: larger ones are cut into
-/// the lower 15 bits and the rest, m = 2^15 * upper + lower, and the sums of the two put together. Nothing wraps: sums
-/// stay below 2^31 (see `AddArguments`), and those of upper parts below 2^15.
+/// the lower 7 bits and the rest, m = 2^7 * upper + lower. The upper parts, of at most 2^14, meet the bytes times 2^7,
+/// which 16 bits hold too.
 package func addAVX512VNNI(_ arguments: AddArguments, _ count: Int) {
   let fits = Int32(Int16.min)...Int32(Int16.max)
   if fits.contains(arguments.multiplierA) && fits.contains(arguments.multiplierB) {
@@ -14,11 +14,11 @@ package func addAVX512VNNI(_ arguments: AddArguments, _ count: Int) {
     @inline(__always) func sum(_ pairs: Lanes) -> Lanes { dot2_x16(constant, pairs, multipliers) }
     addAll(arguments, count, sum)
   } else {
-    let upper = wordPair(arguments.multiplierA &>> 15, arguments.multiplierB &>> 15)
-    let lower = wordPair(arguments.multiplierA & 0x7FFF, arguments.multiplierB & 0x7FFF)
+    let upper = wordPair(arguments.multiplierA &>> 7, arguments.multiplierB &>> 7)
+    let lower = wordPair(arguments.multiplierA & 0x7F, arguments.multiplierB & 0x7F)
     let constant = Lanes(repeating: arguments.constant)
     @inline(__always) func sum(_ pairs: Lanes) -> Lanes {
-      dot2_x16((dot2_x16(.zero, pairs, upper) &<< 15) &+ constant, pairs, lower)
+      dot2_x16(dot2_x16(constant, pairs &<< 7, upper), pairs, lower)
     }
     addAll(arguments, count, sum)
   }
@@ -32,8 +32,7 @@ private func addAll(_ arguments: AddArguments, _ count: Int, _ sum: (_ pairs: La
   let minimum = Lanes(repeating: arguments.minimum &* 0x0101_0101)
   let maximum = Lanes(repeating: arguments.maximum &* 0x0101_0101)
   let a = UnsafeRawPointer(arguments.a), b = UnsafeRawPointer(arguments.b)
-  var first = 0
-  while first < count {
+  @inline(__always) func bytes(_ first: Int) -> Lanes {
     let x = load(a + first), y = load(b + first)
     let low = interleave_low_bytes_x16(x, y), high = interleave_high_bytes_x16(x, y)
     let s0 = sum(interleave_low_bytes_x16(low, .zero)) &>> shift
@@ -43,10 +42,15 @@ private func addAll(_ arguments: AddArguments, _ count: Int, _ sum: (_ pairs: La
     // Saturation to 16 bits leaves numbers on the side where they are clamped anyway.
     let words01 = add_words_x16(pack_words_x16(s0, s1), zeroPoint)
     let words23 = add_words_x16(pack_words_x16(s2, s3), zeroPoint)
-    let bytes = minimum_bytes_x16(maximum_bytes_x16(pack_bytes_x16(words01, words23), minimum), maximum)
-    store_bytes_x16(arguments.output + first, byteMask(count &- first), bytes)
+    return minimum_bytes_x16(maximum_bytes_x16(pack_bytes_x16(words01, words23), minimum), maximum)
+  }
+  let output = UnsafeMutableRawPointer(arguments.output)
+  var first = 0
+  while first &+ 64 <= count {
+    output.storeBytes(of: bytes(first), toByteOffset: first, as: Lanes.self)
     first &+= 64
   }
+  if first < count { store_bytes_x16(output + first, byteMask(count &- first), bytes(first)) }
 }
 
 /// Two numbers of 16 bits in every lane.

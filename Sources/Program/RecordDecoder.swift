@@ -33,7 +33,8 @@ struct RecordDecoder {
     return Program.Tensor(
       name: try name(bytes.uint32(offset), offset), element: element, layout: layout, shape: shape,
       storage: storage,
-      pixelStride: Int(bytes.uint32(offset + 24)), border: border, scale: Float(bitPattern: bytes.uint32(offset + 12)),
+      pixelStride: Int(bytes.uint32(offset + 24)), border: border,
+      scale: Float(bitPattern: bytes.uint32(offset + 12)),
       zeroPoint: bytes.uint8(offset + 9), bits: bytes.uint8(offset + 8))
   }
 

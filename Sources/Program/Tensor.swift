@@ -33,7 +33,8 @@ extension Program {
 
       /// A window may read it instead of padding.
       package func covers(_ window: Instruction.Window) -> Bool {
-        top >= window.padTop && left >= window.padLeft && bottom >= window.padBottom && right >= window.padRight
+        top >= window.padTop && left >= window.padLeft && bottom >= window.padBottom
+          && right >= window.padRight
       }
 
       package static let none = Border(top: 0, left: 0, bottom: 0, right: 0)
@@ -88,7 +89,8 @@ extension Program {
     ) -> Tensor {
       Tensor(
         name: name, element: .u8, layout: .channelsLast4, shape: shape, storage: .arena(offset: arenaOffset),
-        pixelStride: roundedUp((shape.first ?? 1), to: 4), border: border, scale: scale, zeroPoint: zeroPoint, bits: bits)
+        pixelStride: roundedUp((shape.first ?? 1), to: 4), border: border, scale: scale, zeroPoint: zeroPoint,
+        bits: bits)
     }
 
     /// An activation in row-major order: what reshapes give that are no images.

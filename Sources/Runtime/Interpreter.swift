@@ -17,6 +17,7 @@ package final class Interpreter {
 
   // The run in progress, as its threads see it. The caller's tensors lie in memory of their own: holding on to the
   // caller's arrays would count references.
+  private var steps: StepList
   private var step = 0
   private var samples = 0
   private let sources: UnsafeMutablePointer<UnsafePointer<Float>?>
@@ -33,6 +34,7 @@ package final class Interpreter {
     pool = ThreadPool(threads: threads)
     prepared = PreparedProgram(program, features: features, threads: pool.threads, tuning: tuning)
     memory = prepared.makeMemory()
+    steps = prepared.fusedSteps
     otherMemories = .allocate(capacity: pool.threads)
     // A program has an output, but may have no input.
     sources = .allocate(capacity: max(prepared.inputs.count, 1))
@@ -67,7 +69,7 @@ package final class Interpreter {
     guard workers > 1 else {
       for sample in 0..<samples {
         bind(memory, sample)
-        for step in prepared.steps.indices { runShared(step) }
+        for step in steps.indices { runShared(step) }
       }
       return
     }
@@ -148,15 +150,18 @@ package final class Interpreter {
 
   private func runObserved<Observer: StepObserver>(_ observer: inout Observer) {
     bind(memory, 0)
+    // Fused steps would hide their first instruction.
+    steps = prepared.steps
+    defer { steps = prepared.fusedSteps }
     var lastWriter = [Int](repeating: -1, count: program.tensors.count)
     for (index, instruction) in program.instructions.enumerated() { lastWriter[instruction.output] = index }
-    for index in prepared.steps.indices {
-      let instruction = prepared.steps.instruction(index)
+    for index in steps.indices {
+      let instruction = steps.instruction(index)
       observer.willRun(instruction)
       runShared(index)
       observer.didRun(instruction)
       let isLastStep =
-        index + 1 == prepared.steps.count || prepared.steps.instruction(index + 1) != instruction
+        index + 1 == steps.count || steps.instruction(index + 1) != instruction
       let tensor = program.instructions[instruction].output
       if Observer.wantsContents && isLastStep && lastWriter[tensor] == instruction {
         observer.show(tensor, contents(of: program.tensors[tensor], memory))
@@ -204,12 +209,12 @@ package final class Interpreter {
   /// All of a step of the sample in the first memory, by as many threads as it pays for.
   @inline(__always)
   private func runShared(_ index: Int) {
-    let parts = prepared.steps.parts(index)
-    if parts == 1 { return prepared.steps.run(index, memory, part: 0, of: 1) }
+    let parts = steps.parts(index)
+    if parts == 1 { return steps.run(index, memory, part: 0, of: 1) }
     step = index
     pool.run(parts, Unmanaged.passUnretained(self).toOpaque()) { context, part in
       Unmanaged<Interpreter>.fromOpaque(context)._withUnsafeGuaranteedRef { interpreter in
-        let steps = interpreter.prepared.steps, index = interpreter.step
+        let steps = interpreter.steps, index = interpreter.step
         steps.run(index, interpreter.memory, part: part, of: steps.parts(index))
       }
     }

@@ -19,8 +19,12 @@ package enum KernelTable {
   package static var all: [Kernel] {
     var kernels: [Kernel] = []
     #if arch(x86_64) && os(Linux)
-      kernels.append(Kernel("dense8_avx512vnni", .dense8, needs: .avx512vnni, walksRows: true, convolutionDense8AVX512VNNI))
-      kernels.append(Kernel("dense4_avx512vnni", .dense4, needs: .avx512vnni, walksRows: true, convolutionDense4AVX512VNNI))
+      kernels.append(
+        Kernel("dense8_avx512vnni", .dense8, needs: .avx512vnni, walksRows: true, convolutionDense8AVX512VNNI)
+      )
+      kernels.append(
+        Kernel("dense4_avx512vnni", .dense4, needs: .avx512vnni, walksRows: true, convolutionDense4AVX512VNNI)
+      )
       kernels.append(Kernel("dense2_avx512vnni", .dense2, needs: .avx512vnni, convolutionDense2AVX512VNNI))
       kernels.append(Kernel("palette_avx512vnni", .palette, needs: .avx512vnni, convolutionPaletteAVX512VNNI))
       kernels.append(
@@ -28,18 +32,30 @@ package enum KernelTable {
       kernels.append(
         Kernel("ternary_avx512popcount", .ternary, needs: .avx512popcount, convolutionTernaryAVX512Popcount))
       kernels.append(
-        Kernel("dense8_avx512vnni_3x8", .dense8, needs: .avx512vnni, walksRows: true, convolutionDense8AVX512VNNIOf3))
+        Kernel(
+          "dense8_avx512vnni_3x8", .dense8, needs: .avx512vnni, walksRows: true,
+          convolutionDense8AVX512VNNIOf3))
       kernels.append(
-        Kernel("dense8_avx512vnni_2x8", .dense8, needs: .avx512vnni, walksRows: true, convolutionDense8AVX512VNNIOf2))
+        Kernel(
+          "dense8_avx512vnni_2x8", .dense8, needs: .avx512vnni, walksRows: true,
+          convolutionDense8AVX512VNNIOf2))
       kernels.append(
-        Kernel("dense4_avx512vnni_3x8", .dense4, needs: .avx512vnni, walksRows: true, convolutionDense4AVX512VNNIOf3))
+        Kernel(
+          "dense4_avx512vnni_3x8", .dense4, needs: .avx512vnni, walksRows: true,
+          convolutionDense4AVX512VNNIOf3))
       kernels.append(
-        Kernel("dense4_avx512vnni_2x8", .dense4, needs: .avx512vnni, walksRows: true, convolutionDense4AVX512VNNIOf2))
+        Kernel(
+          "dense4_avx512vnni_2x8", .dense4, needs: .avx512vnni, walksRows: true,
+          convolutionDense4AVX512VNNIOf2))
       kernels.append(
-        Kernel("dense8_avxvnni", .dense8, needs: [.avx2, .avxvnni], walksRows: true, convolutionDense8AVXVNNI))
+        Kernel(
+          "dense8_avxvnni", .dense8, needs: [.avx2, .avxvnni], walksRows: true, convolutionDense8AVXVNNI))
       kernels.append(
-        Kernel("dense4_avxvnni", .dense4, needs: [.avx2, .avxvnni], walksRows: true, convolutionDense4AVXVNNI))
-      kernels.append(Kernel("dense8_avx2", .dense8, needs: .avx2, readsWords: true, walksRows: true, convolutionDense8AVX2))
+        Kernel(
+          "dense4_avxvnni", .dense4, needs: [.avx2, .avxvnni], walksRows: true, convolutionDense4AVXVNNI))
+      kernels.append(
+        Kernel("dense8_avx2", .dense8, needs: .avx2, readsWords: true, walksRows: true, convolutionDense8AVX2)
+      )
       kernels.append(Kernel("dense4_avx2", .dense4, needs: .avx2, walksRows: true, convolutionDense4AVX2))
       kernels.append(Kernel("dense2_avx2", .dense2, needs: .avx2, convolutionDense2AVX2))
       kernels.append(Kernel("palette_avx2", .palette, needs: .avx2, convolutionPaletteAVX2))

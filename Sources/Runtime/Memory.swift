@@ -149,7 +149,9 @@ struct Plane {
     let bytes = UnsafeMutableRawPointer(target)
     guard count >= 16 else {
       let word = UInt32(zeroPoint) &* 0x0101_0101
-      for place in stride(from: 0, to: count, by: 4) { bytes.storeBytes(of: word, toByteOffset: place, as: UInt32.self) }
+      for place in stride(from: 0, to: count, by: 4) {
+        bytes.storeBytes(of: word, toByteOffset: place, as: UInt32.self)
+      }
       return
     }
     let vector = SIMD16<UInt8>(repeating: zeroPoint)

@@ -20,7 +20,8 @@
     package var products: Int
   }
 
-  /// Runs single samples and times every instruction; the clock adds some 50 ns to each.
+  /// Runs single samples and times every instruction, each on its own where a run would take several at once; the clock
+  /// adds some 50 ns to each.
   package final class Profile {
     private let interpreter: Interpreter
     private let sources: [UnsafePointer<Float>]

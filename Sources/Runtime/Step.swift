@@ -90,7 +90,10 @@ package final class PreparedProgram {
   /// Elements of every input and output.
   let inputCounts: [Int]
   let outputCounts: [Int]
+  /// Each of one instruction, to be observed.
   let steps: StepList
+  /// The same work with some instructions together, to be run.
+  let fusedSteps: StepList
   /// What every thread's kernels need, and the largest padded image behind it.
   package let scratchBytes: Int
   private let kernelBytes: Int
@@ -110,16 +113,20 @@ package final class PreparedProgram {
     inputCounts = inputs.map { program.tensors[$0].elementCount }
     outputCounts = outputs.map { program.tensors[$0].elementCount }
     steps = StepList(planner.steps)
+    fusedSteps = StepList(planner.fusedSteps)
     kernelBytes = planner.kernelBytes
     imageOffset = threads * kernelBytes
     scratchBytes = imageOffset + roundedUp(planner.imageBytes, to: 64)
   }
 
-  deinit { steps.deallocate() }
+  deinit {
+    steps.deallocate()
+    fusedSteps.deallocate()
+  }
 
   /// Runs one sample, whose inputs and outputs `memory` points at, on the calling thread.
   package func run(_ memory: WorkingMemory) {
-    for index in steps.indices { steps.run(index, memory, part: 0, of: 1) }
+    for index in fusedSteps.indices { fusedSteps.run(index, memory, part: 0, of: 1) }
   }
 
   package func makeMemory() -> WorkingMemory {
@@ -161,6 +168,9 @@ private struct Planner {
   let constants: ConstantPool
   private let elementwise: ElementwiseKernels
   var steps: [Step] = []
+  var fusedSteps: [Step] = []
+  /// The last step, if it is a convolution.
+  private var convolution: (step: ConvolutionStep, instruction: Int, nanoseconds: Int)?
   var imageBytes = 0
   var kernelBytes = ConvolutionArguments.scratchBytes
 
@@ -205,18 +215,19 @@ private struct Planner {
         image = step.image
       }
       if let step = ConvolutionStep(o, program, image: image, kernel, threads: threads, constants) {
-        let products = step.geometry.productsPerPixel * output.pixels
+        let nanoseconds =
+          step.geometry.productsPerPixel * output.pixels / productsPerNanosecond(step.kernel.features)
         append(
           step, index,
           kernel: StepKernel(
             name: step.kernel.name, peak: step.kernel.kind, features: step.kernel.features),
-          nanoseconds: products / productsPerNanosecond(step.kernel.features))
+          nanoseconds: nanoseconds)
+        convolution = (step, index, nanoseconds)
       }
     case .floatProduct(let o):
       if let step = MatrixVectorStep(o, program, features: features, constants) { append(step, index) }
     case .add(let o):
-      let step = AddStep(o, program, elementwise)
-      append(step, index, nanoseconds: elements / 32)
+      planAdd(o, index, nanoseconds: elements / 32)
     case .multiply(let o):
       let step = MultiplyStep(o, program, elementwise)
       append(step, index, nanoseconds: elements / 8)
@@ -240,6 +251,20 @@ private struct Planner {
       let step = SoftmaxStep(o, program)
       append(step, index, nanoseconds: 4 * elements)
     }
+  }
+
+  /// A sum behind a convolution joins it.
+  private mutating func planAdd(_ add: Instruction.Add, _ index: Int, nanoseconds: Int) {
+    let step = AddStep(add, program, elementwise), previous = convolution
+    append(step, index, nanoseconds: nanoseconds)
+    guard let previous, case .convolution(let o) = program.instructions[previous.instruction].operation,
+      let both = ConvolutionAndAdd(previous.step, o, step, add, program)
+    else { return }
+    fusedSteps.removeLast(2)
+    fusedSteps.append(
+      StepOf(
+        both, instruction: index, kernel: nil, nanoseconds: previous.nanoseconds + nanoseconds,
+        threads: threads))
   }
 
   private mutating func append(_ usual: MatrixVectorStep, _ index: Int) {
@@ -266,8 +291,10 @@ private struct Planner {
   private mutating func append<Work: StepWork>(
     _ work: Work, _ index: Int, kernel: StepKernel? = nil, nanoseconds: Int
   ) {
-    steps.append(
-      StepOf(work, instruction: index, kernel: kernel, nanoseconds: nanoseconds, threads: threads))
+    let step = StepOf(work, instruction: index, kernel: kernel, nanoseconds: nanoseconds, threads: threads)
+    steps.append(step)
+    fusedSteps.append(step)
+    convolution = nil
   }
 
   /// Weights that one thread reads, roughly.

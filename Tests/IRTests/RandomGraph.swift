@@ -91,7 +91,12 @@ struct RandomGraph {
       case (.f32, 2): matrices.append(result)
       case (.i64, 1): vectors.append(result)
       case (.quantized(let q), _) where !q.isSigned:
-        if random.bool() { graph.setLayout(result, .channelsLast4) }
+        if random.bool() {
+          let sides = random.bool() ? [0, 0, 0, 0] : (0..<4).map { _ in Int(random.next() % 3) }
+          let border = Border(top: sides[0], left: sides[1], bottom: sides[2], right: sides[3])
+          let hasBorder = graph[id].op.writesBorders && type.shape.rank == 4
+          graph.setLayout(result, .channelsLast4(border: hasBorder ? border : .none))
+        }
         activations.append(result)
       case (.f32, _), (.i64, _), (.i32, _), (.u8, _), (.i8, _), (.bool, _), (.quantized, _): break
       }

@@ -74,6 +74,15 @@ import Testing
       rule: "accumulator", stage: .lowered,
       body: convolution(bias: -134_217_000, weight: 7, bits: 4, shift: 40)),
     Case(
+      rule: "borders", stage: .lowered,
+      body: "%y = quantize-linear(%x) : tensor<Nx3x4x4xu8<1:0>, nhwc4 border [1, 0, 256, 1]>"),
+    Case(
+      rule: "borders", stage: .lowered,
+      body: """
+        %q = quantize-linear(%x) : tensor<Nx3x4x4xu8<1:0>, nhwc4>
+        %y = transpose(%q) {permutation = [0, 2, 1, 3]} : tensor<Nx4x3x4xu8<1:0>, nhwc4 border [1, 1, 1, 1]>
+        """),
+    Case(
       rule: "constants", stage: .imported,
       body: "%y = constant dense [8] : tensor<1xs4>"),
   ]

@@ -32,6 +32,8 @@ struct ConvolutionCase {
   var inputRowStride: Int
   var inputPixelStride: Int
   var outputPixelStride: Int
+  /// Bytes of a border between the output's rows, for kernels that walk rows.
+  var outputRowGap: Int
   var stepOffsets: [Int32]
   /// Bits of an input number where they are multiplied one by one, the highest plane first in `stepOffsets`; or 1.
   var planes = 1
@@ -120,8 +122,11 @@ struct ConvolutionCase {
     let shiftBuffer = GuardedBuffer(shift + [Int32](repeating: 31, count: padding))
     let scaleBuffer = fusedScales.map { GuardedBuffer($0 + [Float](repeating: 0, count: padding)) }
     let scratchBuffer = GuardedBuffer(bytes: ConvolutionArguments.scratchBytes, fill: Self.poison)
+    let outputRowStride = outputWidth * outputPixelStride + (kernel.walksRows ? outputRowGap : 0)
     // The last pixel's bytes beyond its stored channels lie behind the guard page.
-    let outputBytes = (pixels - 1) * outputPixelStride + storedChannels
+    let outputBytes =
+      (pixels - 1) / outputWidth * outputRowStride + (pixels - 1) % outputWidth * outputPixelStride
+      + storedChannels
     let outputBuffer = GuardedBuffer(bytes: 64 + outputBytes, fill: Self.poison)
 
     let arguments = ConvolutionArguments(
@@ -136,7 +141,7 @@ struct ConvolutionCase {
       scratch: scratchBuffer.base, outputChannels: outputChannels,
       storedChannels: storedChannels,
       output: (outputBuffer.base + 64).assumingMemoryBound(to: UInt8.self),
-      outputPixelStride: outputPixelStride,
+      outputPixelStride: outputPixelStride, outputRowStride: outputRowStride,
       outputWidth: outputWidth, outputZeroPoint: outputZeroPoint, clampMinimum: clampMinimum,
       clampMaximum: clampMaximum)
     var first = 0
@@ -151,7 +156,14 @@ struct ConvolutionCase {
     withExtendedLifetime((shiftBuffer, scaleBuffer, scratchBuffer)) {}
     let all = UnsafeRawBufferPointer(start: outputBuffer.base, count: outputBuffer.count)
     precondition(all[..<64].allSatisfy { $0 == Self.poison }, "the kernel wrote before its output")
-    return [UInt8](all[64...]) + [UInt8](repeating: Self.poison, count: outputPixelStride - storedChannels)
+    let bytes =
+      [UInt8](all[64...]) + [UInt8](repeating: Self.poison, count: outputPixelStride - storedChannels)
+    return stride(from: 0, to: bytes.count, by: outputRowStride).flatMap { row in
+      let gap = bytes[row...].dropFirst(outputWidth * outputPixelStride).prefix(
+        outputRowStride - outputWidth * outputPixelStride)
+      precondition(gap.allSatisfy { $0 == Self.poison }, "the kernel wrote between its rows")
+      return bytes[row...].prefix(outputWidth * outputPixelStride)
+    }
   }
 
   /// What the runtime hands to kernels: the factors, where fused multiply-adds are exact for every channel.
@@ -236,6 +248,7 @@ extension ConvolutionCase {
     let stored = (outputChannels + 3) / 4 * 4
     storedChannels = Bool.random(using: &random) ? stored : outputChannels
     outputPixelStride = stored + 4 * Int.random(in: 0...2, using: &random)
+    outputRowGap = outputPixelStride * Int.random(in: 0...2, using: &random)
 
     let isBitSerial = kind == .binary || kind == .ternary
     if isBitSerial { planes = Int.random(in: 1...4, using: &random) }

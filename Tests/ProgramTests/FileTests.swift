@@ -21,6 +21,48 @@ import Testing
     #expect(Metadata(json: copy.metadata)?["target"] == "name: test\nbits: \"8\"\n")
   }
 
+  /// Programs without borders are those that older versions wrote and read; a border is a layout that they do not know.
+  @Test func marksTensorsWithBorders() throws {
+    let program = try sampleProgram()
+    let file = SectionedFile(program.serialize())
+    let table = try #require(file.sections.first { $0.id == Array("TENS".utf8) }).bytes
+    for (index, tensor) in program.tensors.enumerated() {
+      let record = table[(8 + 56 * index)...].prefix(56)
+      let sides = [tensor.border.top, tensor.border.left, tensor.border.bottom, tensor.border.right]
+      #expect(record.dropFirst(5).first == (tensor.border == .none ? tensor.layout.rawValue : 2))
+      #expect(record.suffix(4).map { Int($0) } == sides)
+    }
+  }
+
+  @Test func refusesBordersThatNothingWrites() throws {
+    let wide = Program.Tensor.Border(top: 256, left: 0, bottom: 0, right: 0)
+    let border = Program.Tensor.Border(top: 0, left: 1, bottom: 0, right: 0)
+    func expectRefusal(_ reason: String, _ change: (inout Program) -> Void) throws {
+      var program = try sampleProgram()
+      program.arenaBytes = 1 << 20
+      try program.validate()
+      change(&program)
+      do throws(ProgramError) {
+        try program.validate()
+        Issue.record("accepted: \(reason)")
+      } catch {
+        #expect(error.description.contains(reason), "\(error)")
+      }
+    }
+    func index(_ name: Name, _ program: Program) -> Int {
+      program.tensors.firstIndex { $0.name == name } ?? 0
+    }
+    try expectRefusal("a border is that of an image") { $0.tensors[index("conv2", $0)].border = wide }
+    try expectRefusal("a border is that of an image") { $0.tensors[index("mean", $0)].border = border }
+    try expectRefusal("a border is that of an image") { $0.tensors[index("conv1", $0)].pixelStride += 4 }
+    try expectRefusal("no pixel stride and no border") { $0.tensors[index("logits", $0)].border = border }
+    try expectRefusal("a copy does not write a border") { $0.tensors[index("shuffled", $0)].border = border }
+    try expectRefusal("outside the arena") {
+      $0.tensors[index("conv1", $0)].border.bottom = 255
+      $0.arenaBytes = try! sampleProgram().arenaBytes
+    }
+  }
+
   /// What a tuning was measured for is known again whatever else the file holds, and nothing else is.
   @Test func hashesWhatIsComputed() throws {
     var program = try sampleProgram()

@@ -6,9 +6,11 @@ import Testing
 func sampleProgram() throws -> Program {
   var builder = ProgramBuilder()
   var arena = 0
-  func activation(_ name: Name, _ shape: [Int], bits: UInt8 = 8) -> Int {
+  func activation(
+    _ name: Name, _ shape: [Int], border: Program.Tensor.Border = .none, bits: UInt8 = 8
+  ) -> Int {
     let tensor = Program.Tensor.activation(
-      name, shape: shape, arenaOffset: arena, scale: 0.05, zeroPoint: 3, bits: bits)
+      name, shape: shape, arenaOffset: arena, border: border, scale: 0.05, zeroPoint: 3, bits: bits)
     arena += roundedUp(tensor.byteCount, to: 64)
     return builder.addTensor(tensor)
   }
@@ -21,7 +23,7 @@ func sampleProgram() throws -> Program {
   let image = builder.addTensor(.real("image", shape: [3, 8, 6], storage: .input(0)))
   let x = activation("image.q", [3, 8, 6])
   builder.append("quantize", .quantize(.init(input: image, output: x)))
-  let c1 = activation("conv1", [6, 8, 6])
+  let c1 = activation("conv1", [6, 8, 6], border: .init(top: 1, left: 2, bottom: 3, right: 4))
   builder.appendConvolution(
     "conv1", input: x, output: c1, window: .init(kernel: [3, 3], pads: [1, 1, 1, 1]), weightBits: 8,
     weights: weights(6 * 27, 127), bias: numbers(6, 100), multiplier: numbers(6, 1 << 30),

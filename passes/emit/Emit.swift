@@ -70,7 +70,8 @@ struct Emitter {
     case .channelsLast4(let b):
       let border = Program.Tensor.Border(top: b.top, left: b.left, bottom: b.bottom, right: b.right)
       return .activation(
-        name, shape: shape, arenaOffset: offset, border: border, scale: scale, zeroPoint: zeroPoint, bits: bits)
+        name, shape: shape, arenaOffset: offset, border: border, scale: scale, zeroPoint: zeroPoint,
+        bits: bits)
     }
   }
 

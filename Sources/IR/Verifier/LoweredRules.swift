@@ -46,7 +46,8 @@ let loweredRules: [VerificationRule] = [
   },
   // Copies and views write no borders.
   VerificationRule(
-    "borders", "borders are those of images that integer operations write, at most 255 wide", .lowered ... .lowered
+    "borders", "borders are those of images that integer operations write, at most 255 wide",
+    .lowered ... .lowered
   ) { graph, findings in
     for id in graph.order {
       let node = graph[id]

@@ -108,15 +108,35 @@ struct ConvolutionStep: StepWork {
     case .pixels:
       let first = range.lowerBound * pixelsPerUnit,
         end = min(range.upperBound * pixelsPerUnit, output.pixels)
-      for call in 0..<geometry.calls {
-        run(memory, scratch, call, panels: 0..<geometry.panelsPerCall, pixels: first..<end)
-      }
+      runPixels(memory, scratch, first..<end)
       if output.hasBorder { output.fillBorder(memory.arena, rows: range) }
     case .panels:
       for call in 0..<geometry.calls {
         run(memory, scratch, call, panels: range, pixels: 0..<output.pixels)
       }
       if range.lowerBound == 0 { output.fillBorder(memory.arena, rows: 0..<output.height) }
+    }
+  }
+
+  /// Threads may share its rows.
+  var hasRows: Bool {
+    switch split {
+    case .pixels: output.height > 1
+    case .panels: false
+    }
+  }
+
+  /// Some rows of the output, whatever the units are.
+  /// - Requires: `hasRows`.
+  func run(_ memory: WorkingMemory, part: Int, rows: Range<Int>) {
+    let pixels = rows.lowerBound * output.width..<rows.upperBound * output.width
+    runPixels(memory, memory.kernelScratch(part), pixels)
+    output.fillBorder(memory.arena, rows: rows)
+  }
+
+  private func runPixels(_ memory: WorkingMemory, _ scratch: UnsafeMutableRawPointer, _ pixels: Range<Int>) {
+    for call in 0..<geometry.calls {
+      run(memory, scratch, call, panels: 0..<geometry.panelsPerCall, pixels: pixels)
     }
   }
 
