@@ -55,6 +55,10 @@ struct CopyStep: StepWork {
       copyRun(
         source, inputOffset + range.lowerBound * loop.inputStride, target,
         outputOffset + range.lowerBound * loop.outputStride, range.count)
+    } else if outermost == last - 1 {
+      copyRuns(
+        source, inputOffset + range.lowerBound * loop.inputStride, target,
+        outputOffset + range.lowerBound * loop.outputStride, range.count)
     } else {
       for i in range {
         copy(
@@ -75,11 +79,32 @@ struct CopyStep: StepWork {
     _ depth: Int, _ source: UnsafeMutableRawPointer, _ from: Int, _ target: UnsafeMutableRawPointer, _ to: Int
   ) {
     let loop = loops[depth]
-    if depth == Instruction.Copy.maximumDimensions - 1 {
-      copyRun(source, from, target, to, loop.extent)
+    if depth == Instruction.Copy.maximumDimensions - 2 {
+      copyRuns(source, from, target, to, loop.extent)
     } else {
       for i in 0..<loop.extent {
         copy(depth + 1, source, from &+ i &* loop.inputStride, target, to &+ i &* loop.outputStride)
+      }
+    }
+  }
+
+  /// The two innermost loops: pixels of channels, mostly.
+  private func copyRuns(
+    _ source: UnsafeMutableRawPointer, _ from: Int, _ target: UnsafeMutableRawPointer, _ to: Int, _ count: Int
+  ) {
+    let last = Instruction.Copy.maximumDimensions - 1
+    let outer = loops[last - 1], inner = loops[last]
+    if inner.inputStride == 1 && inner.outputStride == 1 && inner.extent &* elementSize == 16 {
+      var x = UnsafeRawPointer(source + from &* elementSize), y = target + to &* elementSize
+      for _ in 0..<count {
+        y.storeBytes(of: x.loadUnaligned(as: SIMD4<UInt32>.self), as: SIMD4<UInt32>.self)
+        x += outer.inputStride &* elementSize
+        y += outer.outputStride &* elementSize
+      }
+    } else {
+      for i in 0..<count {
+        copyRun(
+          source, from &+ i &* outer.inputStride, target, to &+ i &* outer.outputStride, inner.extent)
       }
     }
   }
