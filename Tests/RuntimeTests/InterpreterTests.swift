@@ -20,12 +20,14 @@ import Testing
       {
         let interpreter = Interpreter(program, features: features, threads: threads)
         var shown = 0
-        _ = try interpreter.run(inputs) { tensor, contents in
+        let outputs = try interpreter.run(inputs) { tensor, contents in
           shown += 1
           check(
             program, tensor, contents, reference.bytes(tensor), "seed \(seed).\(variant), \(threads) threads")
         }
         #expect(shown == Set(program.instructions.map(\.output)).count)
+        // Unobserved, some instructions run together.
+        #expect(try interpreter.run(inputs) == outputs)
       }
     }
   }

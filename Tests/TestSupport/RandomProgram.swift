@@ -135,7 +135,9 @@ package struct RandomProgram {
   ) -> Int {
     var (w, height, width) = window(tensor)
     if keepingShape {
-      (w, height, width) = (Instruction.Window(kernel: [1, 1]), tensor.height, tensor.width)
+      let radius = pick(0...1), kernel = [Int](repeating: 2 * radius + 1, count: 2)
+      w = Instruction.Window(kernel: kernel, pads: [Int](repeating: radius, count: 4))
+      (height, width) = (tensor.height, tensor.width)
     }
     var outputs = keepingShape ? tensor.channels : pick(1...37), groups = 1
     if pick(0...2) == 0 {
