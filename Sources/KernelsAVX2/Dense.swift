@@ -324,26 +324,34 @@ private struct Tile<let pixels: Int> {
       }
       return
     }
-    let scales = Pair(UnsafeRawPointer(scale))
-    var output = run.output
+    let scales = (lower: load(scale), upper: load(scale + 8))
+    let output = run.output
     run.output += pixels &* p.outputPixelStride
-    for two in 0..<(pixels &+ 1) / 2 {
-      let first = words(accumulators[2 &* two], scales, p)
-      let second = pixels > 1 ? words(accumulators[2 &* two &+ 1], scales, p) : first
-      let bytes = permute_x8(
-        minimum_bytes_x8(maximum_bytes_x8(pack_bytes_x8(first, second), p.minimum), p.maximum), p.order)
-      storeBytes(bytes.lowHalf, output, p.channels)
-      if pixels > 1 { storeBytes(bytes.highHalf, output + p.outputPixelStride, p.channels) }
-      output += 2 &* p.outputPixelStride
+    // Every index is a constant, so that accumulators stay in registers.
+    let words0 = roundedWords(accumulators[0].lower, accumulators[0].upper, scales, p.magic)
+    if pixels == 1 {
+      return storeBytes(bytes(words0, words0, p).lowHalf, output, p.channels)
+    }
+    let words1 = roundedWords(accumulators[1].lower, accumulators[1].upper, scales, p.magic)
+    storeTwo(bytes(words0, words1, p), output, p)
+    if pixels == 4 {
+      let words2 = roundedWords(accumulators[2].lower, accumulators[2].upper, scales, p.magic)
+      let words3 = roundedWords(accumulators[3].lower, accumulators[3].upper, scales, p.magic)
+      storeTwo(bytes(words2, words3, p), output + 2 &* p.outputPixelStride, p)
     }
   }
 
-  /// `zeroPoint + requantize(sum)` in 16 bits: in each half, four of the lower and four of the upper channels.
+  /// The bytes of two pixels.
   @inline(__always)
-  private func words(_ sums: Pair, _ scales: Pair, _ p: DensePanel) -> Lanes {
-    pack_words_x8(
-      multiply_add_floats_x8(sums.lower, scales.lower, p.magic) &- 0x4B40_0000,
-      multiply_add_floats_x8(sums.upper, scales.upper, p.magic) &- 0x4B40_0000)
+  private func bytes(_ words0: Lanes, _ words1: Lanes, _ p: DensePanel) -> Lanes {
+    permute_x8(
+      minimum_bytes_x8(maximum_bytes_x8(pack_bytes_x8(words0, words1), p.minimum), p.maximum), p.order)
+  }
+
+  @inline(__always)
+  private func storeTwo(_ bytes: Lanes, _ output: UnsafeMutableRawPointer, _ p: DensePanel) {
+    storeBytes(bytes.lowHalf, output, p.channels)
+    storeBytes(bytes.highHalf, output + p.outputPixelStride, p.channels)
   }
 }
 

@@ -8,6 +8,18 @@ typealias Lanes = SIMD8<Int32>
 @inline(__always)
 func load(_ pointer: UnsafeRawPointer) -> Lanes { pointer.loadUnaligned(as: Lanes.self) }
 
+/// `zeroPoint + requantize(sum)` of 16 channels in 16 bits, by one fused multiply-add where that is exact: in each half,
+/// four of the lower and four of the upper channels.
+/// - Parameter magic: the bits of 1.5 * 2^23 + zeroPoint: a float whose unit in the last place is 1.
+@inline(__always)
+func roundedWords(
+  _ lower: Lanes, _ upper: Lanes, _ scale: (lower: Lanes, upper: Lanes), _ magic: Lanes
+) -> Lanes {
+  pack_words_x8(
+    multiply_add_floats_x8(lower, scale.lower, magic) &- 0x4B40_0000,
+    multiply_add_floats_x8(upper, scale.upper, magic) &- 0x4B40_0000)
+}
+
 /// From the sums of a panel to stored bytes.
 ///
 /// `(v + 1) >> 1` rounds a doubled result half-up and `(v + 1 + 2 z) >> 1` adds the zero point too. 16 bits
@@ -95,10 +107,17 @@ func storeBytes(_ bytes: SIMD4<Int32>, _ destination: UnsafeMutableRawPointer, _
   if channels == 16 {
     destination.storeBytes(of: bytes, as: SIMD4<Int32>.self)
   } else {
-    for i in 0..<channels / 4 { (destination + 4 &* i).storeBytes(of: bytes[i], as: Int32.self) }
-    for i in channels & ~3..<channels {
-      let byte = UInt8(truncatingIfNeeded: bytes[i / 4] &>> Int32(truncatingIfNeeded: 8 &* (i & 3)))
-      (destination + i).storeBytes(of: byte, as: UInt8.self)
-    }
+    storeFewBytes(bytes, destination, channels)
+  }
+}
+
+@inline(never)
+private func storeFewBytes(
+  _ bytes: SIMD4<Int32>, _ destination: UnsafeMutableRawPointer, _ channels: Int
+) {
+  for i in 0..<channels / 4 { (destination + 4 &* i).storeBytes(of: bytes[i], as: Int32.self) }
+  for i in channels & ~3..<channels {
+    let byte = UInt8(truncatingIfNeeded: bytes[i / 4] &>> Int32(truncatingIfNeeded: 8 &* (i & 3)))
+    (destination + i).storeBytes(of: byte, as: UInt8.self)
   }
 }
