@@ -92,7 +92,7 @@ package enum KernelTable {
           scratchBytes: depthwiseScratchBytesAVX512VNNI, convolutionDepthwiseAVX512VNNI))
       kernels.append(
         DepthwiseKernel(
-          "depthwise_avx2", needs: .avx2, lanes: 0, preparedBytes: depthwisePreparedBytesAVX2,
+          "depthwise_avx2", needs: .avx2, lanes: 2, preparedBytes: depthwisePreparedBytesAVX2,
           prepare: depthwisePrepareAVX2, scratchBytes: depthwiseScratchBytesAVX2, convolutionDepthwiseAVX2))
     #elseif arch(arm64) && canImport(KernelsNEON)
       kernels.append(
