@@ -166,6 +166,34 @@ QCC_INSTRUCTION int32x4 interleave_high_bytes_x4(int32x4 a, int32x4 b) {
 
 /// Unsigned bytes to 16 bits.
 QCC_INSTRUCTION int32x8 widen_bytes_x8(int32x4 a) { return (int32x8)_mm256_cvtepu8_epi16((__m128i)a); }
+
+/// Arithmetic on floats. The smaller and the larger number are `b` where one is NaN.
+QCC_INSTRUCTION int32x8 multiply_floats_x8(int32x8 a, int32x8 b) {
+  return (int32x8)_mm256_mul_ps((__m256)a, (__m256)b);
+}
+QCC_INSTRUCTION int32x8 divide_floats_x8(int32x8 a, int32x8 b) {
+  return (int32x8)_mm256_div_ps((__m256)a, (__m256)b);
+}
+QCC_INSTRUCTION int32x8 minimum_floats_x8(int32x8 a, int32x8 b) {
+  return (int32x8)_mm256_min_ps((__m256)a, (__m256)b);
+}
+QCC_INSTRUCTION int32x8 maximum_floats_x8(int32x8 a, int32x8 b) {
+  return (int32x8)_mm256_max_ps((__m256)a, (__m256)b);
+}
+
+/// c + a * b and c - a * b, rounded once.
+QCC_INSTRUCTION int32x8 add_product_floats_x8(int32x8 a, int32x8 b, int32x8 c) {
+  return (int32x8)_mm256_fmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+QCC_INSTRUCTION int32x8 subtract_product_floats_x8(int32x8 a, int32x8 b, int32x8 c) {
+  return (int32x8)_mm256_fnmadd_ps((__m256)a, (__m256)b, (__m256)c);
+}
+
+/// Floats to the nearest integers, ties to even; NaN to 0.
+QCC_INSTRUCTION int32x8 round_floats_x8(int32x8 a) {
+  __m256 isNumber = _mm256_cmp_ps((__m256)a, (__m256)a, _CMP_ORD_Q);
+  return (int32x8)_mm256_cvtps_epi32(_mm256_and_ps((__m256)a, isNumber));
+}
 #endif
 
 #if defined(__AVX512VNNI__) && defined(__AVX512BW__) && defined(__AVX512VL__)
