@@ -1,7 +1,7 @@
+import CInstructions
 import KernelInterface
 
-// Loops of KernelInterface, compiled for this instruction set.
-
+/// The loops of KernelInterface, compiled for this instruction set.
 package func meansAVX2(_ x: PoolArguments, _ y: MeanArguments, _ count: Int) {
   withUnsafeTemporaryAllocation(of: Int32.self, capacity: 64) { buffer in
     guard let sums = buffer.baseAddress else { return }
@@ -29,10 +29,35 @@ package func meansAVX2(_ x: PoolArguments, _ y: MeanArguments, _ count: Int) {
   }
 }
 
+/// 32 channels at a time; the last ones once more with those before them.
 package func maximaAVX2(_ x: PoolArguments, _ count: Int) {
   for window in 0..<count {
-    maximumOfWindow(
-      x.input + window &* x.windowStride, rows: x.rows, columns: x.columns, rowStride: x.rowStride,
-      columnStride: x.columnStride, channels: x.channels, into: x.output + window &* x.outputPixelStride)
+    let input = UnsafeRawPointer(x.input + window &* x.windowStride)
+    let output = UnsafeMutableRawPointer(x.output + window &* x.outputPixelStride)
+    if x.channels < 32 {
+      let largest = maximum(x, input)
+      storeBytes(largest.lowHalf, output, min(x.channels, 16))
+      if x.channels > 16 { storeBytes(largest.highHalf, output + 16, x.channels &- 16) }
+      continue
+    }
+    var channel = 0
+    while channel < x.channels {
+      let first = min(channel, x.channels &- 32)
+      (output + first).storeBytes(of: maximum(x, input + first), as: Lanes.self)
+      channel &+= 32
+    }
   }
+}
+
+@inline(__always)
+private func maximum(_ x: PoolArguments, _ window: UnsafeRawPointer) -> Lanes {
+  var largest = Lanes.zero
+  for row in 0..<x.rows {
+    var pixel = window + row &* x.rowStride
+    for _ in 0..<x.columns {
+      largest = maximum_bytes_x8(largest, load(pixel))
+      pixel += x.columnStride
+    }
+  }
+  return largest
 }
