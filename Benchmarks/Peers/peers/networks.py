@@ -13,7 +13,7 @@ import onnx
 from . import generate
 from .environment import CACHE, HERE, ROOT, digest
 
-sys.path.append(str(ROOT / "scripts" / "peers"))
+sys.path.append(str(ROOT / "Benchmarks" / "Accuracy"))
 import benchmark_models  # noqa: E402  the trained models with their data and preprocessing
 
 TRAINED = ("resnet8-mlperf-tiny", "resnet20", "resnet56", "fashion-dscnn", "efficientnet-lite0")
