@@ -69,6 +69,9 @@ package struct DepthwiseLayer: Sendable {
   }
 
   package var taps: Int { kernelHeight * kernelWidth }
+
+  /// Whether windows have more columns than one dot product takes, or others between them.
+  package var isWide: Bool { strideColumns == 1 && (kernelWidth > 4 || dilationColumns > 1) }
 }
 
 /// Weights `[channel][tap]`, and the rest for every channel.
@@ -126,6 +129,8 @@ package struct DepthwiseKernel: Sendable {
   package let features: CPUFeatures
   /// Inputs that one of its multiplications adds up, as its plans have them: 2 or 4; 0 if it uses no plan.
   package let lanes: Int
+  /// Whether there is a faster one for layers that are not `DepthwiseLayer.isWide`.
+  package let isForWideWindows: Bool
   package let preparedBytes: @Sendable (DepthwiseLayer, DepthwisePlan) -> Int
   /// Rearranges weights and parameters for the kernel, once for a layer.
   package let prepare:
@@ -135,7 +140,7 @@ package struct DepthwiseKernel: Sendable {
   package let function: @Sendable (DepthwiseArguments, _ first: Int, _ count: Int) -> Void
 
   package init(
-    _ name: StaticString, needs features: CPUFeatures, lanes: Int,
+    _ name: StaticString, needs features: CPUFeatures, lanes: Int, isForWideWindows: Bool = false,
     preparedBytes: @escaping @Sendable (DepthwiseLayer, DepthwisePlan) -> Int,
     prepare:
       @escaping @Sendable (
@@ -147,6 +152,7 @@ package struct DepthwiseKernel: Sendable {
     self.name = name
     self.features = features
     self.lanes = lanes
+    self.isForWideWindows = isForWideWindows
     self.preparedBytes = preparedBytes
     self.prepare = prepare
     self.scratchBytes = scratchBytes

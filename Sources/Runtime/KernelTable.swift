@@ -81,13 +81,18 @@ package enum KernelTable {
     return kernels
   }
 
-  /// Depthwise convolutions, fastest first.
+  /// Depthwise convolutions, fastest first: those for wide windows, then the others.
   package static var depthwise: [DepthwiseKernel] {
     var kernels: [DepthwiseKernel] = []
     #if arch(x86_64) && os(Linux)
       kernels.append(
         DepthwiseKernel(
-          "depthwise_avx512vnni", needs: .avx512vnni, lanes: 4,
+          "depthwise_planes_avx512vnni", needs: .avx512vnni, lanes: 4, isForWideWindows: true,
+          preparedBytes: depthwisePlanesPreparedBytesAVX512VNNI, prepare: depthwisePlanesPrepareAVX512VNNI,
+          scratchBytes: depthwisePlanesScratchBytesAVX512VNNI, convolutionDepthwisePlanesAVX512VNNI))
+      kernels.append(
+        DepthwiseKernel(
+          "depthwise_avx512vnni", needs: .avx512vnni, lanes: 0,
           preparedBytes: depthwisePreparedBytesAVX512VNNI, prepare: depthwisePrepareAVX512VNNI,
           scratchBytes: depthwiseScratchBytesAVX512VNNI, convolutionDepthwiseAVX512VNNI))
       kernels.append(
@@ -110,8 +115,12 @@ package enum KernelTable {
   }
 
   /// The fastest that `features` allow.
-  package static func selectDepthwise(_ features: CPUFeatures) -> DepthwiseKernel {
-    for kernel in depthwise where features.isSuperset(of: kernel.features) { return kernel }
+  ///
+  /// - Parameter isWide: whether windows are wide, see `DepthwiseKernel.isForWideWindows`.
+  package static func selectDepthwise(_ features: CPUFeatures, isWide: Bool = false) -> DepthwiseKernel {
+    for kernel in depthwise where features.isSuperset(of: kernel.features) {
+      if isWide || !kernel.isForWideWindows { return kernel }
+    }
     return depthwisePortable
   }
 

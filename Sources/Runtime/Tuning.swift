@@ -42,12 +42,16 @@ extension KernelTable {
     return select(kind, features)
   }
 
-  static func selectDepthwise(_ features: CPUFeatures, preferred name: StaticString?) -> DepthwiseKernel {
-    guard let name else { return selectDepthwise(features) }
+  static func selectDepthwise(
+    _ features: CPUFeatures, isWide: Bool, preferred name: StaticString?
+  )
+    -> DepthwiseKernel
+  {
+    guard let name else { return selectDepthwise(features, isWide: isWide) }
     for kernel in depthwise where isSame(kernel.name, name) {
       if features.isSuperset(of: kernel.features) { return kernel }
     }
-    return selectDepthwise(features)
+    return selectDepthwise(features, isWide: isWide)
   }
 
   static func matrixVector(named name: StaticString, _ features: CPUFeatures) -> MatrixVectorKernels? {

@@ -41,7 +41,7 @@ struct DepthwiseStep: StepWork {
       isFused: scales != nil)
 
     var kernel = KernelTable.selectDepthwise(
-      geometry.taps <= Self.mostTaps ? features : [], preferred: preferred)
+      geometry.taps <= Self.mostTaps ? features : [], isWide: layer.isWide, preferred: preferred)
     var plan = pool.plan(layer, lanes: kernel.lanes)
     if kernel.lanes > 0 && kernel.scratchBytes(layer, plan) > Self.mostScratchBytes {
       kernel = KernelTable.selectDepthwise([])
