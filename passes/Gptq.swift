@@ -10,12 +10,14 @@ package struct GptqOptions: PassOptions {
     Attribute("rows", \.rows, help: "input rows gathered for every layer"),
     Attribute("stages", \.stages, help: "parts of the network, each seeing the errors of those before it"),
     Attribute("damping", \.damping, help: "share of the mean diagonal added to the Hessian"),
+    Attribute("sweeps", \.sweeps, help: "passes of coordinate descent behind GPTQ"),
   ]
   package var bitsBelow = 8
   package var samples = 128
   package var rows = 4096
   package var stages = 1
-  package var damping: Float = 0.2
+  package var damping: Float = 0.02
+  package var sweeps = 4
   package init() {}
 }
 
@@ -28,9 +30,10 @@ package struct GptqOptions: PassOptions {
 ///     %y  = conv2d(%x, %wq, %b')
 ///
 /// GPTQ (Frantar et al., arXiv 2210.17323) with columns in order of falling input energy, per group of a grouped
-/// convolution, on rows of layer inputs gathered from calibration samples; biases keep the mean of every output. Each
-/// channel's step is chosen anew for the least squared error weighted with the input energies, unless its bias needs it
-/// wide. With several stages, later parts of the network gather their inputs behind the rounded earlier ones and first
+/// convolution, on second moments of layer inputs over calibration samples, whose number memory does not depend on;
+/// coordinate descent behind it moves single weights by a step as long as that helps. Biases keep the mean of every
+/// output. Each channel's step is chosen anew for the least squared error weighted with the input energies, unless its
+/// bias needs it wide, and refitted during the descent. With several stages, later parts of the network gather their inputs behind the rounded earlier ones and first
 /// move their weights to undo what they can of the errors they are given (least squares towards the float outputs): that
 /// helps plain networks and overfits deep depthwise ones, so one stage is the default. Layers with wide weights, with
 /// several forms, or with per-group scales are left alone; without calibration data all are.
@@ -39,8 +42,10 @@ package let gptq = Pass(
   accepts: .assigned ... .assigned,
   options: GptqOptions.self
 ) { rewriter, context, options in
-  guard options.samples > 0, options.rows > 0, options.stages > 0, options.damping > 0 else {
-    throw CompilerError("gptq: samples, rows, stages and damping must be positive", status: .usage)
+  guard options.samples > 0, options.rows > 0, options.stages > 0, options.damping > 0, options.sweeps >= 0
+  else {
+    throw CompilerError(
+      "gptq: samples, rows, stages and damping must be positive, sweeps 0 or more", status: .usage)
   }
   var layers: [RoundableLayer] = []
   for id in rewriter.ops where integerRole(of: rewriter.graph[id].op) == .weighted {
@@ -55,26 +60,19 @@ package let gptq = Pass(
     return rewriter.count("skipped for want of data", layers.count)
   }
 
-  func gather(_ layers: [RoundableLayer], in graph: Graph) throws -> SampledInputs {
-    try SampledInputs(
-      layers.map(\.geometry), in: graph, data, samples: options.samples, rowsWanted: options.rows, context)
-  }
-  let float = try gather(layers, in: rewriter.graph)
   var rounded = rewriter.graph  // with rounded weights in place of quantizers, layer by layer
   let stages = min(options.stages, layers.count)
   for stage in 0..<stages {
     let members = Array(layers.indices)[stage * layers.count / stages..<(stage + 1) * layers.count / stages]
-    let seen = stage == 0 ? nil : try gather(members.map { layers[$0] }, in: rounded)
-    let work = members.enumerated().map { (position: $0, index: $1, layer: layers[$1]) }
-    let results = parallelMap(work, threads: context.threads) { position, index, layer in
-      Result {
-        try layer.rounded(
-          float: float.rows[index], seen: seen?.rows[position], count: float.rowCounts[index],
-          damping: options.damping)
-      }
+    let moments = try inputMoments(
+      members.map { layers[$0].geometry }, float: rewriter.graph, rounded: stage == 0 ? nil : rounded, data,
+      samples: options.samples, rowsWanted: options.rows, context)
+    let work = zip(members, moments).map { (layer: layers[$0], moments: $1) }
+    let results = parallelMap(work, threads: context.threads) { layer, moments in
+      layer.rounded(moments, refits: stage > 0, damping: options.damping, sweeps: options.sweeps)
     }
     for (index, result) in zip(members, results) {
-      guard let new = try result.get() else {
+      guard let new = result else {
         rewriter.count("without usable inputs")
         continue
       }

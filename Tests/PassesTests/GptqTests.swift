@@ -34,12 +34,28 @@ private func outputError(_ x: [Float], _ w: [Float], _ rounded: [Float], _ rows:
   }
 }
 
-@Test func transposedProductMatchesTheLoop() throws {
-  let (rows, columns) = (37, 11)
-  let a = correlatedInputs(rows: rows, columns: columns, seed: 1),
-    b = correlatedInputs(rows: rows, columns: columns, seed: 2)
-  let product = try transposedProduct(a, b, rows: rows, columns: columns)
-  for (x, y) in zip(product, naiveProduct(a, b, rows, columns)) { #expect(abs(x - y) < 1e-3) }
+@Test func transposedProductsAreAddedToTheSum() throws {
+  // Two blocks of the middle columns of wider matrices.
+  let (rows, columns, stride) = (37, 5, 11)
+  let a = correlatedInputs(rows: rows, columns: stride, seed: 1),
+    b = correlatedInputs(rows: rows, columns: stride, seed: 2)
+  var sum = [Float](repeating: 1, count: columns * columns)
+  try a.withUnsafeBufferPointer { a in
+    try b.withUnsafeBufferPointer { b in
+      let (a, b) = (try #require(a.baseAddress), try #require(b.baseAddress))
+      for (first, count) in [(0, 20), (20, 17)] {
+        let start = first * stride + 3
+        try addTransposedProduct(
+          a + start, b + start, rows: count, columns: columns, stride: stride, to: &sum)
+      }
+    }
+  }
+  for i in 0..<columns {
+    for j in 0..<columns {
+      let expected = (0..<rows).reduce(Float(1)) { $0 + a[$1 * stride + 3 + i] * b[$1 * stride + 3 + j] }
+      #expect(abs(sum[i * columns + j] - expected) < 1e-3)
+    }
+  }
 }
 
 @Test(arguments: [UInt64(1), 2, 3, 4]) func gptqBeatsRoundingToNearest(seed: UInt64) throws {
@@ -83,4 +99,39 @@ private func outputError(_ x: [Float], _ w: [Float], _ rounded: [Float], _ rows:
 
 @Test func singularInputsGiveNoSolver() {
   #expect(GptqSolver(hessian: [0, 0, 0, 0], size: 2, damping: 0.01) == nil)
+}
+
+/// The error behind the descent is no larger than before, and no single step of any weight lowers it further.
+@Test(arguments: [UInt64(1), 2, 3, 4, 5]) func descentEndsWhereNoSingleStepHelps(seed: UInt64) throws {
+  let (rows, columns) = (120, 12)
+  let x = correlatedInputs(rows: rows, columns: columns, seed: seed)
+  let hessian = naiveProduct(x, x, rows, columns)
+  var random = SeededRandom(seed: seed &+ 50)
+  let target = (0..<columns).map { _ in Float(random.below(2001)) / 1000 - 1 }
+  let form = QuantizationForm(.bits(3), .channel, .symmetric)
+  var parameters = AffineParameters(covering: -1, 1, form: form, role: .weight)
+  let range = form.storedRange(.weight), given = parameters
+  let nearest = target.map { parameters.dequantize(parameters.quantize($0, range)) }
+  var weights = nearest
+  let descent = RoundingDescent(hessian: hessian, size: columns, damping: 0, range)
+  descent.improve(&weights, target, &parameters, fitsStep: false, sweeps: 1000)
+  #expect(parameters == given)
+  let error = outputError(x, target, weights, rows)
+  #expect(error <= outputError(x, target, nearest, rows))
+  for index in weights.indices {
+    for step in [-1, 1] as [Float] {
+      var other = weights
+      other[index] += step * parameters.scale
+      guard abs(other[index]) <= Float(range.upperBound) * parameters.scale * 1.001,
+        other[index] >= Float(range.lowerBound) * parameters.scale * 1.001
+      else { continue }
+      #expect(outputError(x, target, other, rows) >= error * 0.999)
+    }
+  }
+  descent.improve(&weights, target, &parameters, fitsStep: true, sweeps: 20)
+  #expect(outputError(x, target, weights, rows) <= error * 1.001)
+  for weight in weights {
+    let level = weight / parameters.scale
+    #expect(abs(level - level.rounded()) < 1e-3 && range.contains(Int32(level.rounded())))
+  }
 }

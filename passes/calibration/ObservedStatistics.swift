@@ -62,7 +62,9 @@ func observe(
   for value in observed { shared[value.index] = SharedStatistics() }
   let statistics = shared
   let evaluator = try Evaluator(graph, mode: .float, threads: context.threads)
-  try runOnSamples(evaluator, graph, data, data.count, "calibrating", context) { observation in
+  try runOnSamples(
+    evaluator, graph, data, 0..<data.count, of: data.count, "calibrating", context
+  ) { observation in
     guard let site = statistics[observation.value.index] else { return }
     site.state.withLock { $0.add(observation.tensor) }
   }

@@ -8,6 +8,8 @@ struct GptqSolver {
   private let order: [Int]
   /// Upper triangular U with H⁻¹ = Uᵀ U, in the order of `order`.
   private let factor: [Float]
+  /// What was added to the diagonal.
+  let added: Float
 
   /// - Parameters:
   ///   - hessian: `xᵀ x` over sample inputs, row-major, `size` x `size`.
@@ -23,6 +25,7 @@ struct GptqSolver {
     while share < 100 {
       if let factor = GptqSolver.inverseFactor(hessian, order, size, added: share * Float(mean)) {
         self.factor = factor
+        added = share * Float(mean)
         return
       }
       share *= 10
@@ -117,9 +120,9 @@ struct GptqSolver {
   }
 }
 
-/// Σ a b, in eight partial sums.
+/// Σ a b, in sixteen partial sums.
 @inline(__always)
-private func dot(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ count: Int) -> Float {
+func dot(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ count: Int) -> Float {
   var sums = (SIMD8<Float>.zero, SIMD8<Float>.zero), index = 0
   while index + 16 <= count {
     let a0 = UnsafeRawPointer(a + index).loadUnaligned(as: SIMD8<Float>.self)
@@ -140,7 +143,7 @@ private func dot(_ a: UnsafePointer<Float>, _ b: UnsafePointer<Float>, _ count: 
 
 /// y += factor x
 @inline(__always)
-private func addScaled(
+func addScaled(
   _ y: UnsafeMutablePointer<Float>, _ x: UnsafePointer<Float>, _ factor: Float, _ count: Int
 ) {
   for index in 0..<count { y[index] += factor * x[index] }

@@ -1,4 +1,3 @@
-import Evaluator
 import IR
 import Numerics
 import PassKit
@@ -54,39 +53,43 @@ struct RoundableLayer: Sendable {
 
   /// The rounded weights; nil when the inputs do not determine them.
   /// - Parameters:
-  ///   - float: `count` rows of inputs in the float network.
-  ///   - seen: the same rows behind the rounded layers; nil where there are none.
-  func rounded(float: [Float], seen: [Float]?, count: Int, damping: Float) throws -> Rounded? {
+  ///   - refits: moves the weights first, towards the float outputs on the inputs seen.
+  ///   - sweeps: passes over all weights that move single ones by a step where that helps.
+  func rounded(_ moments: InputMoments, refits: Bool, damping: Float, sweeps: Int) -> Rounded? {
     let length = geometry.rowLength, groups = geometry.groups,
       channels = weights.elementCount / max(length, 1)
     var result = Rounded(weights: weights.floats, scales: parameters.map(\.scale), bias: bias?.floats)
     var isUsable = false
     let perGroup = channels / groups
     for group in 0..<groups {
-      var target = part(group, of: float, count: count),
-        input = seen.map { part(group, of: $0, count: count) } ?? target
-      let targetMeans = center(&target, count), inputMeans = center(&input, count)
-      let hessian = try transposedProduct(input, input, rows: count, columns: length)
+      let hessian = moments.second[group]
       guard let solver = GptqSolver(hessian: hessian, size: length, damping: damping) else { continue }
       isUsable = true
       let first = group * perGroup
       let old = Array(result.weights[first * length..<(first + perGroup) * length])
-      var own = old
-      if seen != nil {
-        var difference = try transposedProduct(target, input, rows: count, columns: length)
-        for index in difference.indices { difference[index] -= hessian[index] }
-        solver.refit(&own, rows: perGroup, difference: difference)
+      var target = old
+      if refits {
+        let difference = zip(moments.cross[group], hessian).map { $0 - $1 }
+        solver.refit(&target, rows: perGroup, difference: difference)
       }
       var chosen = (0..<perGroup).map { parameters[parameters.count == 1 ? 0 : first + $0] }
       if parameters.count > 1 {
         let energies = (0..<length).map { hessian[$0 * length + $0] }
         for row in 0..<perGroup {
-          chosen[row] = refined(chosen[row], Array(own[row * length..<(row + 1) * length]), energies)
-          result.scales[first + row] = chosen[row].scale
+          chosen[row] = refined(chosen[row], Array(target[row * length..<(row + 1) * length]), energies)
         }
       }
+      var own = target
       let steps = chosen
       solver.round(&own, rows: perGroup, { steps[$0] }, range)
+      let descent = RoundingDescent(hessian: hessian, size: length, damping: solver.added, range)
+      for row in 0..<perGroup {
+        let wanted = Array(target[row * length..<(row + 1) * length])
+        var weights = Array(own[row * length..<(row + 1) * length])
+        descent.improve(&weights, wanted, &chosen[row], fitsStep: parameters.count > 1, sweeps: sweeps)
+        own.replaceSubrange(row * length..<(row + 1) * length, with: weights)
+        if parameters.count > 1 { result.scales[first + row] = chosen[row].scale }
+      }
       result.weights.replaceSubrange(first * length..<(first + perGroup) * length, with: own)
       guard result.bias != nil else { continue }
       for row in 0..<perGroup {
@@ -94,22 +97,13 @@ struct RoundableLayer: Sendable {
         var shift = 0.0
         for k in 0..<length {
           shift +=
-            Double(old[row * length + k]) * targetMeans[k] - Double(own[row * length + k]) * inputMeans[k]
+            Double(old[row * length + k]) * moments.floatMeans[group][k]
+            - Double(own[row * length + k]) * moments.seenMeans[group][k]
         }
         result.bias?[first + row] += Float(shift)
       }
     }
     return isUsable ? result : nil
-  }
-
-  /// Subtracts the mean of every column and returns the means.
-  private func center(_ x: inout [Float], _ count: Int) -> [Double] {
-    let length = geometry.rowLength
-    var means = [Double](repeating: 0, count: length)
-    for row in 0..<count { for k in 0..<length { means[k] += Double(x[row * length + k]) } }
-    for k in 0..<length { means[k] /= Double(max(count, 1)) }
-    for row in 0..<count { for k in 0..<length { x[row * length + k] -= Float(means[k]) } }
-    return means
   }
 
   /// The step, of 36 from covering all weights downwards, with the least Σ energy (w - ŵ)².
@@ -132,18 +126,5 @@ struct RoundableLayer: Sendable {
       }
     }
     return best
-  }
-
-  /// The columns of one group.
-  private func part(_ group: Int, of inputs: [Float], count: Int) -> [Float] {
-    guard geometry.groups > 1 else { return inputs }
-    let length = geometry.rowLength, stride = length * geometry.groups
-    var result: [Float] = []
-    result.reserveCapacity(count * length)
-    for row in 0..<count {
-      let start = row * stride + group * length
-      result += inputs[start..<start + length]
-    }
-    return result
   }
 }
