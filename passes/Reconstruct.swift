@@ -1,0 +1,149 @@
+import Evaluator
+import IR
+import Numerics
+import PassKit
+import Support
+import Training
+
+package struct ReconstructOptions: PassOptions {
+  package static let table: [Attribute<Self>] = [
+    Attribute("bits-below", \.bitsBelow, help: "units with a quantizer of fewer bits than this are trained"),
+    Attribute("samples", \.samples, help: "calibration samples to learn from"),
+    Attribute("layers", \.layers, help: "layers with weights in a unit, at least"),
+    Attribute("iterations", \.iterations, help: "steps of training for each unit"),
+    Attribute("network-iterations", \.networkIterations, help: "steps of training the whole network afterwards"),
+    Attribute("batch", \.batch, help: "samples in a step"),
+    Attribute("weight-rate", \.weightRate, help: "learning rate of weights, in steps of their quantizer"),
+    Attribute("parameter-rate", \.parameterRate, help: "learning rate of steps and biases"),
+    Attribute("dropping", \.dropping, help: "share of activations that stay unquantized in a step"),
+  ]
+  package var bitsBelow = 8
+  package var samples = 1024
+  package var layers = 2
+  package var iterations = 500
+  package var networkIterations = 500
+  package var batch = 32
+  package var weightRate: Float = 0.01
+  package var parameterRate: Float = 0.002
+  package var dropping: Float = 0.5
+  package init() {}
+}
+
+/// Learns weights, biases and the steps of all quantizers, block by block, so that each block's outputs come close to
+/// those of the float network; then of all blocks together, so that the answers do. Needs no labels.
+///
+///     %xq = quantize(%x, %s, %z) {role = activation, …}
+///     %wq = quantize(%w, %t, %u) {role = weight, …}
+///     %y  = conv2d(%xq, %wq, %b)
+///   ->
+///     %xq = quantize(%x, %s', %z) {role = activation, …}
+///     %wq = quantize(%w', %t', %u) {role = weight, …}                 w' = multiples of t'
+///     %y  = conv2d(%xq, %wq, %b')
+///
+/// Block reconstruction (BRECQ, Li et al., arXiv 2102.05426) with activations dropped at random from quantization
+/// (QDrop, Wei et al., arXiv 2203.05740); weights move freely under a straight-through rounding with learned steps (LSQ,
+/// Esser et al., arXiv 1902.08153), since with a few hundred samples or more they do not overfit. Blocks see inputs from
+/// the quantized blocks before them. Without calibration data nothing happens.
+package let reconstruct = Pass(
+  "reconstruct", "learn weights, biases and steps block by block from the float network's activations",
+  accepts: .assigned ... .assigned, options: ReconstructOptions.self
+) { rewriter, context, options in
+  guard options.samples > 0, options.layers > 0, options.iterations >= 0, options.networkIterations >= 0,
+    options.batch > 0, options.weightRate >= 0, options.parameterRate >= 0, options.dropping >= 0,
+    options.dropping < 1
+  else {
+    throw CompilerError(
+      "reconstruct: samples, layers and batch must be positive, iterations and rates not negative, dropping in [0, 1)",
+      status: .usage)
+  }
+  let graph = rewriter.graph
+  guard graph.isCalibrated, let input = graph.inputs.first, graph.inputs.count == 1, let logits = graph.logits
+  else { return rewriter.count("left alone") }
+  guard let data = context.calibration, data.count > 0 else { return rewriter.count("skipped for want of data") }
+  let units = graph.reconstructionUnits(from: input, to: logits, layers: options.layers)
+  guard units.contains(where: { graph.isNarrow($0.operations, below: options.bitsBelow) }) else { return }
+  guard rewriter.takeStep() else { return }
+
+  let count = min(options.samples, data.count), threads = context.threads
+  let inputs = try SampleBank(data, graph, samples: count)
+  var training = UnitTraining(
+    loss: .output, iterations: options.iterations, batch: options.batch, weightRate: options.weightRate,
+    parameterRate: options.parameterRate, dropping: options.dropping, seed: context.seed)
+  var seen = inputs, float = inputs, learned: [Trainable] = []
+  let progress = context.progress
+  let total = options.iterations * units.count + options.networkIterations
+  for (number, unit) in units.enumerated() {
+    let floatPlan = try GradientPlan(
+      graph, inputs: [unit.input], outputs: [.init(unit.output)], gradientsOf: [], mode: .float,
+      threads: threads)
+    let targets = try SampleBank(floatPlan, float, overriding: [:])
+    var own = graph.isNarrow(unit.operations, below: options.bitsBelow) ? graph.trainables(in: unit.operations) : []
+    let plan = try GradientPlan(
+      graph, inputs: [unit.input], outputs: [.init(unit.output)], gradientsOf: own.map(\.value), shardSize: 8,
+      threads: threads)
+    if !own.isEmpty {
+      try training.run(plan, &own, inputs: seen, targets: targets) {
+        progress("reconstructing unit \(number + 1) of \(units.count)", options.iterations * number + $0, total)
+      }
+      rewriter.count("units")
+    }
+    if number + 1 < units.count {
+      seen = try SampleBank(
+        plan, seen, overriding: Dictionary(uniqueKeysWithValues: own.map { ($0.value, $0.tensor) }))
+    }
+    float = targets
+    training.seed &+= 1
+    learned += own
+  }
+  if options.networkIterations > 0 {
+    training.iterations = options.networkIterations
+    training.loss = graph[logits].type.shape.rank == 2 ? .answers : .output
+    var all = learned.map { $0.restarted() }
+    let plan = try GradientPlan(
+      graph, inputs: [input], outputs: [.init(logits)], gradientsOf: all.map(\.value), shardSize: 8,
+      threads: threads)
+    try training.run(plan, &all, inputs: inputs, targets: float) {
+      progress("reconstructing the network", options.iterations * units.count + $0, total)
+    }
+    learned = all
+  }
+  // Weights last: they become multiples of their new steps.
+  for trainable in learned.filter({ $0.kind != .weights }) + learned.filter({ $0.kind == .weights }) {
+    apply(trainable, &rewriter)
+  }
+}
+
+private func apply(_ trainable: Trainable, _ rewriter: inout Rewriter) {
+  let name = rewriter.graph[trainable.value].name
+  var values = trainable.floats
+  if trainable.kind == .weights, case .quantize(let quantizer) = rewriter.graph[trainable.op].op,
+    let parameters = rewriter.graph.parameters(of: rewriter.graph[trainable.op], quantizer)
+  {
+    let length = values.count / max(parameters.count, 1), range = quantizer.storedRange
+    for index in values.indices {
+      let p = parameters[index / max(length, 1)]
+      values[index] = p.dequantize(p.quantize(values[index], range))
+    }
+  }
+  let constant = Constant("\(name).learned", trainable.shape, values)
+  rewriter.setOperand(trainable.op, trainable.operand, to: rewriter.constant(constant))
+  rewriter.count("constants learned")
+}
+
+extension Graph {
+  /// What the answers are made of: the output, or what its softmax reads.
+  fileprivate var logits: ValueID? {
+    guard let output = outputs.first, outputs.count == 1 else { return nil }
+    if let id = definingOp(of: output), case .softmax = self[id].op { return self[id].operands[0] }
+    return output
+  }
+
+  /// Whether a quantizer of weights or activations has fewer bits.
+  fileprivate func isNarrow(_ operations: [OpID], below bits: Int) -> Bool {
+    operations.contains { id in
+      ([id] + self[id].operands.compactMap { definingOp(of: $0) }).contains {
+        if case .quantize(let quantizer) = self[$0].op { quantizer.form.width.storageBits < bits } else { false }
+      }
+    }
+  }
+}

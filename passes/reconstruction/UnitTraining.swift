@@ -1,0 +1,71 @@
+import Evaluator
+import IR
+import PassKit
+import Support
+import Training
+
+/// How a unit's parameters are learned.
+struct UnitTraining: Sendable {
+  enum Loss: Sendable {
+    /// Mean squared error of the unit's output.
+    case output
+    /// Kullback-Leibler divergence of the answers, for units that end in logits.
+    case answers
+  }
+  var loss: Loss
+  var iterations: Int
+  var batch: Int
+  /// Of weights, in steps; scales and biases take `parameterRate`.
+  var weightRate: Float
+  var parameterRate: Float
+  /// The share of activations that stay unquantized in a step (QDrop, arXiv 2203.05740).
+  var dropping: Float
+  var seed: UInt64
+
+  /// Lowers the loss of the plan's output, by Adam with a learning rate that falls to zero by half a cosine.
+  /// - Parameters:
+  ///   - trainables: in the order of the plan's wanted values.
+  ///   - inputs: as the network before the unit gives them once quantized.
+  ///   - targets: the float network's outputs of the unit.
+  func run(
+    _ plan: GradientPlan, _ trainables: inout [Trainable], inputs: SampleBank, targets: SampleBank,
+    progress: (_ step: Int) -> Void
+  ) throws(CompilerError) {
+    var random = SeededRandom(seed: seed)
+    var order: [Int] = []
+    for step in 0..<iterations {
+      let size = min(batch, inputs.count)
+      if order.count < size {
+        order = Array(0..<inputs.count)
+        order.shuffle(using: &random)
+      }
+      let samples = Array(order.suffix(size))
+      order.removeLast(size)
+      let target = targets.batch(samples), loss = self.loss
+      let factor = Float(Schedule.cosine(floor: 0).factor(step: step, of: iterations))
+      let result = try plan.run(
+        [inputs.batch(samples)],
+        overriding: Dictionary(uniqueKeysWithValues: trainables.map { ($0.value, $0.tensor) }),
+        dropping: dropping > 0
+          ? GradientPlan.Dropping(seed: seed &+ UInt64(step) &* 0x9E37, probability: dropping) : nil
+      ) { shard throws(CompilerError) in
+        let wanted = target.samples(shard.samples)
+        let part =
+          switch loss {
+          case .output: meanSquaredError(shard.outputs[0], wanted, count: target.count)
+          case .answers: distillation(shard.outputs[0], teacher: wanted, batch: shard.batch)
+          }
+        return GradientPlan.ShardLoss(part.value, [part.gradient])
+      }
+      for index in trainables.indices {
+        let rate =
+          switch trainables[index].kind {
+          case .weights: weightRate
+          case .scale, .bias: parameterRate
+          }
+        trainables[index].update(result.gradients[index], learningRate: factor * rate)
+      }
+      progress(step + 1)
+    }
+  }
+}
