@@ -92,7 +92,7 @@ let package = Package(
     .target(
       name: "Passes",
       dependencies: [
-        "Support", "Numerics", "IR", "PassKit", "Evaluator", "Program", "Search",
+        "Support", "Numerics", "IR", "PassKit", "Evaluator", "Training", "Program", "Search",
         .product(name: "Yams", package: "Yams"),
       ],
       path: "passes", exclude: ["tests", "README.md"],

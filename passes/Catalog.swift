@@ -7,7 +7,7 @@ package let allPasses: [Pass] = [
   foldConstants, canonicalize, generalizeBatch, foldBatchNorm, convolveAffine, fuseActivations,
   eliminateDeadCode,
   // Quantization: from float to one form per quantizer.
-  insertQuantizers, assign, search, calibrate, gptq, correctBias,
+  insertQuantizers, assign, search, calibrate, gptq, reconstruct, correctBias,
   // Integers: from quantizers to a program.
   lowerInteger, chooseLayouts, packWeights, planMemory,
 ]

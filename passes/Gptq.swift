@@ -16,8 +16,8 @@ package struct GptqOptions: PassOptions {
   package var samples = 128
   package var rows = 4096
   package var stages = 1
-  package var damping: Float = 0.02
-  package var sweeps = 4
+  package var damping: Float = 0.2
+  package var sweeps = 0
   package init() {}
 }
 
