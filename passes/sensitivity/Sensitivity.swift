@@ -19,7 +19,8 @@ package struct Sensitivity: Hashable, Sendable {
 /// What a search minimizes the sum of.
 package enum SearchScore: String, TextEnumeration, Hashable {
   /// Divergence of the answers. For small errors it is a quadratic form of them, so that independent errors add up; it
-  /// weighs errors by how much they can change an answer. Hence the default.
+  /// weighs errors by how much they can change an answer. Few uncertain samples make most of it, so that it needs many:
+  /// with 64 on ResNets at 4 bits its assignments had less signal to noise than uniform widths, those of `sqnr` more.
   case divergence = "kl"
   /// Noise of the outputs.
   case outputNoise = "sqnr"
