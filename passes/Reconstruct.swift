@@ -11,7 +11,8 @@ package struct ReconstructOptions: PassOptions {
     Attribute("samples", \.samples, help: "calibration samples to learn from"),
     Attribute("layers", \.layers, help: "layers with weights in a unit, at least"),
     Attribute("iterations", \.iterations, help: "steps of training for each unit"),
-    Attribute("network-iterations", \.networkIterations, help: "steps of training the whole network afterwards"),
+    Attribute(
+      "network-iterations", \.networkIterations, help: "steps of training the whole network afterwards"),
     Attribute("batch", \.batch, help: "samples in a step"),
     Attribute("weight-rate", \.weightRate, help: "learning rate of weights, in steps of their quantizer"),
     Attribute("parameter-rate", \.parameterRate, help: "learning rate of steps and biases"),
@@ -59,7 +60,9 @@ package let reconstruct = Pass(
   let graph = rewriter.graph
   guard graph.isCalibrated, let input = graph.inputs.first, graph.inputs.count == 1, let logits = graph.logits
   else { return rewriter.count("left alone") }
-  guard let data = context.calibration, data.count > 0 else { return rewriter.count("skipped for want of data") }
+  guard let data = context.calibration, data.count > 0 else {
+    return rewriter.count("skipped for want of data")
+  }
   let units = graph.reconstructionUnits(from: input, to: logits, layers: options.layers)
   guard units.contains(where: { graph.isNarrow($0.operations, below: options.bitsBelow) }) else { return }
   guard rewriter.takeStep() else { return }
@@ -77,13 +80,15 @@ package let reconstruct = Pass(
       graph, inputs: [unit.input], outputs: [.init(unit.output)], gradientsOf: [], mode: .float,
       threads: threads)
     let targets = try SampleBank(floatPlan, float, overriding: [:])
-    var own = graph.isNarrow(unit.operations, below: options.bitsBelow) ? graph.trainables(in: unit.operations) : []
+    var own =
+      graph.isNarrow(unit.operations, below: options.bitsBelow) ? graph.trainables(in: unit.operations) : []
     let plan = try GradientPlan(
       graph, inputs: [unit.input], outputs: [.init(unit.output)], gradientsOf: own.map(\.value), shardSize: 8,
       threads: threads)
     if !own.isEmpty {
       try training.run(plan, &own, inputs: seen, targets: targets) {
-        progress("reconstructing unit \(number + 1) of \(units.count)", options.iterations * number + $0, total)
+        progress(
+          "reconstructing unit \(number + 1) of \(units.count)", options.iterations * number + $0, total)
       }
       rewriter.count("units")
     }
@@ -142,7 +147,11 @@ extension Graph {
   fileprivate func isNarrow(_ operations: [OpID], below bits: Int) -> Bool {
     operations.contains { id in
       ([id] + self[id].operands.compactMap { definingOp(of: $0) }).contains {
-        if case .quantize(let quantizer) = self[$0].op { quantizer.form.width.storageBits < bits } else { false }
+        if case .quantize(let quantizer) = self[$0].op {
+          quantizer.form.width.storageBits < bits
+        } else {
+          false
+        }
       }
     }
   }

@@ -20,7 +20,8 @@ struct SampleBank: Sendable {
     for index in 0..<samples {
       let sample = try data.sample(index)
       guard sample.count == length else {
-        throw CompilerError("calibration sample \(index) has \(sample.count) values, the input takes \(shape)")
+        throw CompilerError(
+          "calibration sample \(index) has \(sample.count) values, the input takes \(shape)")
       }
       floats += sample
     }

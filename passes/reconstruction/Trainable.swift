@@ -87,7 +87,8 @@ extension Graph {
       let node = self[id]
       if case .quantize = node.op { addScale(of: id) }
       guard integerRole(of: node.op) == .weighted else { continue }
-      if let quantizerOp = definingOp(of: node.operands[1]), case .quantize(let quantizer) = self[quantizerOp].op,
+      if let quantizerOp = definingOp(of: node.operands[1]),
+        case .quantize(let quantizer) = self[quantizerOp].op,
         isOwn(self[quantizerOp].operands[0]), isOwn(self[quantizerOp].results[0]),
         let weights = constant(self[quantizerOp].operands[0]), let shape = weights.type.shape.sizes,
         let parameters = parameters(of: self[quantizerOp], quantizer), quantizer.axis == 0,
