@@ -141,8 +141,15 @@ package final class OneDNNPrimitive: @unchecked Sendable {
     case DNNL_ARG_DIFF_WEIGHTS_0: dnnl_primitive_desc_query_md(descriptor, dnnl_query_diff_weights_md, 0)
     case DNNL_ARG_DIFF_BIAS: dnnl_primitive_desc_query_md(descriptor, dnnl_query_diff_weights_md, 1)
     case DNNL_ARG_DIFF_DST_0: dnnl_primitive_desc_query_md(descriptor, dnnl_query_diff_dst_md, 0)
+    case DNNL_ARG_MEAN, DNNL_ARG_VARIANCE: statistics
     default: dnnl_primitive_desc_query_md(descriptor, dnnl_query_scratchpad_md, 0)
     }
+  }
+  /// That of a batch normalization's means and variances: results of training's forward pass, else operands.
+  private var statistics: UnsafePointer<dnnl_memory_desc_t>? {
+    let results = dnnl_primitive_desc_query_md(descriptor, dnnl_query_dst_md, 1)
+    if let results, results.pointee.ndims > 0 { return results }
+    return dnnl_primitive_desc_query_md(descriptor, dnnl_query_src_md, 1)
   }
 
   package func run(

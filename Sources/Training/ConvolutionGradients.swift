@@ -17,7 +17,14 @@ final class GradientPrimitives: Sendable {
     /// Brings weights into the primitive's format, or their gradient out of it.
     var reorder: OneDNNReorder
   }
+  struct NormalizationKey: Hashable, Sendable {
+    var shape: [Int]
+    var isChannelsLast: Bool
+    var epsilon: Float
+    var isBackward: Bool
+  }
   private let entries = Mutex<[Key: Entry]>([:])
+  private let normalizations = Mutex<[NormalizationKey: OneDNNPrimitive]>([:])
 
   func entry(_ key: Key, make: () throws(OneDNNError) -> Entry) throws(OneDNNError) -> Entry {
     if let entry = entries.withLock({ $0[key] }) { return entry }
@@ -25,6 +32,15 @@ final class GradientPrimitives: Sendable {
     let entry = try make()
     entries.withLock { $0[key] = entry }
     return entry
+  }
+
+  func normalization(
+    _ key: NormalizationKey, make: () throws(OneDNNError) -> OneDNNPrimitive
+  ) throws(OneDNNError) -> OneDNNPrimitive {
+    if let primitive = normalizations.withLock({ $0[key] }) { return primitive }
+    let primitive = try make()
+    normalizations.withLock { $0[key] = primitive }
+    return primitive
   }
 }
 

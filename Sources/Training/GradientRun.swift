@@ -55,14 +55,17 @@ extension GradientPlan {
   /// - Parameters:
   ///   - inputs: the whole batch, by the plan's inputs.
   ///   - values: contents of overridable values; constants not named keep theirs.
+  ///   - forms: for quantizers that do not take their current form, the index of that they take.
   ///   - loss: called once for each shard, from several threads at once.
   package func run(
-    _ inputs: [Tensor], overriding values: [ValueID: Tensor] = [:], dropping: Dropping? = nil, loss: Loss
+    _ inputs: [Tensor], overriding values: [ValueID: Tensor] = [:], forms: [OpID: Int] = [:],
+    dropping: Dropping? = nil, loss: Loss
   ) throws(CompilerError) -> Result {
     let given = try parameters(values)
+    let variant = try variant(forms, dropping)
     let merged = Mutex(Merge(self))
     try forEachShard(inputs) { index, samples, batch, parts throws(CompilerError) in
-      let pass = try ShardPass(self, batch: samples.count, firstSample: samples.lowerBound, dropping)
+      let pass = try ShardPass(self, batch: samples.count, firstSample: samples.lowerBound, variant)
       let outputs = try pass.forward(parts, given)
       let shardLoss = try loss(Shard(samples: samples, batch: batch, outputs: outputs))
       let gradients = try pass.backward(shardLoss.gradients)
@@ -75,12 +78,14 @@ extension GradientPlan {
 
   /// The plan's outputs for a whole batch, without gradients.
   package func outputs(
-    _ inputs: [Tensor], overriding values: [ValueID: Tensor] = [:], dropping: Dropping? = nil
+    _ inputs: [Tensor], overriding values: [ValueID: Tensor] = [:], forms: [OpID: Int] = [:],
+    dropping: Dropping? = nil
   ) throws(CompilerError) -> [Tensor] {
     let given = try parameters(values)
+    let variant = try variant(forms, dropping)
     let parts = Mutex<[Int: [Tensor]]>([:])
     try forEachShard(inputs) { index, samples, _, tensors throws(CompilerError) in
-      let pass = try ShardPass(self, batch: samples.count, firstSample: samples.lowerBound, dropping)
+      let pass = try ShardPass(self, batch: samples.count, firstSample: samples.lowerBound, variant)
       let outputs = try pass.forward(tensors, given)
       parts.withLock { $0[index] = outputs }
     }
@@ -113,6 +118,22 @@ extension GradientPlan {
       throw CompilerError("the plan cannot override '\(graph[value].name)'")
     }
     return slots
+  }
+
+  /// What quantizers do in a run.
+  struct Variant: Sendable {
+    var forms: [OpID: Int]
+    var dropping: Dropping?
+  }
+  private func variant(
+    _ forms: [OpID: Int], _ dropping: Dropping?
+  ) throws(CompilerError) -> Variant {
+    for (id, index) in forms.sorted(by: { $0.key < $1.key }) {
+      guard let step = steps.first(where: { $0.step.id == id })?.step, case .quantize(let op) = step.op,
+        op.forms.all.indices.contains(index)
+      else { throw CompilerError("the plan has no quantizer \(id) with a form \(index) left to choose") }
+    }
+    return Variant(forms: forms, dropping: dropping)
   }
 
   private func forEachShard(

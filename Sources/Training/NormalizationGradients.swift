@@ -1,34 +1,49 @@
 import Evaluator
 import IR
 
-extension ShardPass {
-  struct ChannelMoments {
-    var means: [Double]
-    /// Biased: divided by the number of elements.
-    var variances: [Double]
-  }
+/// Means and variances of channels over a shard.
+struct ChannelMoments {
+  var means: [Double]
+  /// Biased: divided by the number of elements.
+  var variances: [Double]
+}
 
-  /// Batch normalization by the shard's own statistics.
-  func normalizeByBatch(_ op: BatchNorm, _ operands: [Tensor]) -> (Tensor, ChannelMoments) {
-    let x = operands[0], moments = channelMoments(x)
-    let scale = operands[1].floats, bias = operands[2].floats
+extension ShardPass {
+  /// Batch normalization by the shard's own statistics, which the backward pass reads again.
+  func normalizeByBatch(
+    _ op: BatchNorm, _ step: Evaluator.Step, _ operands: [Tensor]
+  ) throws(OneDNNError) -> Tensor {
+    let x = operands[0], scale = operands[1].floats, bias = operands[2].floats
+    if x.shape.count == 4 {
+      let result = try normalizeByOneDNN(op, x, scale, bias)
+      batchMoments[step.id] = result.moments
+      return result.tensor
+    }
+    let moments = channelMoments(x)
     let factors = moments.variances.indices.map {
       scale[$0] / Float((moments.variances[$0] + Double(op.epsilon)).squareRoot())
     }
     let offsets = factors.indices.map { bias[$0] - Float(moments.means[$0]) * factors[$0] }
-    return (combined(x, factors, nil, [], offsets), moments)
+    batchMoments[step.id] = moments
+    return combined(x, factors, nil, [], offsets)
   }
 
   /// Gradients of x, scale, bias, mean and variance; the latter two are constant where the batch gives its own.
-  func batchNormalization(_ op: BatchNorm, _ call: Call, _ gradient: Tensor) -> [Tensor?] {
+  func batchNormalization(_ op: BatchNorm, _ call: Call, _ gradient: Tensor) throws(OneDNNError) -> [Tensor?]
+  {
     let x = call.operand(0), gradient = gradient.ordered(x.order, pool: pool)
+    let own = call.step.usesBatchStatistics ? batchMoments[call.step.step.id] : nil
     let moments =
-      call.step.usesBatchStatistics
-      ? channelMoments(x)
-      : ChannelMoments(
+      own
+      ?? ChannelMoments(
         means: call.operand(3).floats.map { Double($0) }, variances: call.operand(4).floats.map { Double($0) }
       )
     let channels = moments.means.count, scale = call.operand(1).floats
+    if own != nil, x.shape.count == 4 {
+      let result = try differentiateByOneDNN(op, x, gradient, scale, moments)
+      let still = Tensor([channels], [Float](repeating: 0, count: channels))
+      return [result.x, result.scale, result.bias, still, still]
+    }
     let inverses = moments.variances.map { 1 / ($0 + Double(op.epsilon)).squareRoot() }
     let factors = (0..<channels).map { Double(scale[$0]) * inverses[$0] }
     let sums = channelSums(gradient)
@@ -40,7 +55,7 @@ extension ShardPass {
     var results: [Tensor?] = [
       nil, parameter(1) { products[$0] * inverses[$0] }, parameter(2) { sums[$0] }, nil, nil,
     ]
-    guard call.step.usesBatchStatistics else {
+    guard own != nil else {
       if call.needs(0) { results[0] = combined(gradient, factors.map { Float($0) }, nil, [], []) }
       results[3] = parameter(3) { -factors[$0] * sums[$0] }
       results[4] = parameter(4) { -0.5 * factors[$0] * inverses[$0] * inverses[$0] * products[$0] }

@@ -11,15 +11,16 @@ extension ShardPass {
     let source = x.pointer(Float.self), largest = y.pointer(Float.self), g = gradient.pointer(Float.self)
     let target = result.pointer(Float.self)
     defer { keepAlive(x, y, gradient) }
-    var isTaken = [Bool](repeating: false, count: channels)
-    isTaken.withUnsafeMutableBufferPointer { isTaken in
+    // What is left of a window's gradients, to be taken by the first element that equals the result.
+    var rest = [Float](repeating: 0, count: channels)
+    rest.withUnsafeMutableBufferPointer { rest in
       context.forEachWindow(op.window, x, y) { output, inputs in
-        for channel in 0..<channels { isTaken[channel] = false }
+        for channel in 0..<channels { rest[channel] = g[output &+ channel] }
         for input in inputs {
-          for channel in 0..<channels
-          where source[input &+ channel] == largest[output &+ channel] && !isTaken[channel] {
-            isTaken[channel] = true
-            target[input &+ channel] += g[output &+ channel]
+          for channel in 0..<channels {
+            let isLargest = source[input &+ channel] == largest[output &+ channel]
+            target[input &+ channel] += isLargest ? rest[channel] : 0
+            rest[channel] = isLargest ? 0 : rest[channel]
           }
         }
       }

@@ -66,12 +66,20 @@ extension ShardPass {
     return runs
   }
 
+  /// The quantizer in the form that the run gives it.
+  func inForce(_ op: Quantize, _ id: OpID) -> Quantize {
+    guard let index = variant.forms[id] else { return op }
+    var op = op
+    op.forms.currentIndex = index
+    return op
+  }
+
   // MARK: Dropping
 
   /// nil where nothing is dropped: weights, and runs that do not ask for it. What stays depends on the seed, the
   /// operation and the element's place in the memory of the whole batch alone.
   func kept(_ op: Quantize, _ step: Evaluator.Step) -> KeptElements? {
-    guard let dropping, op.role == .activation else { return nil }
+    guard let dropping = variant.dropping, op.role == .activation else { return nil }
     let elements = step.operandTypes[0].shape.bound(batch: batch).reduce(1, *)
     return KeptElements(
       random: SeededRandom(seed: dropping.seed, stream: UInt64(step.id.index)),

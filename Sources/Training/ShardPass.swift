@@ -9,20 +9,21 @@ final class ShardPass {
   let batch: Int
   /// The shard's first sample in the whole batch.
   let firstSample: Int
-  let dropping: GradientPlan.Dropping?
+  let variant: GradientPlan.Variant
   let context: EvaluationContext
   var pool: BufferPool { context.pool }
-  private(set) var statistics: [GradientPlan.BatchStatistics] = []
+  /// Of the batch normalizations that use the shard's own.
+  var batchMoments: [OpID: ChannelMoments] = [:]
   private var slots: [Tensor?] = []
   private var gradients: [Tensor?]
 
   init(
-    _ plan: GradientPlan, batch: Int, firstSample: Int, _ dropping: GradientPlan.Dropping?
+    _ plan: GradientPlan, batch: Int, firstSample: Int, _ variant: GradientPlan.Variant
   ) throws(CompilerError) {
     self.plan = plan
     self.batch = batch
     self.firstSample = firstSample
-    self.dropping = dropping
+    self.variant = variant
     context = try EvaluationContext(
       batch: batch, mode: plan.mode, pool: plan.pool, primitives: plan.primitives)
     gradients = Array(repeating: nil, count: plan.constants.count)
@@ -61,20 +62,35 @@ final class ShardPass {
 
   private func compute(_ step: GradientStep, _ operands: inout [Tensor]) throws(CompilerError) -> [Tensor] {
     if case .batchNorm(let op) = step.step.op, step.usesBatchStatistics {
-      let (result, moments) = normalizeByBatch(op, operands)
-      statistics.append(
-        GradientPlan.BatchStatistics(
-          operation: step.step.id, means: moments.means.map { Float($0) },
-          variances: moments.variances.map { Float($0) }))
-      return [result]
+      do {
+        return [try normalizeByBatch(op, step.step, operands)]
+      } catch {
+        throw CompilerError("batch-norm: \(error)", at: "node '\(step.step.name)'")
+      }
     }
-    if case .quantize(let op) = step.step.op, let keeps = kept(op, step.step) {
+    if case .quantize(let quantizer) = step.step.op {
+      var evaluated = step.step
+      let op = inForce(quantizer, evaluated.id)
+      evaluated.op = .quantize(op)
+      guard operands.count > 1, plan.mode == .quantized, let keeps = kept(op, evaluated) else {
+        return try context.evaluate(evaluated, &operands)
+      }
       let x = operands[0]
-      let results = try context.evaluate(step.step, &operands)
-      return operands.count > 1 && plan.mode == .quantized
-        ? [restored(results[0].ordered(x.order, pool: pool), x, keeps)] : results
+      let rounded = try context.evaluate(evaluated, &operands)[0]
+      return [restored(rounded.ordered(x.order, pool: pool), x, keeps)]
     }
     return try context.evaluate(step.step, &operands)
+  }
+
+  /// Of the batch normalizations that used the shard's own, in the graph's order.
+  var statistics: [GradientPlan.BatchStatistics] {
+    plan.steps.compactMap { step in
+      batchMoments[step.step.id].map { moments in
+        GradientPlan.BatchStatistics(
+          operation: step.step.id, means: moments.means.map { Float($0) },
+          variances: moments.variances.map { Float($0) })
+      }
+    }
   }
 
   // MARK: Backward
@@ -181,7 +197,7 @@ final class ShardPass {
     case .convTranspose2d(let op): return try transposedConvolution(op, call, gradient)
     case .gemm(let op): return try product(op, call, gradient)
     case .matMul: return try product(call, gradient)
-    case .batchNorm(let op): return batchNormalization(op, call, gradient)
+    case .batchNorm(let op): return try batchNormalization(op, call, gradient)
     case .layerNorm(let op): return layerNormalization(op, call, gradient)
     case .unary(let op): return [unary(op, call, gradient)]
     case .binary(let op): return binary(op, call, gradient)
@@ -201,7 +217,7 @@ final class ShardPass {
     case .expand: return [summed(gradient, to: call.shapes[0])]
     case .gather: return try scatter(call, gradient)
     case .resize(let op): return [resize(op, call, gradient)]
-    case .quantize(let op): return quantize(op, call, gradient)
+    case .quantize(let op): return quantize(inForce(op, call.step.step.id), call, gradient)
     case .shapeOf, .cast, .constantOfShape, .quantizeLinear, .dequantizeLinear, .integerConv2d, .integerGemm,
       .integerGemmFloat, .integerAdd, .integerMultiply, .integerAveragePool, .lookup:
       return call.shapes.map { _ in nil }

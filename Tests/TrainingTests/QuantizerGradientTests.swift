@@ -106,6 +106,31 @@ struct QuantizerGradientTests {
     #expect(run.loss == weightedSum([setup.x], weights))
   }
 
+  /// A run may give quantizers another of their forms: as a graph in which that form is the current one.
+  @Test func formsOfARun() throws {
+    var random = SeededRandom(seed: 34), op = Quantize()
+    (op.role, op.axis) = (.weight, 0)
+    let forms = [8, 4, 2].map { QuantizationForm(.bits($0), .channel, .symmetric) }
+    var operands = [random.tensor([3, 4, 2, 2])]
+    for _ in forms {
+      operands += [random.tensor([3], 0.1...0.4), Tensor([3], [Int32](repeating: 0, count: 3))]
+    }
+    func results(current: Int, chosen: Int?) throws -> [[UInt8]] {
+      op.forms = FormSet(forms, current: current)
+      let graph = try singleOperation(.quantize(op), operands)
+      let plan = try GradientPlan(graph, gradientsOf: graph.inputs + graph.usedConstants, threads: 1)
+      let id = graph.order[0], choice = chosen.map { [id: $0] } ?? [:]
+      let y = try plan.outputs([operands[0]], forms: choice)
+      let run = try plan.run([operands[0]], forms: choice) { GradientPlan.ShardLoss(0, [$0.outputs[0]]) }
+      #expect(throws: CompilerError.self) { try plan.outputs([operands[0]], forms: [id: 3]) }
+      return [y[0].bytes] + run.gradients.map(\.bytes)
+    }
+    for index in forms.indices {
+      #expect(try results(current: 0, chosen: index) == results(current: index, chosen: nil))
+    }
+    #expect(try results(current: 0, chosen: 2) != results(current: 0, chosen: nil))
+  }
+
   @Test func droppedElementsPass() throws {
     var random = SeededRandom(seed: 33), op = Quantize(), graph = Graph()
     op.forms = FormSet([QuantizationForm(.bits(2), .tensor, .asymmetric)])
