@@ -114,13 +114,18 @@ private func raiseScales(
     for index in parameters[form].indices {
       let largest =
         isShared ? bias.reduce(0) { max($0, abs($1)) } : index < bias.count ? abs(bias[index]) : 0
-      let least = max(largest / 16_777_216, output / 16_384 * 1.001) / input.lowerBound
+      let least = leastWeightScale(bias: largest, output: output, input: input.lowerBound)
       guard least.isFinite, parameters[form][index].scale < least else { continue }
       parameters[form][index].scale = AffineParameters.usable(least)
       raised += 1
     }
   }
   return raised
+}
+
+/// The least scale of a channel's weights beside the largest bias that shares it and the steps of output and input.
+func leastWeightScale(bias: Float, output: Float, input: Float) -> Float {
+  max(bias / 16_777_216, output / 16_384 * 1.001) / input
 }
 
 extension Graph {

@@ -135,3 +135,27 @@ private func outputError(_ x: [Float], _ w: [Float], _ rounded: [Float], _ rows:
     #expect(abs(level - level.rounded()) < 1e-3 && range.contains(Int32(level.rounded())))
   }
 }
+
+@Test func fittedScalesMinimizeTheOutputError() {
+  let (rows, columns) = (300, 12)
+  let x = correlatedInputs(rows: rows, columns: columns, seed: 3)
+  var random = SeededRandom(seed: 4)
+  let weights = (0..<columns).map { _ in Float(random.below(2001)) / 1000 - 1 }
+  let form = QuantizationForm(.bits(2), .channel, .symmetric)
+  let parameters = AffineParameters(covering: -1, 1, form: form, role: .weight)
+  let rounded = weights.map { parameters.dequantize(parameters.quantize($0, form.storedRange(.weight))) }
+  var fit = ScaleFit()
+  fit.add(weights[...], rounded[...], naiveProduct(x, x, rows, columns))
+  let best = Float(fit.ratio ?? 0)
+  #expect(best > 0)
+  func error(_ ratio: Float) -> Double { outputError(x, weights, rounded.map { $0 * ratio }, rows) }
+  for ratio in [best * 0.99, best * 1.01, 1] where abs(ratio - best) > 1e-3 {
+    #expect(error(best) < error(ratio), "\(best) beside \(ratio)")
+  }
+}
+
+@Test func nothingButZerosHasNoFit() {
+  var fit = ScaleFit()
+  fit.add([1, 2], [0, 0], [1, 0, 0, 1])
+  #expect(fit.ratio == nil)
+}

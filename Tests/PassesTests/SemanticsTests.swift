@@ -11,7 +11,7 @@ import Testing
 struct SemanticsTests {
   static let floatPasses = [
     foldConstants, canonicalize, generalizeBatch, foldBatchNorm, convolveAffine, fuseActivations,
-    eliminateDeadCode,
+    eliminateDeadCode, equalize, absorbBias, splitOutliers,
   ]
 
   /// The inputs of `graph`, random, with `batch` samples.

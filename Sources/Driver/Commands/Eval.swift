@@ -1,6 +1,7 @@
 import ArgumentParser
 import Datasets
 import Evaluator
+import Glibc
 import IR
 import Passes
 import Program
@@ -83,6 +84,9 @@ struct Tally {
   private var same = 0
   private var wins = 0
   private var losses = 0
+  /// Of the other model's outputs, and of the differences from them.
+  private var signal = 0.0
+  private var noise = 0.0
 
   init(isLabelled: Bool, isPaired: Bool) {
     self.isLabelled = isLabelled
@@ -101,6 +105,10 @@ struct Tally {
       }
     }
     guard let other else { return }
+    for (x, y) in zip(answer, other) {
+      signal += Double(y) * Double(y)
+      noise += Double(x - y) * Double(x - y)
+    }
     let otherBest = argmax(other)
     if best == otherBest { same += 1 }
     if let label {
@@ -111,6 +119,9 @@ struct Tally {
   }
 
   private func percent(_ count: Int) -> Double { 100 * Double(count) / Double(max(samples, 1)) }
+
+  /// How far the outputs are from the other model's, in decibels; nil where they are the same.
+  private var signalToNoise: Double? { noise > 0 && signal > 0 ? 10 * log10(signal / noise) : nil }
 
   var text: String {
     var lines = ["\(samples) samples"]
@@ -132,6 +143,7 @@ struct Tally {
       var pair: [(String, Json)] = []
       if isLabelled { pair.append(("top1", .double(percent(otherTop1)))) }
       pair.append(("agreement", .double(percent(same))))
+      if let signalToNoise { pair.append(("sqnr-db", .double(signalToNoise))) }
       if isLabelled { pair += [("wins", .int(wins)), ("losses", .int(losses))] }
       members.append(("against", .object(pair)))
     }
