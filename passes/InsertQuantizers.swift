@@ -21,8 +21,8 @@ package struct InsertQuantizersOptions: PassOptions {
 ///
 /// One quantizer stands behind every operation that computes activations, so all consumers see the same integers;
 /// pooling, reshaping and slicing pass theirs on. The forms are what the target allows, the widest in force. Operations
-/// behind the last integer one stay in float, and the last gemm hands its sums to them unrounded. Operations without an
-/// integer form before that are reported together: nothing is left in float silently.
+/// behind the last integer one stay in float, and the last gemm hands its sums to them unrounded unless it clamps them.
+/// Operations without an integer form before that are reported together: nothing is left in float silently.
 package let insertQuantizers = Pass(
   "insert-quantizers", "put an elastic quantizer on every weight and activation edge",
   accepts: .canonical ... .canonical, produces: .elastic, options: InsertQuantizersOptions.self
@@ -39,10 +39,11 @@ package let insertQuantizers = Pass(
     switch integerRole(of: node.op) {
     case .weighted:
       try quantizeWeights(of: id, target, &rewriter)
+      // Sums leave unclamped; the clamp of an activation is one of stored integers.
       let isLastGemm =
-        if case .gemm = node.op { rewriter.graph.feedsFloatOnly(node.results[0], floatOps: tail) } else {
-          false
-        }
+        if case .gemm(let gemm) = node.op, gemm.activation == .none {
+          rewriter.graph.feedsFloatOnly(node.results[0], floatOps: tail)
+        } else { false }
       if isLastGemm {
         rewriter.count("unrounded results")
       } else {

@@ -46,6 +46,10 @@ extension IntegerLowering {
   mutating func lowerGemmFloat(_ node: Graph.Node) throws -> ValueID {
     let x = try integer(node.operands[0])
     guard case .gemm(let gemm) = node.op, let weights = quantizedWeights(node) else { return x }
+    guard gemm.activation == .none else {
+      fail("a clamped product needs a quantizer behind it", node.name)
+      return x
+    }
     let input = quantization(x)
     let scales = weights.scales.map { Float(Double(input.parameters.scale) * Double($0)) }
     let bias = foldedBias(node, weights, input)
@@ -55,15 +59,7 @@ extension IntegerLowering {
       x, weightConstant(node, weights), result.addConstant(Constant("\(node.name).bias", [bias.count], bias)),
       result.addConstant(Constant("\(node.name).scale", [scales.count], scales)),
     ]
-    let name = source[node.results[0]].name
-    guard gemm.activation != .none else {
-      return try append(.integerGemmFloat(op), operands, name, "products")
-    }
-    let sums = try append(.integerGemmFloat(op), operands, "\(name).sums", "products")
-    let bounds = gemm.activation.bounds
-    return try append(
-      .unary(Unary(.clip, alpha: bounds.lowerBound, beta: bounds.upperBound)), [sums], name,
-      "float operations")
+    return try append(.integerGemmFloat(op), operands, source[node.results[0]].name, "products")
   }
 
   /// The weights, bias, multiplier and shift operands of an operation with integer results.
