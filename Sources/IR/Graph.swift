@@ -14,10 +14,23 @@ package struct Graph: Sendable {
     package var name: String
     /// Known contents of a small integer tensor (shape computations).
     package var fact: [Extent]?
-    /// Byte offset in the arena, once planned.
-    package var placement: Int?
+    /// Where it lies in the arena, once planned.
+    package var placement: Placement?
     /// Printed behind the type as `stats(mean = [...], deviation = [...])`.
     package var statistics: ChannelStatistics?
+  }
+  /// A place in the arena.
+  package struct Placement: Hashable, Sendable {
+    /// In bytes.
+    package var offset: Int
+    /// Bytes from pixel to pixel of a tensor that lies among the channels of a larger one; nil where its own pixels
+    /// follow one another.
+    package var pixelStride: Int?
+
+    package init(_ offset: Int, pixelStride: Int? = nil) {
+      self.offset = offset
+      self.pixelStride = pixelStride
+    }
   }
   package enum Definition: Hashable, Sendable { case input(Int), constant(ConstantID), result(OpID, Int) }
   package struct Use: Hashable, Sendable {
@@ -203,8 +216,8 @@ package struct Graph: Sendable {
   package mutating func setStatistics(_ value: ValueID, _ statistics: ChannelStatistics?) {
     values[value.index].statistics = statistics
   }
-  package mutating func setPlacement(_ value: ValueID, _ offset: Int?) {
-    values[value.index].placement = offset
+  package mutating func setPlacement(_ value: ValueID, _ placement: Placement?) {
+    values[value.index].placement = placement
   }
   /// Replaces the input's shape; results are stale until `inferTypes`.
   package mutating func setInputType(_ value: ValueID, _ type: TensorType) { values[value.index].type = type }

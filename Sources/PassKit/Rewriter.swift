@@ -100,7 +100,9 @@ package struct Rewriter: Sendable {
     graph.replaceUses(of: old, with: new, except: user)
   }
   package mutating func setLayout(_ value: ValueID, _ layout: Layout) { graph.setLayout(value, layout) }
-  package mutating func setPlacement(_ value: ValueID, _ offset: Int?) { graph.setPlacement(value, offset) }
+  package mutating func setPlacement(_ value: ValueID, _ placement: Graph.Placement?) {
+    graph.setPlacement(value, placement)
+  }
   package mutating func setStatistics(_ value: ValueID, _ statistics: ChannelStatistics?) {
     graph.setStatistics(value, statistics)
   }

@@ -79,7 +79,12 @@ struct RandomGraph {
       return
     }
     for result in graph[id].results {
-      if random.int(0...9) == 0 { graph.setPlacement(result, random.int(0...1 << 20)) }
+      if random.int(0...9) == 0 { 
+        graph.setPlacement(
+          result,
+          Graph.Placement(
+            random.int(0...1 << 20), pixelStride: random.int(0...1) == 0 ? random.int(1...1 << 12) : nil))
+      }
       let type = graph[result].type
       if let channels = type.shape.size(1), random.int(0...9) == 0 {
         let means = (0..<channels).map { _ in random.float() }

@@ -58,7 +58,7 @@ struct Emitter {
       }
       return .real(name, shape: shape, storage: storage)
     }
-    guard case .arena(let offset) = storage else {
+    guard case .arena(let offset) = storage, let placement = graph[value].placement else {
       throw CompilerError("'\(graph[value].name)' would leave as integers", status: .internalError)
     }
     let zeroPoint = UInt8(truncatingIfNeeded: q.zeroPoint), scale = q.scale ?? 1,
@@ -69,9 +69,11 @@ struct Emitter {
         name, shape: shape, arenaOffset: offset, scale: scale, zeroPoint: zeroPoint, bits: bits)
     case .channelsLast4(let b):
       let border = Program.Tensor.Border(top: b.top, left: b.left, bottom: b.bottom, right: b.right)
-      return .activation(
+      var tensor = Program.Tensor.activation(
         name, shape: shape, arenaOffset: offset, border: border, scale: scale, zeroPoint: zeroPoint,
         bits: bits)
+      if let stride = placement.pixelStride { tensor.pixelStride = stride }
+      return tensor
     }
   }
 
@@ -90,10 +92,10 @@ struct Emitter {
     {
       storage = .output(index)
     } else {
-      guard let offset = graph[value].placement else {
+      guard let placement = graph[value].placement else {
         throw CompilerError("'\(graph[value].name)' has no place; run plan-memory", status: .internalError)
       }
-      storage = .arena(offset: offset)
+      storage = .arena(offset: placement.offset)
     }
     let index = builder.addTensor(try tensor(value, storage: storage))
     tensorOf[value] = index

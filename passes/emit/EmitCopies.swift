@@ -89,9 +89,12 @@ extension Emitter {
     let to = strides(y)
     var position = 0
     for part in parts {
-      copy(
-        id, part, y, extents: shape(part), inputStrides: strides(part), outputStrides: to,
-        outputOffset: position * to[axis - 1])
+      let offset = position * to[axis - 1]
+      if !lies(part, in: y, at: offset) {
+        copy(
+          id, part, y, extents: shape(part), inputStrides: strides(part), outputStrides: to,
+          outputOffset: offset)
+      }
       position += shape(part)[axis - 1]
     }
   }
@@ -113,7 +116,18 @@ extension Emitter {
       from[range.axis - 1] *= range.step
     }
     guard from.allSatisfy({ $0 >= 0 }) else { return fail(id, "with a negative step has no instruction") }
-    copy(id, x, y, extents: shape(y), inputStrides: from, outputStrides: strides(y), inputOffset: offset)
+    if !lies(y, in: x, at: offset) {
+      copy(id, x, y, extents: shape(y), inputStrides: from, outputStrides: strides(y), inputOffset: offset)
+    }
+  }
+
+  /// The memory plan has made a tensor that part of another which begins at an element of it: nothing is to be copied.
+  private func lies(_ part: Int, in whole: Int, at offset: Int) -> Bool {
+    let part = builder.tensors[part], whole = builder.tensors[whole]
+    guard case .arena(let first) = part.storage, case .arena(let start) = whole.storage else { return false }
+    return part.layout == .channelsLast4 && whole.layout == .channelsLast4 && first == start + offset
+      && part.height == whole.height && part.width == whole.width && part.border == whole.border
+      && (part.pixelStride == whole.pixelStride || part.pixels == 1)
   }
 
   mutating func emitPad(_ id: OpID, _ pad: Pad) throws(CompilerError) {

@@ -91,7 +91,7 @@ struct GraphSummary {
     for id in graph.order {
       let node = graph[id], macs = graph.multiplyAccumulates(id)
       let result = node.results.map { "\(graph[$0].type)" }.joined(separator: ", ")
-      let place = node.results.first.flatMap { graph[$0].placement }.map { "\($0)" } ?? ""
+      let place = node.results.first.flatMap { graph[$0].placement }.map { "\($0.offset)" } ?? ""
       table.add([node.op.mnemonic, node.name, result, bits(node), macs == 0 ? "" : humanCount(macs), place])
     }
     lines.append(table.text)

@@ -222,15 +222,20 @@ private struct Parser {
 
   private struct AnnotatedType {
     var type: TensorType
-    var placement: Int?
+    var placement: Graph.Placement?
     var statistics: ChannelStatistics?
   }
 
-  /// `tensor<…>`, perhaps with `at 64` and `stats(mean = […], deviation = […])`.
+  /// `tensor<…>`, perhaps with `at 64` or `at 64 stride 48`, and `stats(mean = […], deviation = […])`.
   private mutating func annotatedType() throws(ParseFailure) -> AnnotatedType {
     let type = try scanner.tensorType()
-    let placement = scanner.takeKeyword("at") ? try scanner.count("a byte offset") : nil
-    return AnnotatedType(type: type, placement: placement, statistics: try statistics(of: type))
+    return AnnotatedType(type: type, placement: try placement(), statistics: try statistics(of: type))
+  }
+  private mutating func placement() throws(ParseFailure) -> Graph.Placement? {
+    guard scanner.takeKeyword("at") else { return nil }
+    let offset = try scanner.count("a byte offset")
+    let stride = scanner.takeKeyword("stride") ? try scanner.count("the bytes of a pixel") : nil
+    return Graph.Placement(offset, pixelStride: stride)
   }
   private mutating func annotate(_ value: ValueID, _ annotated: AnnotatedType) {
     graph.setPlacement(value, annotated.placement)

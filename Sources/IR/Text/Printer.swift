@@ -62,7 +62,7 @@ private struct Printer {
 
   private func name(_ value: ValueID) -> String { "%" + nameText(graph[value].name) }
   private func type(_ value: ValueID) -> String {
-    "\(graph[value].type)" + (graph[value].placement.map { " at \($0)" } ?? "")
+    "\(graph[value].type)" + (graph[value].placement.map { " \($0)" } ?? "")
       + (graph[value].statistics.map { " stats(mean = \($0.means.text), deviation = \($0.deviations.text))" }
         ?? "")
   }
@@ -136,4 +136,8 @@ extension Constant {
     }
     return result + ", xxh3 \(hexadecimal(storage.hash))"
   }
+}
+
+extension Graph.Placement: CustomStringConvertible {
+  package var description: String { "at \(offset)" + (pixelStride.map { " stride \($0)" } ?? "") }
 }
