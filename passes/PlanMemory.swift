@@ -22,7 +22,9 @@ package let planMemory = Pass(
   let storage = try StoragePlan(rewriter.graph)
   let arena = ArenaPlacement(storage.blocks.map(\.extent))
   for (block, offset) in zip(storage.blocks, arena.offsets) {
-    for value in block.values { rewriter.setPlacement(value, storage.placement(of: value, blockOffset: offset)) }
+    for value in block.values {
+      rewriter.setPlacement(value, storage.placement(of: value, blockOffset: offset))
+    }
   }
   rewriter.setMetadata("arena-bytes", "\(arena.bytes)")
   rewriter.setMetadata("arena-lower-bound", "\(arena.lowerBound)")

@@ -43,7 +43,8 @@ extension Program {
     }
 
     package enum Storage: Hashable, Sendable {
-      /// Bytes from the start of the arena. Tensors may share bytes: the memory plan decides.
+      /// Bytes from the start of the arena. Tensors may share bytes: the memory plan decides, and
+      /// an instruction's result overlaps its operands in ways that are safe only.
       case arena(offset: Int)
       /// The caller's n-th input or output: f32, row-major.
       case input(Int)

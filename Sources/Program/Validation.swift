@@ -1,7 +1,7 @@
 extension Program {
   /// Proves that no instruction reads or writes outside the arena (with `Limits.slackBytes` behind it), the
   /// scratch image, the data and the caller's tensors, whatever the program's bytes are; the interpreter
-  /// relies on it.
+  /// relies on it. Nor does it write what it still reads.
   package func validate() throws(ProgramError) {
     guard arenaBytes >= 0, arenaBytes <= Limits.bytes else {
       throw ProgramError("the arena must be at most 2 GiB", .file(byte: nil))
@@ -135,19 +135,21 @@ extension Program {
       return "it names a tensor that does not exist"
     }
     if case .input = tensors[instruction.output].storage { return "it writes to an input of the program" }
-    return switch operation {
-    case .quantize(let o): fault(of: o)
-    case .dequantize(let o): fault(of: o)
-    case .convolution(let o): fault(of: o)
-    case .floatProduct(let o): fault(of: o)
-    case .add(let o): fault(of: o)
-    case .multiply(let o): fault(of: o)
-    case .averagePool(let o): fault(of: o)
-    case .maxPool(let o): fault(of: o)
-    case .lookup(let o): fault(of: o)
-    case .copy(let o): fault(of: o)
-    case .softmax(let o): fault(of: o)
-    }
+    let reason: StaticString? =
+      switch operation {
+      case .quantize(let o): fault(of: o)
+      case .dequantize(let o): fault(of: o)
+      case .convolution(let o): fault(of: o)
+      case .floatProduct(let o): fault(of: o)
+      case .add(let o): fault(of: o)
+      case .multiply(let o): fault(of: o)
+      case .averagePool(let o): fault(of: o)
+      case .maxPool(let o): fault(of: o)
+      case .lookup(let o): fault(of: o)
+      case .copy(let o): fault(of: o)
+      case .softmax(let o): fault(of: o)
+      }
+    return reason ?? overlapFault(of: instruction)
   }
 
   private func fault(of quantize: Instruction.Quantize) -> StaticString? {

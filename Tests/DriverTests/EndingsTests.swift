@@ -11,47 +11,47 @@ struct EndingsTests {
     "convolution and clip": "%y = clip(%c) {minimum = -0.25, maximum = 0.5} : tensor<Nx4x6x6xf32>",
     "convolution and sigmoid": "%y = sigmoid(%c) : tensor<Nx4x6x6xf32>",
     "sum and relu": """
-      %d = add(%c, %c) : tensor<Nx4x6x6xf32>
-        %y = relu(%d) : tensor<Nx4x6x6xf32>
-      """,
+    %d = add(%c, %c) : tensor<Nx4x6x6xf32>
+      %y = relu(%d) : tensor<Nx4x6x6xf32>
+    """,
     "maximum pool and relu": """
-      %m = max-pool(%c) {kernel = [2, 2], strides = [2, 2]} : tensor<Nx4x3x3xf32>
-        %y = relu(%m) : tensor<Nx4x3x3xf32>
-      """,
+    %m = max-pool(%c) {kernel = [2, 2], strides = [2, 2]} : tensor<Nx4x3x3xf32>
+      %y = relu(%m) : tensor<Nx4x3x3xf32>
+    """,
     "mean and relu": "%y = relu(%f) : tensor<Nx4xf32>",
     "mean and hard-swish": "%y = hard-swish(%f) : tensor<Nx4xf32>",
     "product": "%y = gemm(%f, %v, %a) {transpose-b = true} : tensor<Nx3xf32>",
     "product and relu": """
-      %p = gemm(%f, %v, %a) {transpose-b = true} : tensor<Nx3xf32>
-        %y = relu(%p) : tensor<Nx3xf32>
-      """,
+    %p = gemm(%f, %v, %a) {transpose-b = true} : tensor<Nx3xf32>
+      %y = relu(%p) : tensor<Nx3xf32>
+    """,
     "product and clip": """
-      %p = gemm(%f, %v, %a) {transpose-b = true} : tensor<Nx3xf32>
-        %y = clip(%p) {minimum = 0, maximum = 6} : tensor<Nx3xf32>
-      """,
+    %p = gemm(%f, %v, %a) {transpose-b = true} : tensor<Nx3xf32>
+      %y = clip(%p) {minimum = 0, maximum = 6} : tensor<Nx3xf32>
+    """,
     "product, relu and softmax": """
-      %p = gemm(%f, %v, %a) {transpose-b = true} : tensor<Nx3xf32>
-        %r = relu(%p) : tensor<Nx3xf32>
-        %y = softmax(%r) : tensor<Nx3xf32>
-      """,
+    %p = gemm(%f, %v, %a) {transpose-b = true} : tensor<Nx3xf32>
+      %r = relu(%p) : tensor<Nx3xf32>
+      %y = softmax(%r) : tensor<Nx3xf32>
+    """,
     "product, relu and reshape": """
-      %p = gemm(%f, %v, %a) {transpose-b = true} : tensor<Nx3xf32>
-        %r = relu(%p) : tensor<Nx3xf32>
-        %y = unsqueeze(%r) {axes = [2]} : tensor<Nx3x1xf32>
-      """,
+    %p = gemm(%f, %v, %a) {transpose-b = true} : tensor<Nx3xf32>
+      %r = relu(%p) : tensor<Nx3xf32>
+      %y = unsqueeze(%r) {axes = [2]} : tensor<Nx3x1xf32>
+    """,
     "product and sigmoid": """
-      %p = gemm(%f, %v, %a) {transpose-b = true} : tensor<Nx3xf32>
-        %y = sigmoid(%p) : tensor<Nx3xf32>
-      """,
+    %p = gemm(%f, %v, %a) {transpose-b = true} : tensor<Nx3xf32>
+      %y = sigmoid(%p) : tensor<Nx3xf32>
+    """,
     "product and hard-swish": """
-      %p = gemm(%f, %v, %a) {transpose-b = true} : tensor<Nx3xf32>
-        %y = hard-swish(%p) : tensor<Nx3xf32>
-      """,
+    %p = gemm(%f, %v, %a) {transpose-b = true} : tensor<Nx3xf32>
+      %y = hard-swish(%p) : tensor<Nx3xf32>
+    """,
     "product and tanh of relu": """
-      %p = gemm(%f, %v, %a) {transpose-b = true} : tensor<Nx3xf32>
-        %r = relu(%p) : tensor<Nx3xf32>
-        %y = tanh(%r) : tensor<Nx3xf32>
-      """,
+    %p = gemm(%f, %v, %a) {transpose-b = true} : tensor<Nx3xf32>
+      %r = relu(%p) : tensor<Nx3xf32>
+      %y = tanh(%r) : tensor<Nx3xf32>
+    """,
   ]
 
   @Test(arguments: endings.keys.sorted())

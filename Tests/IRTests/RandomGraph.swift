@@ -79,7 +79,7 @@ struct RandomGraph {
       return
     }
     for result in graph[id].results {
-      if random.int(0...9) == 0 { 
+      if random.int(0...9) == 0 {
         graph.setPlacement(
           result,
           Graph.Placement(

@@ -1,6 +1,7 @@
 import Program
 
-/// A network of random operations on random shapes. No two tensors share memory.
+/// A network of random operations on random shapes. Tensors share memory where a sum, a product or a lookup overwrites its
+/// operand, and where two lie side by side in every pixel.
 package struct RandomProgram {
   private var random: SeededGenerator
   private var builder = ProgramBuilder()
@@ -67,6 +68,15 @@ package struct RandomProgram {
     return builder.addTensor(tensor)
   }
 
+  /// A result of the shape of `x`, which nothing reads afterwards: sometimes in its place.
+  private mutating func replacement(of x: Int) -> Int {
+    let tensor = builder.tensors[x], y = activation(tensor.shape)
+    guard pick(0...1) == 0 else { return y }
+    var inPlace = builder.tensors[y]
+    (inPlace.storage, inPlace.pixelStride) = (tensor.storage, tensor.pixelStride)
+    return builder.addTensor(inPlace)
+  }
+
   /// A window that fits `x`, and the rows and columns that it gives; with `ceil`, perhaps one more of each.
   private mutating func window(
     _ x: Program.Tensor, dilated: Bool = true, ceil: Bool = false
@@ -93,10 +103,10 @@ package struct RandomProgram {
   private mutating func append(_ name: String, _ x: Int) -> Int {
     let tensor = builder.tensors[x]
     guard tensor.layout == .channelsLast4, tensor.shape.count == 3 else { return reshaped(name, x, tensor) }
-    switch pick(0...11) {
+    switch pick(0...12) {
     case 0...3: return convolution(name, x, tensor)
     case 4:
-      let b = convolution(name, x, tensor, keepingShape: true), y = activation(tensor.shape)
+      let b = convolution(name, x, tensor, keepingShape: true), y = replacement(of: pick(0...1) == 0 ? x : b)
       let (ma, mb) = (number(-(1 << 21)...(1 << 21)), number(-(1 << 20)...(1 << 20)))
       builder.append(
         name,
@@ -105,7 +115,7 @@ package struct RandomProgram {
             a: x, b: b, output: y, multiplierA: ma, multiplierB: mb, shift: number(19...22), clamp: clamp())))
       return y
     case 5:
-      let b = pick(0...1) == 0 ? x : average(name, x, tensor, global: true), y = activation(tensor.shape)
+      let b = pick(0...1) == 0 ? x : average(name, x, tensor, global: true), y = replacement(of: x)
       builder.append(
         name,
         .multiply(
@@ -120,18 +130,47 @@ package struct RandomProgram {
       builder.append(name, .maxPool(.init(input: x, output: y, window: window)))
       return y
     case 8:
-      let y = activation(tensor.shape)
+      let y = replacement(of: x)
       let table = builder.addData((0..<256).map { _ in UInt8.random(in: 0...255, using: &random) })
       builder.append(name, .lookup(.init(input: x, output: y, table: table)))
       return y
     case 9: return concatenated(name, x, tensor)
     case 10: return padded(name, x, tensor)
+    case 11: return neighbours(name, x, tensor)
     default: return reshaped(name, x, tensor)
     }
   }
 
+  /// A table of `x` and a convolution of it side by side in every pixel, and their sum: neither may write over the other.
+  private mutating func neighbours(_ name: String, _ x: Int, _ tensor: Program.Tensor) -> Int {
+    let stored = roundedUp(tensor.channels, to: 4),
+      whole = activation([2 * stored, tensor.height, tensor.width])
+    let stride = builder.tensors[whole].pixelStride
+    guard case .arena(let offset) = builder.tensors[whole].storage else { return x }
+    let parts = [offset, offset + stored].shuffled(using: &random).map { offset in
+      let own = activation(tensor.shape)
+      var part = builder.tensors[own]
+      (part.storage, part.pixelStride) = (.arena(offset: offset), stride)
+      return builder.addTensor(part)
+    }
+    let table = builder.addData((0..<256).map { _ in UInt8.random(in: 0...255, using: &random) })
+    let look = Instruction.Operation.lookup(.init(input: x, output: parts[0], table: table))
+    let isFirst = pick(0...1) == 0
+    if isFirst { builder.append(name, look) }
+    _ = convolution(name, x, tensor, keepingShape: true, output: parts[1])
+    if !isFirst { builder.append(name, look) }
+    let y = replacement(of: parts[pick(0...1)])
+    builder.append(
+      name,
+      .add(
+        .init(
+          a: parts[0], b: parts[1], output: y, multiplierA: number(0...(1 << 20)),
+          multiplierB: number(0...(1 << 20)), shift: 20, clamp: clamp())))
+    return y
+  }
+
   private mutating func convolution(
-    _ name: String, _ x: Int, _ tensor: Program.Tensor, keepingShape: Bool = false
+    _ name: String, _ x: Int, _ tensor: Program.Tensor, keepingShape: Bool = false, output: Int? = nil
   ) -> Int {
     var (w, height, width) = window(tensor)
     if keepingShape {
@@ -151,7 +190,7 @@ package struct RandomProgram {
     }
     let kind = isDepthwise ? .depthwise : kinds.randomElement(using: &random) ?? .dense8
     let x = kind.isBitSerial ? withFewBits(name, x, tensor) : x
-    let y = activation([outputs, height, width])
+    let y = output ?? activation([outputs, height, width])
     let shifts: ClosedRange<Int32> =
       switch kind {
       case .dense8, .depthwise, .palette: 38...42

@@ -108,7 +108,8 @@ struct StoragePlan {
     var channel = 0
     for (index, operand) in node.operands.enumerated() {
       let channels = graph[operand].type.channels
-      if places[operand.index] == nil, channel % 4 == 0, channels % 4 == 0 || index == node.operands.count - 1,
+      if places[operand.index] == nil, channel % 4 == 0,
+        channels % 4 == 0 || index == node.operands.count - 1,
         graph[operand].type.holdsParts,
         let producer = graph.definingOp(of: operand), graph[producer].op.storage.storesPixels,
         !graph.isView(producer)
@@ -125,7 +126,9 @@ struct StoragePlan {
     guard let first = values.first.flatMap({ places[$0.index] }) else { return nil }
     var next = first.byte
     for value in values {
-      guard let place = places[value.index], place.block == first.block, place.byte == next else { return nil }
+      guard let place = places[value.index], place.block == first.block, place.byte == next else {
+        return nil
+      }
       next += graph[value].type.channels
     }
     return first
