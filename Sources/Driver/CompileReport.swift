@@ -68,6 +68,7 @@ struct CompileReport {
   private var summary: ProgramSummary { ProgramSummary(program) }
   private var parameterCount: Int { summary.weighted.reduce(0) { $0 + $1.weights } }
   private var multiplyAccumulates: Int { graph.order.reduce(0) { $0 + graph.multiplyAccumulates($1) } }
+  private var arenaLowerBound: Int? { graph.metadata("arena-lower-bound").flatMap { Int($0) } }
   private var sections: [(name: String, bytes: Int)] {
     let weights = summary.weighted.reduce(0) { $0 + $1.bytes }
     return [
@@ -91,6 +92,7 @@ struct CompileReport {
     lines.append("  in float: \(floats)")
     lines.append(
       "  \(humanCount(multiplyAccumulates)) multiply-accumulates a sample, arena \(humanBytes(program.arenaBytes))"
+        + (arenaLowerBound.map { ", at least \(humanBytes($0)) are alive at once" } ?? "")
     )
     let ledger = sections.map { "\($0.name) \(humanBytes($0.bytes))" }.joined(separator: ", ")
     let perParameter = Double(fileBytes) / Double(max(parameterCount, 1))
@@ -108,6 +110,7 @@ struct CompileReport {
       ("output", .string(path)), ("target", .string(target.name)), ("bytes", .int(fileBytes)),
       ("parameters", .int(parameterCount)), ("macs", .int(multiplyAccumulates)),
       ("arena-bytes", .int(program.arenaBytes)),
+      ("arena-lower-bound", arenaLowerBound.map { .int($0) } ?? .null),
       ("sections", .object(sections.map { ($0.name, .int($0.bytes)) })),
       (
         "widths",
