@@ -53,6 +53,8 @@ package struct Graph: Sendable {
   package private(set) var inputs: [ValueID] = []
   package private(set) var outputs: [ValueID] = []
   private var takenNames: Set<String> = []
+  /// Where the order was last changed: passes rewrite from one end to the other, so the next change is near.
+  private var recentPosition = 0
 
   package init(name: String = "main", stage: Stage = .imported) {
     self.name = name
@@ -81,9 +83,31 @@ package struct Graph: Sendable {
   /// `name` made unique by a numeric suffix.
   package func freshName(_ name: String) -> String {
     guard takenNames.contains(name) else { return name }
-    var suffix = 1
-    while takenNames.contains("\(name).\(suffix)") { suffix += 1 }
-    return "\(name).\(suffix)"
+    // Of many values of one name most suffixes are taken up to some point: doubling and halving finds a free one that
+    // follows a taken one.
+    var taken = 0, free = 1
+    while takenNames.contains("\(name).\(free)") { (taken, free) = (free, 2 * free) }
+    while free - taken > 1 {
+      let middle = (taken + free) / 2
+      if takenNames.contains("\(name).\(middle)") { taken = middle } else { free = middle }
+    }
+    return "\(name).\(free)"
+  }
+
+  /// The index of an operation in the order, searched for outwards from the last change.
+  package func position(of op: OpID) -> Int? {
+    var below = min(recentPosition, order.count) - 1, above = below + 1
+    while below >= 0 || above < order.count {
+      if above < order.count {
+        if order[above] == op { return above }
+        above += 1
+      }
+      if below >= 0 {
+        if order[below] == op { return below }
+        below -= 1
+      }
+    }
+    return nil
   }
 
   // MARK: Building and changing: for the importer, the parser and the rewriter
@@ -158,6 +182,7 @@ package struct Graph: Sendable {
     }
     nodes[id.index]?.results = results
     order.insert(id, at: position)
+    recentPosition = position
     return id
   }
   /// What the operation infers, when sizes stay far from overflow.
@@ -199,7 +224,10 @@ package struct Graph: Sendable {
       useLists[value.index].removeAll { $0 == Use(user: op, operand: index) }
     }
     for result in node.results { takenNames.remove(self[result].name) }
-    order.removeAll { $0 == op }
+    if let position = position(of: op) {
+      order.remove(at: position)
+      recentPosition = position
+    }
     nodes[op.index] = nil
   }
   /// Gives a result the name of a value that it replaces.

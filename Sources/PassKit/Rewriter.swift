@@ -38,7 +38,7 @@ package struct Rewriter: Sendable {
   package mutating func insert(
     _ op: Op, _ operands: [ValueID], name: String, before position: OpID
   ) throws(VerificationError) -> [ValueID] {
-    let index = graph.order.firstIndex(of: position) ?? graph.order.count
+    let index = graph.position(of: position) ?? graph.order.count
     let id = try graph.insert(op, operands, name: name, at: index)
     return graph[id].results
   }
@@ -47,7 +47,7 @@ package struct Rewriter: Sendable {
   package mutating func insert(
     _ op: Op, _ operands: [ValueID], name: String, after value: ValueID
   ) throws(VerificationError) -> [ValueID] {
-    let index = graph.definingOp(of: value).flatMap { graph.order.firstIndex(of: $0) }.map { $0 + 1 } ?? 0
+    let index = graph.definingOp(of: value).flatMap { graph.position(of: $0) }.map { $0 + 1 } ?? 0
     let id = try graph.insert(op, operands, name: name, at: index)
     return graph[id].results
   }
