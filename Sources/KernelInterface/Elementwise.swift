@@ -83,7 +83,8 @@ package struct MultiplyArguments {
 }
 
 // Loops that compilers vectorise by themselves, for instruction sets to compile with their own flags. They take
-// numbers, since a function that other modules inline must not name this package's types.
+// numbers, since a function that other modules inline must not name this package's types. Where the output is an input,
+// compilers must see one pointer: of two that may overlap they would take bytes one by one.
 
 @inlinable @inline(__always)
 package func addBytes(
@@ -91,9 +92,18 @@ package func addBytes(
   multiplierA: Int32, multiplierB: Int32, constant: Int32, shift: Int32, zeroPoint: Int32, minimum: Int32,
   maximum: Int32
 ) {
-  for i in 0..<count {
-    let sum = Int32(a[i]) &* multiplierA &+ Int32(b[i]) &* multiplierB &+ constant
-    output[i] = UInt8(truncatingIfNeeded: min(max((sum &>> shift) &+ zeroPoint, minimum), maximum))
+  @inline(__always) func run(_ a: UnsafePointer<UInt8>, _ b: UnsafePointer<UInt8>) {
+    for i in 0..<count {
+      let sum = Int32(a[i]) &* multiplierA &+ Int32(b[i]) &* multiplierB &+ constant
+      output[i] = UInt8(truncatingIfNeeded: min(max((sum &>> shift) &+ zeroPoint, minimum), maximum))
+    }
+  }
+  if a == output {
+    run(UnsafePointer(output), b)
+  } else if b == output {
+    run(a, UnsafePointer(output))
+  } else {
+    run(a, b)
   }
 }
 
@@ -103,9 +113,18 @@ package func multiplyBytes(
   zeroPointA: Int32, zeroPointB: Int32, multiplier: Int32, shift: Int32, zeroPoint: Int32, minimum: Int32,
   maximum: Int32
 ) {
-  for i in 0..<count {
-    output[i] = requantizeToByte(
-      (Int32(a[i]) &- zeroPointA) &* (Int32(b[i]) &- zeroPointB), multiplier, shift, zeroPoint: zeroPoint,
-      minimum: minimum, maximum: maximum)
+  @inline(__always) func run(_ a: UnsafePointer<UInt8>, _ b: UnsafePointer<UInt8>) {
+    for i in 0..<count {
+      output[i] = requantizeToByte(
+        (Int32(a[i]) &- zeroPointA) &* (Int32(b[i]) &- zeroPointB), multiplier, shift, zeroPoint: zeroPoint,
+        minimum: minimum, maximum: maximum)
+    }
+  }
+  if a == output {
+    run(UnsafePointer(output), b)
+  } else if b == output {
+    run(a, UnsafePointer(output))
+  } else {
+    run(a, b)
   }
 }
