@@ -64,6 +64,11 @@ class Builder:
     def add(self, x: str, y: str) -> str:
         return self.node("Add", [x, y], self.shape[x], self.power[x] + self.power[y])
 
+    def concat(self, parts: list[str]) -> str:
+        channels = sum(self.shape[part][0] for part in parts)
+        power = sum(self.shape[part][0] * self.power[part] for part in parts) / channels
+        return self.node("Concat", parts, (channels, *self.shape[parts[0]][1:]), power, axis=1)
+
     def classifier(self, x: str, classes: int) -> str:
         channels = self.shape[x][0]
         x = self.node("GlobalAveragePool", [x], (channels, 1, 1), self.power[x])
@@ -117,6 +122,35 @@ def mobilenet_v2() -> onnx.ModelProto:
             x = b.add(x, y) if stride == 1 and inputs == channels else y
     x = b.relu6(b.normalization(b.convolution(x, 1280, 1)))
     return b.model(b.classifier(x, 1000))
+
+
+def densenet() -> onnx.ModelProto:
+    """Three dense blocks of six layers, growth 16, on 32×32 pixels: each layer reads all that came before."""
+    b = Builder("densenet", (3, 32, 32))
+    x = b.relu(b.normalization(b.convolution("input", 32, 3)))
+    for block in range(3):
+        for _ in range(6):
+            y = b.relu(b.normalization(b.convolution(x, 64, 1)))
+            y = b.relu(b.normalization(b.convolution(y, 16, 3)))
+            x = b.concat([x, y])
+        if block < 2:
+            x = b.relu(b.normalization(b.convolution(x, b.shape[x][0] // 2, 3, 2)))
+    return b.model(b.classifier(x, 10))
+
+
+def inception() -> onnx.ModelProto:
+    """Four modules of branches with 1×1, 3×3 and 5×5 convolutions, and a pool, joined along channels, on 32×32 pixels."""
+    b = Builder("inception", (3, 32, 32))
+    x = b.relu(b.normalization(b.convolution("input", 64, 3)))
+    for module in range(4):
+        stride = 2 if module == 2 else 1
+        branches = [
+            b.relu(b.normalization(b.convolution(x, 64, 1, stride))),
+            b.relu(b.normalization(b.convolution(b.relu(b.normalization(b.convolution(x, 48, 1))), 64, 3, stride))),
+            b.relu(b.normalization(b.convolution(b.relu(b.normalization(b.convolution(x, 16, 1))), 32, 5, stride)))]
+        pool = b.node("MaxPool", [x], b.shape[x], b.power[x], kernel_shape=[3, 3], strides=[1, 1], pads=[1] * 4)
+        x = b.concat([*branches, b.relu(b.normalization(b.convolution(pool, 32, 1, stride)))])
+    return b.model(b.classifier(x, 10))
 
 
 def convolution_chain(channels: tuple[int, int], size: int, kernel: int, depthwise: bool, count: int) -> onnx.ModelProto:
