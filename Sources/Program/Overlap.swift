@@ -1,7 +1,7 @@
 extension Program.Tensor {
-  /// Bytes of the arena that instructions may read as its numbers, or write: those of its pixels' channels, rounded up to
-  /// 4. Tensors with the same pixel stride may lie side by side in every pixel.
-  func overlaps(_ other: Program.Tensor) -> Bool {
+  /// Whether two tensors share bytes that instructions may read as their numbers, or write: those of their pixels'
+  /// channels, rounded up to 4, borders included. Tensors with the same pixel stride may lie side by side in every pixel.
+  package func overlaps(_ other: Program.Tensor) -> Bool {
     guard spanOverlaps(other), case .arena(let first) = storage, case .arena(let second) = other.storage
     else {
       return false
@@ -23,7 +23,8 @@ extension Program.Tensor {
   /// Both have the same bytes in the same order.
   /// - Requires: the same shape and layout.
   func hasPlace(of other: Program.Tensor) -> Bool {
-    storage == other.storage && (pixelStride == other.pixelStride || pixels == 1)
+    storage == other.storage && border == other.border
+      && (pixelStride == other.pixelStride || pixels == 1)
   }
 }
 

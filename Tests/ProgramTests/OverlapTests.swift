@@ -73,6 +73,30 @@ import Testing
     #expect(accepted > 50 && inPlace > 50)
   }
 
+  /// A border is written with its image: the same place is that of the same border.
+  @Test func refusesOtherBordersOnTheSameBytes() {
+    let border = Program.Tensor.Border(top: 1, left: 1, bottom: 0, right: 2)
+    let x = Program.Tensor.activation(
+      "", shape: [4, 2, 2], arenaOffset: 64, border: border, scale: 1, zeroPoint: 0)
+    var y = x
+    #expect(isAccepted(.lookup, x, y))
+    #expect(!isAccepted(.maxPool, x, y))
+    y.border = .init(top: 1, left: 1, bottom: 2, right: 0)
+    #expect(!isAccepted(.lookup, x, y))
+    y.border = .none
+    #expect(!isAccepted(.lookup, x, y) && !isAccepted(.lookup, y, x))
+    // The image alone lies within the other's border.
+    y.storage = .arena(offset: 64 + x.imageOffset)
+    #expect(!isAccepted(.lookup, x, y) && !isAccepted(.lookup, y, x))
+    // In front of the other's border, and within it.
+    for (offset, isApart) in [(48, true), (52, false), (64, false), (60 + x.byteCount, false), (64 + x.byteCount, true)] {
+      y = .activation("", shape: [4, 1, 4], arenaOffset: offset, scale: 1, zeroPoint: 0)
+      let small = Program.Tensor.activation("", shape: [4, 1, 4], arenaOffset: 1024, scale: 1, zeroPoint: 0)
+      #expect(isAccepted(.lookup, small, y))
+      #expect(x.overlaps(y) == !isApart && y.overlaps(x) == !isApart)
+    }
+  }
+
   @Test func refusesOtherStridesOnTheSameBytes() {
     let x = Program.Tensor.activation("", shape: [4, 2, 2], arenaOffset: 0, scale: 1, zeroPoint: 0)
     var y = x

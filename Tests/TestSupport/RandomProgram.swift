@@ -73,7 +73,9 @@ package struct RandomProgram {
     let tensor = builder.tensors[x], y = activation(tensor.shape)
     guard pick(0...1) == 0 else { return y }
     var inPlace = builder.tensors[y]
-    (inPlace.storage, inPlace.pixelStride) = (tensor.storage, tensor.pixelStride)
+    (inPlace.storage, inPlace.pixelStride, inPlace.border) = (
+      tensor.storage, tensor.pixelStride, tensor.border
+    )
     return builder.addTensor(inPlace)
   }
 
@@ -144,11 +146,11 @@ package struct RandomProgram {
   /// A table of `x` and a convolution of it side by side in every pixel, and their sum: neither may write over the other.
   private mutating func neighbours(_ name: String, _ x: Int, _ tensor: Program.Tensor) -> Int {
     let stored = roundedUp(tensor.channels, to: 4),
-      whole = activation([2 * stored, tensor.height, tensor.width])
+      whole = activation([2 * stored, tensor.height, tensor.width], isCopied: true)
     let stride = builder.tensors[whole].pixelStride
     guard case .arena(let offset) = builder.tensors[whole].storage else { return x }
     let parts = [offset, offset + stored].shuffled(using: &random).map { offset in
-      let own = activation(tensor.shape)
+      let own = activation(tensor.shape, isCopied: true)
       var part = builder.tensors[own]
       (part.storage, part.pixelStride) = (.arena(offset: offset), stride)
       return builder.addTensor(part)

@@ -160,11 +160,14 @@ struct StoragePlan {
 
   // MARK: In place
 
-  /// The place of an operand that fills its block and dies here.
+  /// The place of an operand that fills its block and dies here; best not of one that the operation before reads, since
+  /// the runtime has sums run together with the convolutions before them where those do not read what the sums write.
   private func placeOfOverwritten(_ id: OpID, _ step: Int) -> Place? {
     let node = graph[id], type = graph[node.results[0]].type
     guard node.op.storage == .overwrites else { return nil }
-    for operand in node.operands {
+    let readBefore = step > 0 ? graph[graph.order[step - 1]].operands : []
+    let isReadBefore = { (operand: ValueID) in readBefore.contains(operand) }
+    for operand in node.operands.filter({ !isReadBefore($0) }) + node.operands.filter(isReadBefore) {
       guard let place = places[operand.index], graph[operand].type.shape == type.shape,
         graph[operand].type.layout == type.layout, place.byte == 0,
         blocks[place.block].extent.lastStep == step, blocks[place.block].pixelStride == type.pixelStride

@@ -9,23 +9,21 @@ struct ConvolutionAndAdd: StepWork {
   private let convolution: ConvolutionStep
   private let add: AddStep
 
-  /// - Returns: nil where the sum of some rows could overwrite what the convolution of others still reads, or the two do
-  ///   not have rows in common.
+  /// - Returns: nil where the sum of some rows could overwrite what the convolution of others still reads, the convolution
+  ///   what the sum of others still reads, or the two do not have rows in common.
+  /// - Requires: a validated program, in which the sum lies on its operands byte by byte or not at all.
   init?(
     _ convolution: ConvolutionStep, _ instruction: Instruction.Convolution, _ add: AddStep,
     _ sum: Instruction.Add, _ program: Program
   ) {
-    let x = program.tensors[instruction.input], y = program.tensors[sum.output]
     guard sum.a == instruction.output || sum.b == instruction.output, convolution.hasRows,
-      add.units == convolution.output.height, convolution.readsScratch || !x.overlaps(y)
+      add.units == convolution.output.height
     else { return nil }
-    for operand in [sum.a, sum.b] {
-      let tensor = program.tensors[operand]
-      guard
-        tensor.storage == y.storage && tensor.border == y.border && tensor.pixelStride == y.pixelStride
-          || !tensor.overlaps(y)
-      else { return nil }
-    }
+    let x = program.tensors[instruction.input], product = program.tensors[instruction.output]
+    let other = sum.a == instruction.output ? sum.b : sum.a
+    guard convolution.readsScratch || !x.overlaps(program.tensors[sum.output]),
+      other == instruction.output || !product.overlaps(program.tensors[other])
+    else { return nil }
     self.convolution = convolution
     self.add = add
   }
@@ -43,13 +41,5 @@ struct ConvolutionAndAdd: StepWork {
       convolution.run(memory, part: part, rows: rows)
       add.run(memory, part: part, rows)
     }
-  }
-}
-
-extension Program.Tensor {
-  /// Bytes of the arena in common.
-  fileprivate func overlaps(_ other: Program.Tensor) -> Bool {
-    guard case .arena(let first) = storage, case .arena(let second) = other.storage else { return false }
-    return first < second + other.byteCount && second < first + byteCount
   }
 }
