@@ -51,9 +51,12 @@ struct StoragePlan {
     for id in graph.order.reversed() { try placeParts(id) }
     for (step, id) in graph.order.enumerated() {
       for result in graph[id].results where places[result.index] == nil && !isHostOutput(result, graph) {
-        if let place = placeOfView(id) ?? placeOfSlice(id) {
+        if let place = placeOfView(id), !isJoined(result, in: place.block) {
           add(result, place)
-        } else if let place = placeOfOverwritten(id, step) {
+        } else if let place = placeOfSlice(id), !isJoined(result, in: place.block) {
+          add(result, place)
+          parts += 1
+        } else if let place = placeOfOverwritten(id, step), !isJoined(result, in: place.block) {
           add(result, place)
           overwriting += 1
         } else {
@@ -110,7 +113,7 @@ struct StoragePlan {
       let channels = graph[operand].type.channels
       if places[operand.index] == nil, channel % 4 == 0,
         channels % 4 == 0 || index == node.operands.count - 1,
-        graph[operand].type.holdsParts,
+        graph[operand].type.holdsParts, node.operands.filter({ $0 == operand }).count == 1,
         let producer = graph.definingOp(of: operand), graph[producer].op.storage.storesPixels,
         !graph.isView(producer)
       {
@@ -134,6 +137,14 @@ struct StoragePlan {
     return first
   }
 
+  /// A concatenation in the block copies the value to its place, which must not be among what it is copied from.
+  private func isJoined(_ value: ValueID, in block: Int) -> Bool {
+    graph.uses(of: value).contains { use in
+      guard case .concat = graph[use.user].op else { return false }
+      return graph[use.user].results.contains { places[$0.index]?.block == block }
+    }
+  }
+
   private func placeOfView(_ id: OpID) -> Place? {
     graph.isView(id) ? graph[id].operands.first.flatMap { places[$0.index] } : nil
   }
@@ -154,7 +165,6 @@ struct StoragePlan {
     guard channels.count <= 1 else { return nil }
     let start = channels.first?.start ?? 0
     guard start % 4 == 0 else { return nil }
-    parts += 1
     return Place(block: whole.block, byte: whole.byte + start)
   }
 
