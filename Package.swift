@@ -155,7 +155,8 @@ let package = Package(
     .testTarget(
       name: "DatasetsTests", dependencies: ["Datasets", "Support"], exclude: ["make-vectors.py", "vectors"],
       swiftSettings: strict),
-    .testTarget(name: "DriverTests", dependencies: ["qcc", "Datasets", "TestSupport"], swiftSettings: strict),
+    .testTarget(
+      name: "DriverTests", dependencies: ["qcc", "Datasets", "TestSupport"], swiftSettings: strict),
     .testTarget(name: "IRTests", dependencies: ["IR", "Support", "Numerics"], swiftSettings: strict),
   ],
   cxxLanguageStandard: .cxx17

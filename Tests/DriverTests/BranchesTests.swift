@@ -50,18 +50,23 @@ struct BranchesTests {
 
     private mutating func convolve(from image: Image? = nil, channels: Int? = nil) {
       let image = image ?? pick(), radius = Int.random(in: 0...1, using: &random)
-      let isDepthwise = radius == 1 && (channels ?? image.channels) == image.channels && Bool.random(using: &random)
-      let outputs = isDepthwise ? image.channels : channels ?? [4, 6, 8, 12][Int.random(in: 0..<4, using: &random)]
+      let isDepthwise =
+        radius == 1 && (channels ?? image.channels) == image.channels && Bool.random(using: &random)
+      let outputs =
+        isDepthwise ? image.channels : channels ?? [4, 6, 8, 12][Int.random(in: 0..<4, using: &random)]
       let inputs = isDepthwise ? 1 : image.channels, kernel = 2 * radius + 1
       let numbers = (0..<outputs * inputs * kernel * kernel).map { _ in
         "\(Float.random(in: -1...1, using: &random) / Float(inputs * kernel))"
       }
       let weights = "%w\(count)"
       lines.append(
-        "\(weights) = constant dense [\(numbers.joined(separator: ", "))] : tensor<\(outputs)x\(inputs)x\(kernel)x\(kernel)xf32>")
+        "\(weights) = constant dense [\(numbers.joined(separator: ", "))] : tensor<\(outputs)x\(inputs)x\(kernel)x\(kernel)xf32>"
+      )
       append(
         "conv2d(\(image.name), \(weights))", outputs,
-        attributes: " {pads = [\(radius), \(radius), \(radius), \(radius)], groups = \(isDepthwise ? image.channels : 1)}")
+        attributes:
+          " {pads = [\(radius), \(radius), \(radius), \(radius)], groups = \(isDepthwise ? image.channels : 1)}"
+      )
     }
 
     private mutating func join(_ parts: [Image]) {
@@ -78,12 +83,16 @@ struct BranchesTests {
         convolve(from: image, channels: image.channels)
         append("add(\(image.name), \(images[images.count - 1].name))", image.channels)
       case 5:
-        if let other = images.dropLast().last(where: { $0.channels == image.channels && $0.name != image.name }) {
+        if let other = images.dropLast().last(where: {
+          $0.channels == image.channels && $0.name != image.name
+        }) {
           append("add(\(image.name), \(other.name))", image.channels)
         }
       case 6: append("hard-swish(\(image.name))", image.channels)
       case 7:
-        append("max-pool(\(image.name))", image.channels, attributes: " {kernel = [3, 3], strides = [1, 1], pads = [1, 1, 1, 1]}")
+        append(
+          "max-pool(\(image.name))", image.channels,
+          attributes: " {kernel = [3, 3], strides = [1, 1], pads = [1, 1, 1, 1]}")
       case 8:
         let start = [0, 2, 4][Int.random(in: 0...2, using: &random)] % image.channels
         append(

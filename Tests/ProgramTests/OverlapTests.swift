@@ -89,7 +89,9 @@ import Testing
     y.storage = .arena(offset: 64 + x.imageOffset)
     #expect(!isAccepted(.lookup, x, y) && !isAccepted(.lookup, y, x))
     // In front of the other's border, and within it.
-    for (offset, isApart) in [(48, true), (52, false), (64, false), (60 + x.byteCount, false), (64 + x.byteCount, true)] {
+    for (offset, isApart) in [
+      (48, true), (52, false), (64, false), (60 + x.byteCount, false), (64 + x.byteCount, true),
+    ] {
       y = .activation("", shape: [4, 1, 4], arenaOffset: offset, scale: 1, zeroPoint: 0)
       let small = Program.Tensor.activation("", shape: [4, 1, 4], arenaOffset: 1024, scale: 1, zeroPoint: 0)
       #expect(isAccepted(.lookup, small, y))
