@@ -7,8 +7,8 @@ package let allPasses: [Pass] = [
   foldConstants, canonicalize, generalizeBatch, foldBatchNorm, convolveAffine, fuseActivations,
   eliminateDeadCode,
   // Quantization: from float to one form per quantizer.
-  equalize, absorbBias, splitOutliers, insertQuantizers, assign, search, calibrate, gptq, reconstruct,
-  rescaleChannels, correctBias,
+  equalize, absorbBias, splitOutliers, insertQuantizers, assign, search, distill, calibrate, gptq,
+  reconstruct, rescaleChannels, correctBias,
   // Integers: from quantizers to a program.
   lowerInteger, chooseLayouts, packWeights, planMemory,
 ]

@@ -7,8 +7,10 @@ package let namedPipelines: [(name: String, text: String)] = [
 
 /// The text of the default pipeline (`passes/pipelines/default.pipeline`) with its choices filled in, from the first pass
 /// that a graph of `stage` still needs; a calibrated graph keeps its parameters.
+/// - Parameter distillation: options of distill; nil: samples are given, or nothing is made in their place.
 package func compilePipeline(
-  from stage: Stage, isCalibrated: Bool, target: String, assignment: String, calibration: String
+  from stage: Stage, isCalibrated: Bool, target: String, assignment: String, calibration: String,
+  distillation: String? = nil
 ) -> String {
   let text = String(decoding: PackageResources.default_pipeline, as: UTF8.self)
   var passes = splitOutsideBrackets(
@@ -18,15 +20,16 @@ package func compilePipeline(
     case .imported: passes.first ?? ""
     case .canonical: "insert-quantizers"
     case .elastic: "assign"
-    case .assigned: "calibrate"
+    case .assigned: "distill"
     case .lowered: "choose-layouts"
     }
   passes = Array(passes.drop { !$0.hasPrefix(first) })
+  if distillation == nil || isCalibrated { passes.removeAll { $0.hasPrefix("distill") } }
   if isCalibrated { passes.removeAll { $0.hasPrefix("calibrate") || $0 == "gptq" || $0 == "correct-bias" } }
   return passes.joined(separator: ", ").replacing("TARGET", with: target).replacing(
     "ASSIGNMENT", with: assignment
   )
-  .replacing("CALIBRATION", with: calibration)
+  .replacing("CALIBRATION", with: calibration).replacing("DISTILLATION", with: distillation ?? "")
 }
 
 extension Graph {

@@ -16,11 +16,14 @@ package struct RescaleChannelsOptions: PassOptions {
 /// Fits every weight scale to its rounded weights: the integers stay, the scale takes the least squared error.
 ///
 ///     %wq = quantize(%w, %s, %z) {role = weight, …}
+///     %y  = conv2d(%x, %wq, %b)
 ///   ->
 ///     %wq = quantize(%w', %s', %z) {role = weight, …}        s' = s · r,  w' = r · ŵ,  r = <w, H ŵ> / <ŵ, H ŵ>
+///     %y  = conv2d(%x, %wq, %b')                             b' = b + (w - w') E[x]
 ///
 /// H is the covariance of the layer's inputs on calibration samples (`ScaleFit`): one r for each scale, which enters the
-/// requantization and costs nothing at run time. What rounding does to the means is for correct-bias. Layers with several
+/// requantization and costs nothing at run time. Biases keep the mean of every output, since
+/// correct-bias no longer sees what was rounded. Layers with several
 /// forms or grouped or asymmetric scales stay, and so do scales that their bias or output needs wide; without data all do.
 /// Where gptq has rounded, w = ŵ already, and nothing is left to do; its descent fits steps itself.
 package let rescaleChannels = Pass(
@@ -47,7 +50,7 @@ package let rescaleChannels = Pass(
     rowsWanted: options.rows, context)
   let work = zip(layers, moments).map { (layer: $0, moments: $1) }
   let results = parallelMap(work, threads: context.threads) { layer, moments in
-    layer.fitted(moments.second)
+    layer.fitted(moments)
   }
   for (layer, fitted) in zip(layers, results) where fitted.count > 0 {
     guard rewriter.takeStep() else { return }
@@ -59,6 +62,10 @@ package let rescaleChannels = Pass(
       rewriter.setOperand(
         layer.quantizer, operand, to: rewriter.constant(new, replacing: old, of: layer.quantizer))
     }
+    if let bias = layer.bias, let values = fitted.bias {
+      let constant = Constant("\(bias.name).refitted", [values.count], values)
+      rewriter.setOperand(layer.op, 2, to: rewriter.constant(constant))
+    }
     rewriter.count("scales fitted", fitted.count)
   }
 }
@@ -67,10 +74,13 @@ private struct RescalableLayer: Sendable {
   struct Fitted: Sendable {
     var weights: [Float]
     var scales: [Float]
+    var bias: [Float]?
     /// Scales that changed.
     var count = 0
   }
+  let op: OpID
   let quantizer: OpID
+  let bias: Constant?
   let geometry: LayerGeometry
   private let weights: [Float]
   private let rounded: [Float]
@@ -88,7 +98,9 @@ private struct RescalableLayer: Sendable {
       parameters.allSatisfy({ $0.zeroPoint == 0 })
     else { return nil }
     if case .group = op.form.granularity { return nil }
+    self.op = id
     self.quantizer = quantizer
+    bias = node.operands.count > 2 ? graph.constant(node.operands[2]) : nil
     self.geometry = geometry
     self.weights = weights
     self.parameters = parameters
@@ -108,17 +120,16 @@ private struct RescalableLayer: Sendable {
     }
   }
 
-  /// - Parameter covariances: of the layer's inputs, for every group of channels.
-  func fitted(_ covariances: [[Float]]) -> Fitted {
+  func fitted(_ moments: InputMoments) -> Fitted {
     let length = geometry.rowLength, perGroup = rows / geometry.groups
     var fits = [ScaleFit](repeating: ScaleFit(), count: parameters.count)
     for group in 0..<geometry.groups {
       for row in group * perGroup..<(group + 1) * perGroup {
         let range = row * length..<(row + 1) * length
-        fits[parameters.count == 1 ? 0 : row].add(weights[range], rounded[range], covariances[group])
+        fits[parameters.count == 1 ? 0 : row].add(weights[range], rounded[range], moments.second[group])
       }
     }
-    var result = Fitted(weights: weights, scales: parameters.map(\.scale))
+    var result = Fitted(weights: weights, scales: parameters.map(\.scale), bias: bias?.floats)
     let rowsPerScale = rows / parameters.count
     for (index, fit) in fits.enumerated() {
       let rows = index * rowsPerScale..<(index + 1) * rowsPerScale, old = parameters[index].scale
@@ -128,6 +139,13 @@ private struct RescalableLayer: Sendable {
       result.scales[index] = new
       for position in rows.lowerBound * length..<rows.upperBound * length {
         result.weights[position] = (rounded[position] / old).rounded() * new
+      }
+      for row in rows where row < result.bias?.count ?? 0 {
+        let means = moments.floatMeans[row / perGroup]
+        let shift = (0..<length).reduce(0.0) {
+          $0 + Double(weights[row * length + $1] - result.weights[row * length + $1]) * means[$1]
+        }
+        result.bias?[row] += Float(shift)
       }
       result.count += 1
     }

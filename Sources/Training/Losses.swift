@@ -6,6 +6,11 @@ import IR
 package struct LossPart: Sendable {
   package var value: Double
   package var gradient: Tensor
+
+  package init(value: Double, gradient: Tensor) {
+    self.value = value
+    self.gradient = gradient
+  }
 }
 
 /// The mean over all elements of the batch of `(y - target)^2`, each times its weight where there are any.

@@ -74,11 +74,37 @@ struct DigitsTests {
       let program = "\(folder)/digits.qpk"
       let outcome = try QCC.expectSuccess([
         "\(QCC.digits)/model.onnx", "--target", "x86-int8", "--preprocess", "\(QCC.digits)/preprocess.yaml",
-        "-o", program,
+        "--without-data", "analytic", "-o", program,
       ])
       #expect(outcome.messages.contains("data-free"))
       let top1 = try evaluate([program]).top1
       #expect(top1 >= Self.floatTop1 - 3)
+    }
+  }
+
+  /// The default without data, with fewer steps than it takes.
+  @Test func distillsWithoutData() throws {
+    try withTemporaryFolder { folder in
+      let flags = ["--target", "x86-int8", "--preprocess", "\(QCC.digits)/preprocess.yaml"]
+      let arguments = ["compile", "\(QCC.digits)/model.onnx"] + flags + ["--print-pipeline"]
+      func pipeline(_ more: [String]) throws -> String {
+        String(decoding: try QCC.expectSuccess(arguments + more).output, as: UTF8.self)
+      }
+      #expect(try pipeline([]).contains("distill{"))
+      for other in [["--data", "\(QCC.digits)/data/calibration"], ["--without-data", "analytic"]] {
+        #expect(try !pipeline(other).contains("distill"))
+      }
+      let (graph, program) = ("\(folder)/digits.qir", "\(folder)/digits.qpk")
+      let outcome = try QCC.expectSuccess([
+        "opt", "\(QCC.digits)/model.onnx", "-o", graph, "--pass-pipeline",
+        """
+        canonical, insert-quantizers{target = x86-int8}, assign{target = x86-int8},
+        distill{samples = 16, iterations = 10, input-range = [-0.42, 2.82]}, calibrate, gptq, correct-bias
+        """,
+      ])
+      #expect(outcome.messages.contains("were distilled"))
+      try QCC.expectSuccess([graph] + flags + ["-o", program])
+      #expect(try evaluate([program]).top1 >= Self.floatTop1 - 3)
     }
   }
 }

@@ -8,12 +8,17 @@ import Program
 import Runtime
 import Support
 
+/// What stands in for calibration samples where there are none.
+enum DataSubstitute: String, ExpressibleByArgument, CaseIterable {
+  case distilled, analytic
+}
+
 struct CompileCommand: ParsableCommand {
   static let configuration = CommandConfiguration(
     commandName: "compile", abstract: "Compile a float model to a packed integer program.",
     discussion: """
       Example: qcc model.onnx --target arm-int4 --data calibration/ --preprocess p.yaml -o model.qpk
-               qcc model.onnx --target x86-int8                     without data: ranges from batch normalization
+               qcc model.onnx --target x86-int8                     without data: from batch normalization
                qcc model.onnx --target arm-int4 --weight-bits 3 --pin 'conv1.*=w8a8'
                qcc model.onnx --target x86-int4 --data calibration/ --assignment assignment.json     from 'qcc search'
       With -o FILE.qir the lowered graph is written instead of a program.
@@ -41,6 +46,14 @@ struct CompileCommand: ParsableCommand {
     name: .customLong("input-range"),
     help: ArgumentHelp("Without data: the interval of input values, 'low,high'.", valueName: "low,high"))
   var inputRange: String?
+  @Option(
+    name: .customLong("without-data"),
+    help: ArgumentHelp(
+      """
+      Without --data: calibrate on samples 'distilled' from batch normalization statistics, or estimate ranges \
+      from the statistics alone ('analytic').
+      """, valueName: "how"))
+  var withoutData = DataSubstitute.distilled
   @Flag(name: .customLong("print-pipeline"), help: "Print the pass pipeline and stop.") var printsPipeline =
     false
   @Flag(help: "Print the report as JSON.") var json = false
@@ -78,7 +91,9 @@ struct CompileCommand: ParsableCommand {
     if destination.hasSuffix(".qir") { return try graph.save(destination) }
     let vectors = try goldenVectors(graph, samples)
     let quality = try Quality(original: original, lowered: graph, samples, threads: general.threadCount)
-    let program = try emit(graph, metadata: try metadata(graph, chosen, samples), goldenVectors: vectors)
+    let made = samples == nil ? context.calibration : nil
+    let program = try emit(
+      graph, metadata: try metadata(graph, chosen, samples, made), goldenVectors: vectors)
     let bytes = program.serialize()
     try writeFile(destination, bytes)
     if let savedGraph { try graph.save(savedGraph) }
@@ -108,16 +123,15 @@ struct CompileCommand: ParsableCommand {
       throw CompilerError("the graph is lowered already; qcc compile takes earlier stages", at: model)
     }
     let quotedPins = pins.map { $0.text }.joined(separator: ", ")
-    var calibrate = "activations = \(calibration)"
-    if let range = try inputInterval() {
-      calibrate += ", input-range = [\(range.lowerBound), \(range.upperBound)]"
-    }
+    let range = try inputInterval().map { "input-range = [\($0.lowerBound), \($0.upperBound)]" }
+    let calibrate = "activations = \(calibration)" + (range.map { ", \($0)" } ?? "")
     return compilePipeline(
       from: stage, isCalibrated: isCalibrated, target: target.text,
       assignment:
         "weight-bits = \(weightBits ?? 0), activation-bits = \(activationBits ?? 0), pins = [\(quotedPins)]"
         + (assignment.map { ", assignment = \($0.quotedText)" } ?? ""),
-      calibration: calibrate)
+      calibration: calibrate,
+      distillation: data.data == nil && withoutData == .distilled ? range ?? "" : nil)
   }
 
   private func inputInterval() throws -> ClosedRange<Float>? {
@@ -134,7 +148,9 @@ struct CompileCommand: ParsableCommand {
   }
 
   /// What the program records of its making: no clocks and no paths, so that equal inputs give equal bytes.
-  private func metadata(_ graph: Graph, _ target: Target, _ samples: SampleSource?) throws -> Metadata {
+  private func metadata(
+    _ graph: Graph, _ target: Target, _ samples: SampleSource?, _ made: (any CalibrationData)?
+  ) throws -> Metadata {
     var metadata = Metadata()
     metadata["producer"] = "qcc \(Driver.version)"
     metadata["target-name"] = target.name
@@ -143,7 +159,9 @@ struct CompileCommand: ParsableCommand {
     metadata["preprocessing"] = try samples?.preprocessing ?? data.declaredPreprocessing()
     metadata["seed"] = "\(data.seed)"
     metadata["calibration"] =
-      samples.map { "\($0.count) samples, \(calibration)" } ?? "none: batch normalization statistics"
+      samples.map { "\($0.count) samples, \(calibration)" } ?? made.map {
+        "\($0.count) samples distilled from batch normalization statistics, \(calibration)"
+      } ?? "none: batch normalization statistics"
     metadata["float-operations"] = graph.metadata("float-operations")
     var options: [String] = []
     if let weightBits { options.append("--weight-bits \(weightBits)") }
