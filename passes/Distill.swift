@@ -25,6 +25,7 @@ package struct DistillOptions: PassOptions {
 /// Noise is trained until every layer's channels have the means and deviations that batch normalization saw in training
 /// (ZeroQ, Cai et al., arXiv 2001.00281), over groups of samples; input values stay within their range. Where the network
 /// has no statistics, or there are data, nothing happens. The same seed gives the same samples for any number of threads.
+/// They live as long as the pipeline: a graph written behind this pass and read again is without them.
 package let distill = Pass(
   "distill", "without data: make calibration samples from batch normalization statistics",
   accepts: .canonical ... .assigned, options: DistillOptions.self
