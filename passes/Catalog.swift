@@ -8,7 +8,7 @@ package let allPasses: [Pass] = [
   eliminateDeadCode,
   // Quantization: from float to one form per quantizer.
   equalize, absorbBias, splitOutliers, insertQuantizers, assign, search, distill, calibrate, gptq,
-  reconstruct, rescaleChannels, correctBias,
+  reconstruct, rescaleChannels, matchMoments, correctBias,
   // Integers: from quantizers to a program.
   lowerInteger, chooseLayouts, packWeights, planMemory,
 ]

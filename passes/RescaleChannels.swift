@@ -155,7 +155,7 @@ private struct RescalableLayer: Sendable {
 
 extension Graph {
   /// The least weight scale of every output channel of a layer whose activation quantizers are calibrated.
-  fileprivate func leastWeightScales(of id: OpID, channels: Int) -> [Float] {
+  func leastWeightScales(of id: OpID, channels: Int) -> [Float] {
     let node = self[id]
     func step(_ quantizer: OpID) -> Float? {
       guard case .quantize(let op) = self[quantizer].op else { return nil }

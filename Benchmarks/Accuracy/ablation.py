@@ -38,6 +38,8 @@ VARIANTS = {
     "gptq{sweeps = 4}": ("", "gptq{sweeps = 4}"),
     "no gptq": ("", ""),
     "no gptq, rescale-channels": ("", "rescale-channels"),
+    "no gptq, match-moments": ("", "match-moments"),
+    "gptq, match-moments": ("", "gptq, match-moments"),
 }
 
 

@@ -128,7 +128,7 @@ struct StatisticsLoss: Sendable {
 }
 
 /// Of an operation with weights; nil: it has none.
-private func activation(of op: Op) -> Activation? {
+func activation(of op: Op) -> Activation? {
   if case .conv2d(let conv) = op { return conv.activation }
   if case .gemm(let gemm) = op { return gemm.activation }
   return nil
