@@ -99,10 +99,13 @@ let package = Package(
       resources: [.embedInCode("pipelines"), .embedInCode("targets"), .embedInCode("costs")],
       swiftSettings: strict),
     .target(
+      name: "Explain",
+      dependencies: ["Support", "Numerics", "IR", "PassKit", "Passes", "Evaluator"], swiftSettings: optimized),
+    .target(
       name: "Driver",
       dependencies: [
-        "Support", "Numerics", "IR", "Importer", "PassKit", "Passes", "Evaluator", "Datasets", "Program",
-        "Runtime",
+        "Support", "Numerics", "IR", "Importer", "PassKit", "Passes", "Evaluator", "Explain", "Datasets",
+        "Program", "Runtime",
         "KernelInterface", "CXXHash",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Yams", package: "Yams"),
@@ -150,6 +153,10 @@ let package = Package(
       swiftSettings: strict),
     .testTarget(
       name: "KernelsTests", dependencies: ["Runtime", "KernelInterface", "Numerics"], swiftSettings: strict),
+    .testTarget(
+      name: "ExplainTests",
+      dependencies: ["Explain", "Passes", "PassKit", "Evaluator", "IR", "Numerics", "Support"],
+      swiftSettings: strict),
     .testTarget(name: "SearchTests", dependencies: ["Search", "Support"], swiftSettings: strict),
     .testTarget(name: "PassKitTests", dependencies: ["PassKit", "IR", "Support"], swiftSettings: strict),
     .testTarget(

@@ -49,7 +49,7 @@ struct RootCommand: ParsableCommand {
     version: Driver.version,
     subcommands: [
       CompileCommand.self, SearchCommand.self, EvalCommand.self, RunCommand.self, VerifyCommand.self,
-      InspectCommand.self,
+      CompareCommand.self, BisectCommand.self, InspectCommand.self,
       OptCommand.self,
       BenchCommand.self, KernelsCommand.self, PassesCommand.self, TargetsCommand.self, OpsCommand.self,
     ],

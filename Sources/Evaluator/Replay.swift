@@ -17,6 +17,9 @@ package struct Change: Sendable {
   package var constants: [ValueID: Tensor] = [:]
   /// Activation quantizers that round, per tensor, although the evaluator passes values on.
   package var roundings: [OpID: Rounding] = [:]
+  /// Calibrated quantizers that round to their current form, whatever its granularity, although the evaluator passes
+  /// values on.
+  package var quantizers: Set<OpID> = []
 
   package struct Rounding: Sendable {
     package var form: QuantizationForm
@@ -52,15 +55,18 @@ extension Evaluator {
     _ trace: Trace, _ change: Change, wanted: [ValueID]
   ) throws(CompilerError) -> [Tensor] {
     let context = try EvaluationContext(batch: trace.samples, mode: mode, pool: pool, primitives: primitives)
-    var slots = trace.slots, found: [ValueID: Tensor] = [:]
+    let rounding = try EvaluationContext(
+      batch: trace.samples, mode: .quantized, pool: pool, primitives: primitives)
+    var slots = trace.slots, found: [ValueID: Tensor] = [:], missing = Set(wanted)
     var isChanged = [Bool](repeating: false, count: slots.count)
     for (value, tensor) in change.constants {
       slots[value.index] = tensor
       isChanged[value.index] = true
     }
     for step in steps {
-      let rounding = change.roundings[step.id]
-      guard rounding != nil || step.operands.contains(where: { isChanged[$0.index] }) else { continue }
+      if missing.isEmpty { break }
+      let other = change.roundings[step.id], rounds = change.quantizers.contains(step.id)
+      guard other != nil || rounds || step.operands.contains(where: { isChanged[$0.index] }) else { continue }
       var step = step
       for (index, operand) in step.operands.enumerated() where change.constants[operand] != nil {
         step.isConstant[index] = false  // what was prepared from the old contents does not hold
@@ -70,13 +76,13 @@ extension Evaluator {
         slots[value.index] = nil
       }
       let results =
-        if let rounding { [operands[0].rounded(rounding, pool)] } else {
-          try context.evaluate(step, &operands)
+        if let other { [operands[0].rounded(other, pool)] } else {
+          try (rounds ? rounding : context).evaluate(step, &operands)
         }
       for (value, tensor) in zip(step.results, results) {
         slots[value.index] = tensor
         isChanged[value.index] = true
-        if wanted.contains(value) { found[value] = tensor }
+        if missing.remove(value) != nil { found[value] = tensor }
       }
     }
     return try wanted.map { value throws(CompilerError) in

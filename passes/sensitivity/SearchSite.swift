@@ -26,7 +26,7 @@ extension Graph {
   }
 
   /// The value of the network whose noise counts: an output, or what the softmax behind it reads.
-  func logits(of output: ValueID) -> ValueID {
+  package func logits(of output: ValueID) -> ValueID {
     if let id = definingOp(of: output), case .softmax = self[id].op { self[id].operands[0] } else { output }
   }
 
