@@ -177,6 +177,10 @@ private struct ActivationRanges: Sendable {
           notes: ["--data gives samples; results are usually closer to the float network with them"]))
       return
     }
+    // Searches calibrate more than once.
+    if let warning = try InputCheck(graph, data, context)?.diagnostic, !context.diagnostics.contains(warning) {
+      context.diagnostics.append(warning)
+    }
     let statistics = try observe(values, in: graph, data, context)
     for value in values {
       if let bad = statistics[value]?.histogram.notFinite, bad > 0 {

@@ -76,7 +76,8 @@ extension Cause {
       let lost = context.local - context.cumulative
       if context.cumulative < Cause.fineDecibels - 10, lost > 10 {
         self.init(
-          .inherited, lost, "\(shortNumber(lost)) dB lost before this site", hint: "look at the sites before it")
+          .inherited, lost, "\(shortNumber(lost)) dB lost before this site",
+          hint: "look at the sites before it")
       } else {
         self.init(.none, context.local, "", hint: "")
       }

@@ -47,9 +47,10 @@ package struct QuantizedNetwork: Sendable {
     }
     self.quantized = quantized
     let sites = QuantizedNetwork.sites(of: quantized)
-    let float = try original.map { original throws(CompilerError) in
-      try QuantizedNetwork.withFloatWeights(quantized, sites, original)
-    } ?? quantized
+    let float =
+      try original.map { original throws(CompilerError) in
+        try QuantizedNetwork.withFloatWeights(quantized, sites, original)
+      } ?? quantized
     let evaluator = try Evaluator(quantized, mode: .quantized, threads: 1)
     self.sites = sites
     self.float = float
@@ -111,7 +112,9 @@ package struct QuantizedNetwork: Sendable {
         graph.setOperand(
           layer, 2,
           to: graph.addConstant(
-            floatBias ?? Constant("\(name).no-bias", [bias.elementCount], [Float](repeating: 0, count: bias.elementCount))))
+            floatBias
+              ?? Constant(
+                "\(name).no-bias", [bias.elementCount], [Float](repeating: 0, count: bias.elementCount))))
       }
     }
     guard problems.isEmpty else {

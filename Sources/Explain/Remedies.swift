@@ -91,7 +91,8 @@ struct Remedies: Sendable {
   private mutating func look(
     forSpread channels: [(values: [Float], low: Float, high: Float)], _ shared: AffineParameters
   ) {
-    let low = channels.reduce(Float(0)) { min($0, $1.low) }, high = channels.reduce(Float(0)) { max($0, $1.high) }
+    let low = channels.reduce(Float(0)) { min($0, $1.low) },
+      high = channels.reduce(Float(0)) { max($0, $1.high) }
     let now = interval(shared), width = now.high - now.low
     guard high > low, width > 0 else { return }
     // Channels' ranges are narrowed as the common one was.

@@ -41,7 +41,9 @@ package func explain(
 ) throws -> NetworkReport {
   let graph = network.float, count = min(samples, data.count)
   guard let input = graph.inputs.first, graph.inputs.count == 1, graph[input].type.shape.isBatched, count > 0
-  else { throw CompilerError("sites are measured on networks with one input and a batch axis, and on samples") }
+  else {
+    throw CompilerError("sites are measured on networks with one input and a batch axis, and on samples")
+  }
   let float = try Evaluator(graph, mode: .float, threads: 1)
   let rounding = try Evaluator(network.quantized, mode: .quantized, threads: 1)
   let outputs = graph.outputs.map { graph.logits(of: $0) }
@@ -55,7 +57,9 @@ package func explain(
     let reference = outputs.compactMap { trace[$0] }, answers = outputs.compactMap { rounded[$0] }
     report.outputs += Energies(reference, answers)
     report.same += sameAnswers(reference, answers, range.count)
-    for (role, sum) in [(Quantize.Role.weight, \NetworkReport.weightsAlone), (.activation, \.activationsAlone)] {
+    for (role, sum) in [
+      (Quantize.Role.weight, \NetworkReport.weightsAlone), (.activation, \.activationsAlone),
+    ] {
       let change = network.change(network.sites.filter { $0.role == role })
       report[keyPath: sum] += Energies(reference, try float.replay(trace, change, wanted: outputs))
     }

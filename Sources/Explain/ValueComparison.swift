@@ -85,7 +85,8 @@ package struct ValueComparison: Sendable {
   package mutating func add(_ own: [NamedValue], reference: [String: [Float]]) {
     var missing = 0
     for value in own {
-      guard let other = partner(value.name, value.values.count, reference), let values = reference[other] else {
+      guard let other = partner(value.name, value.values.count, reference), let values = reference[other]
+      else {
         missing += 1
         continue
       }

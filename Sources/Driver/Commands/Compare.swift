@@ -56,7 +56,8 @@ struct CompareCommand: ParsableCommand {
     var flags = data
     flags.samples = data.samples ?? 64
     let loaded = try LoadedModel(path: model, check: general.onnxCheck, shapes: general.inputShapes)
-    if case .graph(let graph) = loaded, graph.stage == .assigned || graph.isCalibrated, graph.stage < .lowered {
+    if case .graph(let graph) = loaded, graph.stage == .assigned || graph.isCalibrated, graph.stage < .lowered
+    {
       try compareSites(graph, flags)
     } else {
       try compareValues(loaded, flags)
@@ -74,6 +75,7 @@ struct CompareCommand: ParsableCommand {
     Interruption.watch()
     var context = PassContext(threads: general.threadCount, seed: data.seed, progress: Console.progress)
     context.isInterrupted = { Interruption.isRequested }
+    if let warning = try InputCheck(original, source, context)?.diagnostic { Console.report(warning) }
     let report = try explain(network, source, samples: source.count, context)
     Console.finishProgress()
     let view = SiteTable(report, sort: sort, limit: limit == 0 ? .max : limit)
@@ -92,14 +94,17 @@ struct CompareCommand: ParsableCommand {
   // MARK: Values
 
   private func compareValues(_ loaded: LoadedModel, _ flags: DataFlags) throws {
-    var original = try LoadedModel(path: against, check: general.onnxCheck, shapes: general.inputShapes).graph(
-      for: "compare --against", at: against)
+    var original = try LoadedModel(path: against, check: general.onnxCheck, shapes: general.inputShapes)
+      .graph(
+        for: "compare --against", at: against)
     let own: ([Float]) throws -> [NamedValue]
     var embedded: String?
     switch loaded {
     case .graph(let graph):
       // Canonical forms share names; an exporter's own graph is compared as it is.
-      if graph.stage != .imported, original.stage == .imported { original = try canonicalModel(against, general) }
+      if graph.stage != .imported, original.stage == .imported {
+        original = try canonicalModel(against, general)
+      }
       let tracer = try ValueTracer(graph, mode: .quantized)
       own = { try tracer.values($0) }
     case .program(let program):
@@ -108,7 +113,8 @@ struct CompareCommand: ParsableCommand {
       own = try ProgramTracer(program).values
     }
     guard original.inputs.count == 1, let input = original.inputs.first else {
-      throw CompilerError("models with one input can be compared; this one has \(original.inputs.count)", at: against)
+      throw CompilerError(
+        "models with one input can be compared; this one has \(original.inputs.count)", at: against)
     }
     guard
       let source = try flags.source(

@@ -41,7 +41,8 @@ struct GuiltySearch {
   private var guilty: [Int]?
   private(set) var isComplete = false
 
-  init(_ network: QuantizedNetwork, _ source: SampleSource, _ gate: SubsetGate, _ context: PassContext) throws {
+  init(_ network: QuantizedNetwork, _ source: SampleSource, _ gate: SubsetGate, _ context: PassContext) throws
+  {
     self.network = network
     self.gate = gate
     self.context = context
@@ -135,7 +136,8 @@ struct GuiltySearch {
   // MARK: Reporting
 
   private func describe(_ quality: SubsetQuality) -> String {
-    let sound = "\(decibelText(quality.energies.decibels)) dB, same answer on \(fixed(quality.agreement, 2)) %"
+    let sound =
+      "\(decibelText(quality.energies.decibels)) dB, same answer on \(fixed(quality.agreement, 2)) %"
     guard let top1 = quality.top1 else { return sound }
     return "top-1 \(fixed(top1, 2)) % (\(fixed(-drop(quality), 2))), \(sound)"
   }
@@ -161,7 +163,8 @@ struct GuiltySearch {
     }
     if let quality = known[guilty.sorted()] {
       lines.append(
-        "\(isComplete ? "smallest set" : "smallest set so far") beyond \(gateText), \(guilty.count) of them: \(describe(quality))")
+        "\(isComplete ? "smallest set" : "smallest set so far") beyond \(gateText), \(guilty.count) of them: \(describe(quality))"
+      )
     }
     lines.append("")
     var table = Table(["site", "form", "alone dB", "cause"], right: [2])

@@ -134,10 +134,13 @@ struct ValueTable {
     for row in rows {
       table.add([
         row.name, "\(row.elements)", decibelText(row.energies.decibels),
-        (row.otherName == row.name ? "" : "against \(row.otherName)") + (row.isFitted ? " (scale fitted)" : ""),
+        (row.otherName == row.name ? "" : "against \(row.otherName)")
+          + (row.isFitted ? " (scale fitted)" : ""),
       ])
     }
-    var lines = ["\(samples) samples, \(reports.count) values in both, \(unmatched) in one alone", "", table.text]
+    var lines = [
+      "\(samples) samples, \(reports.count) values in both, \(unmatched) in one alone", "", table.text,
+    ]
     if rows.count < reports.count {
       lines.append("\(reports.count - rows.count) more; --limit 0 shows all")
     }
@@ -152,7 +155,8 @@ struct ValueTable {
         .array(
           sorted.map {
             .object([
-              ("value", .string($0.name)), ("against", .string($0.otherName)), ("elements", .int($0.elements)),
+              ("value", .string($0.name)), ("against", .string($0.otherName)),
+              ("elements", .int($0.elements)),
               ("sqnr-db", .double($0.energies.decibels)), ("fitted", .bool($0.isFitted)),
             ])
           })
