@@ -178,7 +178,8 @@ private struct ActivationRanges: Sendable {
       return
     }
     // Searches calibrate more than once.
-    if let warning = try InputCheck(graph, data, context)?.diagnostic, !context.diagnostics.contains(warning) {
+    if let warning = try InputCheck(graph, data, context)?.diagnostic, !context.diagnostics.contains(warning)
+    {
       context.diagnostics.append(warning)
     }
     let statistics = try observe(values, in: graph, data, context)

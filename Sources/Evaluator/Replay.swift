@@ -20,6 +20,8 @@ package struct Change: Sendable {
   /// Calibrated quantizers that round to their current form, whatever its granularity, although the evaluator passes
   /// values on.
   package var quantizers: Set<OpID> = []
+  /// Other results of operations, of the same shape, in place of what these would compute.
+  package var results: [ValueID: Tensor] = [:]
 
   package struct Rounding: Sendable {
     package var form: QuantizationForm
@@ -66,7 +68,10 @@ extension Evaluator {
     for step in steps {
       if missing.isEmpty { break }
       let other = change.roundings[step.id], rounds = change.quantizers.contains(step.id)
-      guard other != nil || rounds || step.operands.contains(where: { isChanged[$0.index] }) else { continue }
+      let replaced = step.results.first.flatMap { change.results[$0] }
+      guard
+        other != nil || rounds || replaced != nil || step.operands.contains(where: { isChanged[$0.index] })
+      else { continue }
       var step = step
       for (index, operand) in step.operands.enumerated() where change.constants[operand] != nil {
         step.isConstant[index] = false  // what was prepared from the old contents does not hold
@@ -76,7 +81,7 @@ extension Evaluator {
         slots[value.index] = nil
       }
       let results =
-        if let other { [operands[0].rounded(other, pool)] } else {
+        if let replaced { [replaced] } else if let other { [operands[0].rounded(other, pool)] } else {
           try (rounds ? rounding : context).evaluate(step, &operands)
         }
       for (value, tensor) in zip(step.results, results) {

@@ -18,7 +18,8 @@ struct Remedies: Sendable {
   private(set) var withoutOutliers = 0.0
   /// The range now over the range of those, the root of their mean squares over the groups.
   private(set) var stretch = 1.0
-  /// If every channel had a range of its own.
+  /// If every channel had a range of its own: what that gains at the site or, where it is more, at the network's outputs.
+  /// Layers that read channels one by one scale small ones up again, and their errors with them.
   private(set) var perChannel = 0.0
   /// The median channel's range over the range now.
   private(set) var channelShare = 1.0
@@ -38,6 +39,11 @@ struct Remedies: Sendable {
     look(forClipping: groups)
     look(forOutliers: groups)
     if groups.count == 1, channels.count > 1 { look(forSpread: channels, groups[0].parameters) }
+  }
+
+  /// Takes into account what ranges by channel gain at the network's outputs.
+  mutating func atOutputs(_ now: Energies, byChannel: Energies) {
+    perChannel = max(perChannel, gain(now.noise, byChannel.noise))
   }
 
   /// The real interval that the parameters cover.

@@ -49,6 +49,7 @@ package func explain(
   let outputs = graph.outputs.map { graph.logits(of: $0) }
   let chunk = chunkSize(graph), quota = SiteSamples.limit / ((count + chunk - 1) / chunk)
   var report = NetworkReport(), values = network.sites.map { _ in SiteSamples() }
+  var byChannel = network.sites.map { _ in Energies() }
   report.sites = network.sites.map { SiteReport(site: $0) }
   let done = Atomic(0), total = count * network.sites.count
   for start in stride(from: 0, to: count, by: chunk) {
@@ -76,6 +77,11 @@ package func explain(
         part.output = Energies(reference, Array(changed.dropFirst()))
         if site.role == .activation, let given = trace[graph[site.op].operands[0]] {
           part.values = SiteSamples(given, quota: quota)
+          if let separate = network.roundedByChannel(given, site) {
+            var change = Change()
+            change.results[site.local] = separate
+            part.byChannel = Energies(reference, try float.replay(trace, change, wanted: outputs))
+          }
         }
         let finished = done.wrappingAdd(range.count, ordering: .relaxed).newValue
         context.progress("measuring sites", finished, total)
@@ -88,11 +94,12 @@ package func explain(
       report.sites[index].cumulative += part.cumulative
       report.sites[index].output += part.output
       values[index] += part.values
+      byChannel[index] += part.byChannel
     }
     report.samples += range.count
   }
-  report.sites = parallelMap(Array(zip(report.sites, values)), threads: context.threads) { site, values in
-    network.explained(site, values)
+  report.sites = parallelMap(Array(zip(report.sites, zip(values, byChannel))), threads: context.threads) {
+    network.explained($0, $1.0, byChannel: $1.1)
   }
   return report
 }
@@ -103,11 +110,15 @@ private struct Part: Sendable {
   var cumulative = Energies()
   var output = Energies()
   var values = SiteSamples()
+  /// At the outputs, when each channel of the activation is rounded in a range of its own.
+  var byChannel = Energies()
 }
 
 extension QuantizedNetwork {
   /// The report with the weights' share and its cause.
-  fileprivate func explained(_ measured: SiteReport, _ values: SiteSamples) -> SiteReport {
+  fileprivate func explained(
+    _ measured: SiteReport, _ values: SiteSamples, byChannel: Energies
+  ) -> SiteReport {
     var report = measured
     let site = report.site
     guard case .quantize(let quantizer) = quantized[site.op].op,
@@ -127,9 +138,37 @@ extension QuantizedNetwork {
       site: site, depthwiseWeights: depthwiseWeights(site), accumulator: accumulatorFinding(site),
       local: report.local.decibels, cumulative: report.cumulative.decibels,
       isSilent: report.local.signal == 0)
-    report.cause = Cause(
-      Remedies(groups, channels: channels, site.form, site.role.numerics), context)
+    var remedies = Remedies(groups, channels: channels, site.form, site.role.numerics)
+    if byChannel.signal > 0 { remedies.atOutputs(report.output, byChannel: byChannel) }
+    report.cause = Cause(remedies, context)
     return report
+  }
+
+  /// An image rounded with a range of its own for each channel, narrowed as the site's range was; nil of other sites.
+  fileprivate func roundedByChannel(_ given: Tensor, _ site: Site) -> Tensor? {
+    guard given.shape.count == 4, given.shape[1] > 1, given.element == .f32,
+      case .quantize(let quantizer) = quantized[site.op].op,
+      let parameters = quantized.parameters(of: quantized[site.op], quantizer), parameters.count == 1
+    else { return nil }
+    let channels = given.shape[1], area = given.shape[2] * given.shape[3], range = quantizer.storedRange
+    var values = given.floats
+    func place(_ index: Int) -> Int { index / area % channels }
+    var lows = [Float](repeating: 0, count: channels), highs = lows
+    for (index, value) in values.enumerated() where value.isFinite {
+      lows[place(index)] = min(lows[place(index)], value)
+      highs[place(index)] = max(highs[place(index)], value)
+    }
+    let width = parameters[0].dequantize(range.upperBound) - parameters[0].dequantize(range.lowerBound)
+    let full = (highs.max() ?? 0) - (lows.min() ?? 0), factor = full > 0 ? min(width / full, 1) : 1
+    let own = (0..<channels).map {
+      AffineParameters(
+        covering: lows[$0] * factor, highs[$0] * factor, form: site.form, role: site.role.numerics)
+    }
+    for index in values.indices {
+      let p = own[place(index)]
+      values[index] = p.dequantize(p.quantize(values[index], range))
+    }
+    return Tensor(given.shape, values)
   }
 
   /// The slices of a tensor along an axis.

@@ -37,8 +37,9 @@ struct GuiltySearch {
   private var all: SubsetQuality?
   private var float: SubsetQuality?
   private var known: [[Int]: SubsetQuality] = [:]
-  /// The smallest failing set so far; nil when all quantizers together hold, or nothing was measured yet.
-  private var guilty: [Int]?
+  /// Failing sets that are disjoint, each of what the ones before leave: none when all quantizers together hold. Of an
+  /// interrupted search the last is the smallest so far.
+  private var guilty: [[Int]] = []
   private(set) var isComplete = false
 
   init(_ network: QuantizedNetwork, _ source: SampleSource, _ gate: SubsetGate, _ context: PassContext) throws
@@ -68,17 +69,14 @@ struct GuiltySearch {
     let order = ranking.sorted {
       ($0.output.decibels, $0.site.index) < ($1.output.decibels, $1.site.index)
     }.map(\.site.index)
-    let everything = try measure(order)
-    all = everything
-    guard fails(everything) else {
-      isComplete = true
-      return
+    all = try measure(order)
+    var rest = order
+    while try !rest.isEmpty && fails(measure(rest)) {
+      var best = rest
+      defer { guilty.append(best) }
+      best = try minimalFailingSubset(of: rest, found: { best = $0 }) { try fails(measure($0)) }
+      rest.removeAll { best.contains($0) }
     }
-    guilty = order
-    var best = order
-    defer { guilty = best }
-    best = try minimalFailingSubset(of: order, found: { best = $0 }) { try fails(measure($0)) }
-    _ = try measure(network.sites.map(\.index).filter { !best.contains($0) })
     isComplete = true
   }
 
@@ -141,11 +139,14 @@ struct GuiltySearch {
     guard let top1 = quality.top1 else { return sound }
     return "top-1 \(fixed(top1, 2)) % (\(fixed(-drop(quality), 2))), \(sound)"
   }
-  private var gateText: String {
+  /// What a set that fails does, and one that holds.
+  private var gateTexts: (fails: String, holds: String) {
     switch gate {
     case .drop(let points):
-      "\(fixed(points, 2)) points of \(float?.top1 == nil ? "the same answers" : "top-1")"
-    case .signalToNoise(let least): "\(fixed(least, 1)) dB"
+      let amount = "\(fixed(points, 2)) points of \(float?.top1 == nil ? "the same answers" : "top-1")"
+      return ("loses more than \(amount)", "they lose at most \(amount)")
+    case .signalToNoise(let least):
+      return ("has less than \(fixed(least, 1)) dB", "they have at least \(fixed(least, 1)) dB")
     }
   }
 
@@ -158,27 +159,31 @@ struct GuiltySearch {
     }
     guard let all else { return lines.joined(separator: "\n") }
     lines.append("all \(network.sites.count) quantizers: \(describe(all))")
-    guard let guilty else {
-      return (lines + ["within \(gateText): nobody is guilty"]).joined(separator: "\n")
+    guard !guilty.isEmpty else {
+      return (lines + ["\(gateTexts.holds): nobody is guilty"]).joined(separator: "\n")
     }
-    if let quality = known[guilty.sorted()] {
-      lines.append(
-        "\(isComplete ? "smallest set" : "smallest set so far") beyond \(gateText), \(guilty.count) of them: \(describe(quality))"
-      )
+    for (index, set) in guilty.enumerated() {
+      let isSmallest = isComplete || index + 1 < guilty.count
+      let title = index == 0 ? "smallest set" : "of the others, the next"
+      let quality = known[set.sorted()].map { ": these alone give \(describe($0))" } ?? ""
+      lines += ["", "\(title)\(isSmallest ? "" : " so far") that \(gateTexts.fails)\(quality)"]
+      var table = Table(["  site", "form", "alone dB", "cause"], right: [2])
+      for row in rows(set) {
+        let evidence = row.cause.evidence
+        table.add([
+          "  \(row.site.name)", row.site.width, decibelText(row.output.decibels),
+          row.cause.kind.rawValue + (evidence.isEmpty ? "" : ": \(evidence)"),
+        ])
+      }
+      lines.append(table.text)
     }
     lines.append("")
-    var table = Table(["site", "form", "alone dB", "cause"], right: [2])
-    for row in rows(guilty) {
-      let evidence = row.cause.evidence
-      table.add([
-        row.site.name, row.site.width, decibelText(row.output.decibels),
-        row.cause.kind.rawValue + (evidence.isEmpty ? "" : ": \(evidence)"),
-      ])
+    if let rest = restQuality {
+      lines.append("without \(guilty.count == 1 ? "it" : "them") the others give \(describe(rest))")
     }
-    lines += [table.text, "", "\(known.count) sets were measured"]
-    if let rest = restQuality { lines.append("all others together: \(describe(rest))") }
-    let hints = rows(guilty).filter { !$0.cause.hint.isEmpty }.prefix(5)
-    return (lines + hints.map { "  \($0.site.name): \($0.cause.hint)" }).joined(separator: "\n")
+    lines.append("\(known.count) sets of quantizers were tried")
+    lines += ["", "What to do:"] + hintLines(guilty.flatMap(rows))
+    return lines.joined(separator: "\n")
   }
 
   /// The guilty in the order of the network.
@@ -186,8 +191,8 @@ struct GuiltySearch {
 
   /// What is left when the guilty are off, once the search is complete.
   private var restQuality: SubsetQuality? {
-    guard let guilty else { return nil }
-    return known[network.sites.map(\.index).filter { !guilty.contains($0) }]
+    let off = Set(guilty.joined())
+    return known[network.sites.map(\.index).filter { !off.contains($0) }]
   }
 
   var json: Json {
@@ -201,25 +206,26 @@ struct GuiltySearch {
     }
     return .object([
       ("samples", .int(labels.count)), ("complete", .bool(isComplete)), ("float", describe(float)),
-      ("all", describe(all)), ("sets", .int(known.count)),
+      ("all", describe(all)), ("tried", .int(known.count)), ("others", describe(restQuality)),
       (
         "guilty",
-        guilty.map { guilty in
-          .object([
-            ("quality", describe(known[guilty.sorted()])), ("others", describe(restQuality)),
-            (
-              "sites",
-              .array(
-                rows(guilty).map {
-                  .object([
-                    ("site", .string($0.site.name)), ("form", .string($0.site.width)),
-                    ("output-db", .double($0.output.decibels)), ("cause", .string($0.cause.kind.rawValue)),
-                    ("evidence", .string($0.cause.evidence)), ("hint", .string($0.cause.hint)),
-                  ])
-                })
-            ),
-          ])
-        } ?? .null
+        .array(
+          guilty.map { set in
+            .object([
+              ("quality", describe(known[set.sorted()])),
+              (
+                "sites",
+                .array(
+                  rows(set).map {
+                    .object([
+                      ("site", .string($0.site.name)), ("form", .string($0.site.width)),
+                      ("output-db", .double($0.output.decibels)), ("cause", .string($0.cause.kind.rawValue)),
+                      ("evidence", .string($0.cause.evidence)), ("hint", .string($0.cause.hint)),
+                    ])
+                  })
+              ),
+            ])
+          })
       ),
     ])
   }

@@ -6,6 +6,22 @@ func decibelText(_ value: Double) -> String {
   value == .infinity ? "exact" : value.isFinite ? fixed(value, 1) : "none"
 }
 
+/// One line for every cause among the rows, with the hint of the first that has it.
+func hintLines(_ rows: [SiteReport]) -> [String] {
+  var groups: [(first: SiteReport, count: Int)] = []
+  for row in rows where !row.cause.hint.isEmpty && row.cause.kind != .inherited {
+    let index = groups.firstIndex {
+      $0.first.cause.kind == row.cause.kind && $0.first.site.role == row.site.role
+    }
+    if let index { groups[index].count += 1 } else { groups.append((row, 1)) }
+  }
+  return groups.map { first, count in
+    let role = first.site.role == .weight ? "weights" : "activations"
+    return
+      "  \(first.cause.kind.rawValue), \(role) of \(count) \(count == 1 ? "site" : "sites"): \(first.cause.hint)"
+  }
+}
+
 /// What `qcc compare` prints of a network's quantizers.
 struct SiteTable {
   private let report: NetworkReport
@@ -57,10 +73,8 @@ struct SiteTable {
     if rows.count < report.sites.count {
       lines.append("\(report.sites.count - rows.count) more; --limit 0 shows all")
     }
-    let hints = rows.filter { !$0.cause.hint.isEmpty && $0.cause.kind != .inherited }.prefix(5)
-    if !hints.isEmpty {
-      lines += ["", "What to do:"] + hints.map { "  \($0.site.name): \($0.cause.hint)" }
-    }
+    let hints = hintLines(Array(rows))
+    if !hints.isEmpty { lines += ["", "What to do:"] + hints }
     return lines.joined(separator: "\n")
   }
 
