@@ -133,7 +133,7 @@ struct ExplainTests {
         64, ["compare", path, "--against", Self.model, "--sort", "size"] + Self.test, "--sort")
       try expectFailure(
         64, ["bisect", path, "--against", Self.model] + Self.test, "either --max-drop or --min-sqnr")
-      try expectFailure(64, ["bisect", path, "--max-drop", "-1"] + Self.test, "0 to 100 points")
+      try expectFailure(64, ["bisect", path, "--max-drop=-1"] + Self.test, "0 to 100 points")
       try expectFailure(1, ["bisect", Self.model, "--max-drop", "1"] + Self.test, "no calibrated quantizers")
       try expectFailure(66, ["bisect", "\(folder)/none.qir", "--max-drop", "1"] + Self.test, "none.qir")
     }

@@ -51,13 +51,22 @@ struct CauseTests {
     #expect(found.evidence.contains("% of values are clipped"))
   }
   @Test func channelSpread() throws {
-    let large = normal(500), small = (1..<16).map { normal(500, UInt64($0 + 1)).map { $0 / 50 } }
+    let large = normal(500), small = (1..<16).map { normal(500, UInt64($0 + 1)).map { $0 / 8 } }
     let channels = ([large] + small).map { ($0, $0.min() ?? 0, $0.max() ?? 0) }
-    // One channel in sixteen is large: its error is too small a share for outliers, all others round to 0.
-    let found = try cause(
-      Array(([large.map { $0 / 4 }] + small).joined()), parameters(-3.5, 3.5), channels: channels)
+    // Small channels round to 0, all of them together lose more than the large one.
+    let found = try cause(Array(([large] + small).joined()), parameters(-3.5, 3.5), channels: channels)
     #expect(found.kind == .channelSpread, "\(found)")
-    #expect(found.evidence.contains("the median channel fills 2"), "\(found)")
+    #expect(found.evidence.contains("the median channel fills 1"), "\(found)")
+  }
+  /// Channels too small to matter to the error here may matter to what follows.
+  @Test func channelSpreadAtTheOutputs() {
+    let large = normal(500), small = normal(500, 2).map { $0 / 50 }
+    var remedies = Remedies(
+      [ScaledGroup(values: large + small, parameters: parameters(-3.5, 3.5))],
+      channels: [large, small].map { ($0, $0.min() ?? 0, $0.max() ?? 0) }, CauseTests.form, .activation)
+    #expect(remedies.perChannel < 1)
+    remedies.atOutputs(Energies(signal: 1, noise: 0.1), byChannel: Energies(signal: 1, noise: 0.01))
+    #expect(abs(remedies.perChannel - 10) < 1e-9)
   }
   @Test func fineAndInherited() throws {
     #expect(try cause(normal(100), parameters(-3, 3), local: 35, cumulative: 33).kind == .none)

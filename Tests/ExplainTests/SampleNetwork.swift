@@ -74,7 +74,7 @@ func quantized(
   var graph = graph, context = PassContext(threads: 1)
   context.calibration = data
   let text =
-    "insert-quantizers{target = x86-int4}, assign{target = x86-int4, weight-bits = \(bits), pins = ['*=w\(bits)']}, "
+    "insert-quantizers{target = x86-int4}, assign{target = x86-int4, weight-bits = \(bits), pins = [\"*=w\(bits)\"]}, "
     + "calibrate{\(options)}" + (passes.isEmpty ? "" : ", \(passes)")
   _ = try PassManager(Instrumentation()).run(
     Pipeline(text: text, passes: allPasses, named: namedPipelines), on: &graph, &context)

@@ -125,11 +125,8 @@ struct SiteReportTests {
   @Test func refusesWhatDoesNotFit() throws {
     let network = SampleNetwork(), float = try network.graph()
     #expect(throws: CompilerError.self) { try QuantizedNetwork(float, original: nil) }
-    var other = SampleNetwork()
-    other.weights[1] = other.weights[0]
-    other.biases[1] = other.biases[0]
     let graph = try quantized(float, network.data)
-    var renamed = try float.self
+    var renamed = float
     renamed.rename(
       try #require(renamed.definingOp(of: renamed.outputs[0]).map { renamed[$0].results[0] }), "d")
     let error = #expect(throws: CompilerError.self) { try QuantizedNetwork(graph, original: renamed) }

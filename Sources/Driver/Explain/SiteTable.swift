@@ -1,4 +1,5 @@
 import Explain
+import IR
 import Support
 
 /// `18.3`, `exact` or `none` of a signal-to-noise ratio.
