@@ -92,11 +92,11 @@ extension Cause {
         if let weights = context.depthwiseWeights, bits < 8 {
           self.init(
             .depthwise, Double(weights), "\(weights) weights a channel in \(bits) bits",
-            hint: "8 bits cost few bytes here: \(pin), or qcc opt with reconstruct")
+            hint: "8 bits cost few bytes here: \(pin); or qcc opt with the pass reconstruct")
         } else {
           self.init(
             .levels, Double(bits), "\(bits) bits, range well used",
-            hint: "more bits: \(pin), or let 'qcc search' choose; reconstruct also helps")
+            hint: "more bits: \(pin), or let 'qcc search' choose; or qcc opt with the pass reconstruct")
         }
         return
       }
@@ -121,7 +121,7 @@ extension Cause {
           "the median channel fills \(shortNumber(100 * remedies.channelShare)) % of the range: \(gain) dB of error",
           hint: isWeight
             ? "a scale for each channel: granularity 'channel' in the target"
-            : "equal channels (cross-layer equalization before export), or \(pin)")
+            : "qcc opt with the pass equalize before insert-quantizers, or \(pin)")
       case .none, .inherited, .levels, .bias, .depthwise, .dead:
         self.init(best.kind, best.gain, "", hint: "")
       }

@@ -121,7 +121,10 @@ package struct QuantizedNetwork: Sendable {
       let rest = problems.count - 3
       problems = Array(problems.prefix(3))
       if rest > 0 { problems.append(.error("and \(rest) more layers")) }
-      problems[problems.count - 1].notes = ["--against takes the float network that MODEL was made from"]
+      problems[problems.count - 1].notes = [
+        "--against takes the float network that MODEL was made from; where passes rewrote it before it was quantized, "
+          + "the .qir before insert-quantizers"
+      ]
       throw CompilerError(problems)
     }
     return graph
@@ -156,6 +159,28 @@ package struct QuantizedNetwork: Sendable {
       }
     }
     return rewriter.graph
+  }
+
+  /// Layers whose weights differ from the float network's by more than rounding does: passes rewrote them (equalize, say)
+  /// before they were rounded, and the float network that was given is not the one that was quantized.
+  package var rewrittenLayers: [String] {
+    sites.compactMap { site in
+      let bits = site.form.width.storageBits
+      guard bits > 2, let weights = weights(of: site), accumulatorFinding(site) == nil else { return nil }
+      // Rounding to b bits leaves 6 b - 8 dB or more of any usual distribution.
+      return Energies([weights.float], [weights.rounded]).decibels < Double(3 * bits - 4) ? site.pinName : nil
+    }
+  }
+  /// What to say of them; nil when there are none.
+  package var rewriteWarning: Diagnostic? {
+    let layers = rewrittenLayers
+    guard let first = layers.first else { return nil }
+    return .warning(
+      "weights of \(layers.count) layers, the first '\(first)', differ from the float network's by more than rounding does",
+      notes: [
+        "where passes such as equalize rewrote the network, give --against what they left: "
+          + "qcc opt --pass-pipeline='canonical, equalize' model.onnx -o float.qir"
+      ])
   }
 
   /// The rounded and the float weights of a site; nil of activations.

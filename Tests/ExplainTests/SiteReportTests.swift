@@ -122,6 +122,18 @@ struct SiteReportTests {
     #expect(try answers(graph) != answers(float))
   }
 
+  /// Weights that were scaled before they were rounded, as equalization does.
+  @Test func noticesOtherWeights() throws {
+    let network = SampleNetwork(), float = try network.graph()
+    var scaled = network
+    scaled.weights[1] = scaled.weights[1].map { $0.map { $0 * 3 } }
+    let same = try QuantizedNetwork(quantized(float, network.data), original: float)
+    #expect(same.rewriteWarning == nil)
+    let other = try QuantizedNetwork(quantized(scaled.graph(), network.data), original: float)
+    #expect(other.rewrittenLayers == ["b"])
+    #expect(other.rewriteWarning?.description.contains("canonical, equalize") == true)
+  }
+
   @Test func refusesWhatDoesNotFit() throws {
     let network = SampleNetwork(), float = try network.graph()
     #expect(throws: CompilerError.self) { try QuantizedNetwork(float, original: nil) }

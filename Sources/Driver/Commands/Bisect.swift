@@ -60,6 +60,7 @@ struct BisectCommand: ParsableCommand {
         Diagnostic(
           .note, "without --against the float weights are those in the graph, which gptq may have rounded"))
     }
+    if let warning = network.rewriteWarning { Console.report(warning) }
     guard let source = try data.source(for: graph) else {
       throw CompilerError("qcc bisect needs --data", status: .usage)
     }

@@ -72,6 +72,7 @@ struct CompareCommand: ParsableCommand {
     guard let source = try flags.source(for: graph) else {
       throw CompilerError("qcc compare needs --data", status: .usage)
     }
+    if let warning = network.rewriteWarning { Console.report(warning) }
     Interruption.watch()
     var context = PassContext(threads: general.threadCount, seed: data.seed, progress: Console.progress)
     context.isInterrupted = { Interruption.isRequested }
