@@ -99,7 +99,7 @@ struct ExplainTests {
     try withTemporaryFolder { folder in
       let path = try assigned(folder)
       let arguments = ["bisect", path, "--against", Self.model] + Self.test
-      let outcome = try QCC.expectSuccess(arguments + ["--max-drop", "1", "--json"])
+      let outcome = try QCC.expectSuccess(arguments + ["--max-drop", "1", "--json", "--all"])
       let report = try JSONDecoder().decode(Bisection.self, from: outcome.output)
       #expect(report.complete)
       let before = try #require(report.float.top1), guilty = try #require(report.guilty.first)
@@ -107,7 +107,7 @@ struct ExplainTests {
       #expect(before - (guilty.quality.top1 ?? 100) > 1)
       #expect(guilty.sites.allSatisfy { $0.site.hasSuffix(".weight") })
       #expect(before - (report.others.top1 ?? 0) <= 1)
-      let again = try QCC.expectSuccess(arguments + ["--max-drop", "1", "--json", "--threads", "1"])
+      let again = try QCC.expectSuccess(arguments + ["--max-drop", "1", "--json", "--all", "--threads", "1"])
       #expect(again.output == outcome.output)
       let innocent = try QCC.expectSuccess(arguments + ["--max-drop", "100"]).text
       #expect(innocent.contains("nobody is guilty"), "\(innocent)")

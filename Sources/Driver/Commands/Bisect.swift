@@ -12,7 +12,7 @@ struct BisectCommand: ParsableCommand {
     discussion: """
       Example: qcc bisect assigned.qir --against model.onnx --data test/ --preprocess p.yaml --max-drop 0.5
                qcc bisect assigned.qir --against model.onnx --data images/ --labels labels.tsv --max-drop 1 --json
-               qcc bisect assigned.qir --against model.onnx --data images/ --min-sqnr 20
+               qcc bisect assigned.qir --against model.onnx --data images/ --min-sqnr 20 --all
       Quantizers are switched to float and back (weights together with their layer's bias) until a set is left that fails by
       itself and no longer does without any one of its members: delta debugging (ddmin), with those first that do most to
       the answers alone. It fails where it loses more than --max-drop points: of top-1 with labels, without of the same
@@ -31,6 +31,7 @@ struct BisectCommand: ParsableCommand {
     name: .customLong("min-sqnr"),
     help: ArgumentHelp("Signal to noise that the answers must have.", valueName: "dB"))
   var leastDecibels: Double?
+  @Flag(help: "Go on among the other quantizers until they hold: one set after another.") var all = false
   @Flag(help: "Print one JSON object.") var json = false
   @OptionGroup var data: DataFlags
   @OptionGroup var general: GeneralFlags
@@ -69,7 +70,7 @@ struct BisectCommand: ParsableCommand {
     context.isInterrupted = { Interruption.isRequested }
     let gate: SubsetGate = leastDecibels.map { .signalToNoise($0) } ?? .drop(largestDrop ?? 0)
     var search = try GuiltySearch(network, source, gate, context)
-    do { try search.run() } catch let error as CompilerError where error.status == .interrupted {}
+    do { try search.run(goesOn: all) } catch let error as CompilerError where error.status == .interrupted {}
     Console.finishProgress()
     print(json ? search.json.text : search.text)
     if !search.isComplete {

@@ -61,8 +61,9 @@ struct GuiltySearch {
     ranking = try explain(network, source, samples: 32, context).sites
   }
 
+  /// - Parameter goesOn: looks for more sets among the others until these hold.
   /// - Throws: `interrupted` when the user asked to stop; what was found is kept.
-  mutating func run() throws {
+  mutating func run(goesOn: Bool) throws {
     floatAnswers = try answers([])
     float = quality(floatAnswers)
     // The worst first: tests of prefixes then meet the guilty early.
@@ -76,6 +77,10 @@ struct GuiltySearch {
       defer { guilty.append(best) }
       best = try minimalFailingSubset(of: rest, found: { best = $0 }) { try fails(measure($0)) }
       rest.removeAll { best.contains($0) }
+      if !goesOn {
+        _ = try measure(rest)
+        break
+      }
     }
     isComplete = true
   }
@@ -179,7 +184,8 @@ struct GuiltySearch {
     }
     lines.append("")
     if let rest = restQuality {
-      lines.append("without \(guilty.count == 1 ? "it" : "them") the others give \(describe(rest))")
+      let more = fails(rest) ? "; --all looks for the guilty among them" : ""
+      lines.append("without \(guilty.count == 1 ? "it" : "them") the others give \(describe(rest))\(more)")
     }
     lines.append("\(known.count) sets of quantizers were tried")
     lines += ["", "What to do:"] + hintLines(guilty.flatMap(rows))
