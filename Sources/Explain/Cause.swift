@@ -107,8 +107,8 @@ extension Cause {
           .clipped, best.gain,
           "\(shortNumber(100 * remedies.clippedShare, 2)) % of values are clipped: \(gain) dB of error",
           hint: isWeight
-            ? "calibrate{weights = min-max}, or \(pin)"
-            : "more, or more typical samples in --data; --calibration min-max; or \(pin)")
+            ? "calibrate{weights = min-max} (coarser steps), or \(pin)"
+            : "calibrate with more typical samples, or with --calibration min-max (coarser steps); or \(pin)")
       case .outlier:
         self.init(
           .outlier, best.gain,

@@ -74,7 +74,7 @@ struct BisectCommand: ParsableCommand {
     Console.finishProgress()
     print(json ? search.json.text : search.text)
     if !search.isComplete {
-      throw CompilerError("interrupted: the set may not be the smallest", status: .interrupted)
+      throw CompilerError("interrupted: what is printed is the best so far", status: .interrupted)
     }
   }
 }
