@@ -152,6 +152,11 @@ struct ExplainTests {
       }
       let right = try QCC.expectSuccess(arguments + ["--preprocess", "\(QCC.digits)/preprocess.yaml"])
       #expect(!right.messages.contains("do not look"), "\(right.messages)")
+      let compared = try QCC.expectSuccess([
+        "compare", "\(folder)/model.qpk", "--against", Self.model, "--data", "\(QCC.digits)/data/test",
+        "--samples", "16", "--scale", "1",
+      ])
+      #expect(compared.messages.contains("do not look as the network expects"), "\(compared.messages)")
     }
   }
 }

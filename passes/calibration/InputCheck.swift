@@ -86,7 +86,7 @@ package struct InputCheck: Sendable {
 }
 
 private func short(_ value: Double) -> String {
-  guard value.isFinite, value != 0 else { return "\(value)" }
+  guard value.isFinite, value != 0 else { return value == 0 ? "0" : "\(value)" }
   let digits = max(0, 2 - Int(floor(log10(abs(value))))), scale = pow(10, Double(min(digits, 6)))
   let rounded = (value * scale).rounded() / scale
   return rounded == rounded.rounded() && abs(rounded) < 1e15 ? "\(Int(rounded))" : "\(rounded)"

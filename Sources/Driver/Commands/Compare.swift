@@ -121,6 +121,8 @@ struct CompareCommand: ParsableCommand {
       let source = try flags.source(
         inputShape: original[input].type.shape.extents.map(\.value), embedded: embedded)
     else { throw CompilerError("qcc compare needs --data", status: .usage) }
+    let context = PassContext(threads: general.threadCount)
+    if let warning = try InputCheck(original, source, context)?.diagnostic { Console.report(warning) }
     let reference = try ValueTracer(original, mode: .float)
     var comparison = ValueComparison(reference: original)
     for index in 0..<source.count {
