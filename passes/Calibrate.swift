@@ -5,17 +5,17 @@ import Support
 
 package struct CalibrateOptions: PassOptions {
   package static let table: [Attribute<Self>] = [
-    Attribute("activations", \.activations, help: "range method: min-max, percentile, entropy or mse"),
+    Attribute("activations", \.activations, help: "range method: \(RangeMethod.expectation)"),
     Attribute(
       "weights", \.weights,
-      help: "range method of weights: mse, min-max, or auto (min-max at 8 bits, else mse)"),
+      help: "range method of weights: l2.4, min-max, or auto (min-max at 8 bits, else l2.4)"),
     Attribute(
       "percentile", \.percentile, help: "share of values inside, in percent, for the percentile method"),
     Attribute("spread", \.spread, help: "without data: deviations on either side of the mean"),
     Attribute(
       "input-range", \.inputRange, help: "without data: smallest and largest value of the network's input"),
   ]
-  package var activations = "mse"
+  package var activations = "l2.4"
   package var weights = "auto"
   package var percentile: Float = 99.99
   package var spread: Float = 6
@@ -41,9 +41,9 @@ package let calibrate = Pass(
       "calibrate: activations must be \(RangeMethod.expectation), not '\(options.activations)'",
       status: .usage)
   }
-  guard options.weights == "auto" || options.weights == "mse" || options.weights == "min-max" else {
+  guard options.weights == "auto" || options.weights == "l2.4" || options.weights == "min-max" else {
     throw CompilerError(
-      "calibrate: weights must be auto, mse or min-max, not '\(options.weights)'", status: .usage)
+      "calibrate: weights must be auto, l2.4 or min-max, not '\(options.weights)'", status: .usage)
   }
   guard options.percentile > 50, options.percentile <= 100, options.spread > 0, options.inputRange.count == 2,
     options.inputRange[0] < options.inputRange[1]
@@ -71,7 +71,7 @@ package let calibrate = Pass(
       case .weight:
         let chosen: RangeMethod =
           options.weights == "auto"
-          ? (form.width.storageBits == 8 ? .minMax : .mse) : options.weights == "mse" ? .mse : .minMax
+          ? (form.width.storageBits == 8 ? .minMax : .l24) : options.weights == "l2.4" ? .l24 : .minMax
         let channels = graph[operand].type.shape.size(quantizer.axis) ?? 1
         let floats = graph.constant(operand)?.floats ?? []
         return floats.withUnsafeBufferPointer { weightParameters($0, channels: channels, form, chosen) }
@@ -196,7 +196,7 @@ private struct ActivationRanges: Sendable {
   func range(_ value: ValueID, _ form: QuantizationForm) -> ClosedRange<Float> {
     switch source {
     case .observed(let statistics, let method, let percentile):
-      statistics[value].map { method.range($0.histogram, form, percentile: percentile) } ?? 0...0
+      statistics[value].map { method.range($0, form, percentile: percentile) } ?? 0...0
     case .analytic(let analytic): analytic.ranges[value] ?? -1...1
     }
   }

@@ -1,20 +1,38 @@
 import IR
 
+/// How much work goes into numbers that lose little: a pipeline between the choice of widths and the lowering.
+package enum Recipe: Int, CaseIterable, Sendable {
+  case fastest, seconds, rounding, learning
+
+  /// `O0` … `O3`, under which other pipelines may name it.
+  package var name: String { "O\(rawValue)" }
+  /// The range method of activations, unless the user says another.
+  package var rangeMethod: String { self == .fastest ? "min-max" : "l2.4" }
+
+  fileprivate var text: String {
+    switch self {
+    case .fastest: passText(PackageResources.O0_pipeline)
+    case .seconds: passText(PackageResources.O1_pipeline)
+    case .rounding: passText(PackageResources.O2_pipeline)
+    case .learning: passText(PackageResources.O3_pipeline)
+    }
+  }
+  fileprivate func text(calibration: String) -> String { text.replacing("CALIBRATION", with: calibration) }
+}
+
 /// Pipelines that other pipelines may name (`passes/pipelines`).
-package let namedPipelines: [(name: String, text: String)] = [
-  ("canonical", String(decoding: PackageResources.canonical_pipeline, as: UTF8.self))
-]
+package let namedPipelines: [(name: String, text: String)] =
+  [("canonical", String(decoding: PackageResources.canonical_pipeline, as: UTF8.self))]
+  + Recipe.allCases.map { ($0.name, $0.text(calibration: "activations = \($0.rangeMethod)")) }
 
 /// The text of the default pipeline (`passes/pipelines/default.pipeline`) with its choices filled in, from the first pass
-/// that a graph of `stage` still needs; a calibrated graph keeps its parameters.
+/// that a graph of `stage` still needs; a calibrated graph keeps its parameters, so the recipe is left out.
 /// - Parameter distillation: options of distill; nil: samples are given, or nothing is made in their place.
 package func compilePipeline(
-  from stage: Stage, isCalibrated: Bool, target: String, assignment: String, calibration: String,
-  distillation: String? = nil
+  from stage: Stage, isCalibrated: Bool, target: String, assignment: String, recipe: Recipe = .rounding,
+  calibration: String, distillation: String? = nil
 ) -> String {
-  let text = String(decoding: PackageResources.default_pipeline, as: UTF8.self)
-  var passes = splitOutsideBrackets(
-    text.split(separator: "\n").filter { !$0.hasPrefix("#") }.joined(separator: "\n"))
+  var passes = splitOutsideBrackets(passText(PackageResources.default_pipeline))
   let first =
     switch stage {
     case .imported: passes.first ?? ""
@@ -25,11 +43,16 @@ package func compilePipeline(
     }
   passes = Array(passes.drop { !$0.hasPrefix(first) })
   if distillation == nil || isCalibrated { passes.removeAll { $0.hasPrefix("distill") } }
-  if isCalibrated { passes.removeAll { $0.hasPrefix("calibrate") || $0 == "gptq" || $0 == "correct-bias" } }
-  return passes.joined(separator: ", ").replacing("TARGET", with: target).replacing(
-    "ASSIGNMENT", with: assignment
-  )
-  .replacing("CALIBRATION", with: calibration).replacing("DISTILLATION", with: distillation ?? "")
+  if isCalibrated { passes.removeAll { $0 == "RECIPE" } }
+  return passes.joined(separator: ", ").replacing("RECIPE", with: recipe.text(calibration: calibration))
+    .replacing("TARGET", with: target).replacing("ASSIGNMENT", with: assignment)
+    .replacing("DISTILLATION", with: distillation ?? "")
+}
+
+/// A pipeline file without its comments.
+private func passText(_ file: [UInt8]) -> String {
+  String(decoding: file, as: UTF8.self).split(separator: "\n").filter { !$0.hasPrefix("#") }
+    .joined(separator: "\n")
 }
 
 extension Graph {

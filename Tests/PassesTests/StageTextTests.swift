@@ -12,7 +12,7 @@ struct StageTextTests {
   private static func pipeline(_ target: String) throws -> Pipeline {
     let text = compilePipeline(
       from: .imported, isCalibrated: false, target: target, assignment: "weight-bits = 0",
-      calibration: "activations = mse")
+      calibration: "activations = l2.4")
     return try Pipeline(text: text, passes: allPasses, named: namedPipelines)
   }
   private static func compiled(

@@ -11,9 +11,16 @@ struct SiteStatistics: Sendable {
   private var sums: [Int128] = []
   private var squares: [Int128] = []
   private var countPerChannel = 0
+  /// Sums of the samples' smallest and largest values, in the same units.
+  private var minima: Int128 = 0
+  private var maxima: Int128 = 0
+  private var sampleCount = 0
 
   mutating func add(_ tensor: Tensor) {
-    tensor.withUnorderedFloats { histogram.add($0) }
+    tensor.withUnorderedFloats { values in
+      histogram.add(values)
+      addExtremes(values, samples: max(tensor.shape.first ?? 1, 1))
+    }
     guard tensor.shape.count >= 2 else { return }
     if sums.isEmpty {
       sums = Array(repeating: 0, count: tensor.shape[1])
@@ -36,8 +43,28 @@ struct SiteStatistics: Sendable {
     }
     countPerChannel += tensor.count / max(tensor.shape[1], 1)
   }
+  /// Samples follow one another in memory, whatever the order of axes inside.
+  private mutating func addExtremes(_ values: UnsafeBufferPointer<Float>, samples: Int) {
+    let length = values.count / samples
+    for sample in 0..<samples {
+      var low = Float.infinity, high = -Float.infinity
+      for value in values[sample * length..<(sample + 1) * length] {
+        low = value < low ? value : low
+        high = value > high ? value : high
+      }
+      minima += fixed(Double(low))
+      maxima += fixed(Double(high))
+    }
+    sampleCount += samples
+  }
   private func fixed(_ x: Double) -> Int128 { x.isFinite ? Int128(min(max(x, -1e24), 1e24) * 0x1p40) : 0 }
 
+  /// The means of the samples' smallest and largest values.
+  var averageExtremes: ClosedRange<Float> {
+    guard sampleCount > 0 else { return 0...0 }
+    let low = Float(Double(minima) * 0x1p-40 / Double(sampleCount))
+    return low...max(low, Float(Double(maxima) * 0x1p-40 / Double(sampleCount)))
+  }
   /// Mean and deviation of every channel; nil without channels.
   var channels: ChannelStatistics? {
     guard countPerChannel > 0 else { return nil }

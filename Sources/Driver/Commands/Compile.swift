@@ -20,6 +20,7 @@ struct CompileCommand: ParsableCommand {
       Example: qcc model.onnx --target arm-int4 --data calibration/ --preprocess p.yaml -o model.qpk
                qcc model.onnx --target x86-int8                     without data: from batch normalization
                qcc model.onnx --target arm-int4 --weight-bits 3 --pin 'conv1.*=w8a8'
+               qcc model.onnx --target arm-int4 --activation-bits 4 -O3 --data calibration/     learned, for few bits
                qcc model.onnx --target x86-int4 --data calibration/ --assignment assignment.json     from 'qcc search'
       With -o FILE.qir the lowered graph is written instead of a program.
       """)
@@ -41,7 +42,19 @@ struct CompileCommand: ParsableCommand {
   var pins: [String] = []
   @Option(help: ArgumentHelp("The forms that 'qcc search' chose; pins come before it.", valueName: "file"))
   var assignment: String?
-  @Option(help: "Range method of activations: min-max, percentile, entropy or mse.") var calibration = "mse"
+  @Option(
+    name: [.customShort("O", allowingJoined: true), .customLong("recipe")],
+    help: ArgumentHelp(
+      """
+      How much work goes into accuracy: 0 none, 1 seconds (ranges, biases), 2 roundings for each layer's outputs \
+      (GPTQ), 3 minutes (weights and steps learned below 8 bits).
+      """, valueName: "0…3"))
+  var recipe = Recipe.rounding
+  @Option(
+    help:
+      "Range method of activations: min-max, average, percentile, entropy, masked-entropy, mse or l2.4; default: l2.4, with -O0 min-max."
+  )
+  var calibration: String?
   @Option(
     name: .customLong("input-range"),
     help: ArgumentHelp("Without data: the interval of input values, 'low,high'.", valueName: "low,high"))
@@ -112,6 +125,8 @@ struct CompileCommand: ParsableCommand {
       .warning("the assignment was made for target '\(made)', not '\(target.name)'", at: assignment))
   }
 
+  private var rangeMethod: String { calibration ?? recipe.rangeMethod }
+
   private var defaultOutput: String {
     let name = model == "-" ? "model" : model.split(separator: "/").last.map(String.init) ?? model
     return (name.lastIndex(of: ".").map { String(name[..<$0]) } ?? name) + ".qpk"
@@ -124,13 +139,13 @@ struct CompileCommand: ParsableCommand {
     }
     let quotedPins = pins.map { $0.text }.joined(separator: ", ")
     let range = try inputInterval().map { "input-range = [\($0.lowerBound), \($0.upperBound)]" }
-    let calibrate = "activations = \(calibration)" + (range.map { ", \($0)" } ?? "")
+    let calibrate = "activations = \(rangeMethod)" + (range.map { ", \($0)" } ?? "")
     return compilePipeline(
       from: stage, isCalibrated: isCalibrated, target: target.text,
       assignment:
         "weight-bits = \(weightBits ?? 0), activation-bits = \(activationBits ?? 0), pins = [\(quotedPins)]"
         + (assignment.map { ", assignment = \($0.quotedText)" } ?? ""),
-      calibration: calibrate,
+      recipe: recipe, calibration: calibrate,
       distillation: data.data == nil && withoutData == .distilled ? range ?? "" : nil)
   }
 
@@ -159,16 +174,16 @@ struct CompileCommand: ParsableCommand {
     metadata["preprocessing"] = try samples?.preprocessing ?? data.declaredPreprocessing()
     metadata["seed"] = "\(data.seed)"
     metadata["calibration"] =
-      samples.map { "\($0.count) samples, \(calibration)" } ?? made.map {
-        "\($0.count) samples distilled from batch normalization statistics, \(calibration)"
+      samples.map { "\($0.count) samples, \(rangeMethod)" } ?? made.map {
+        "\($0.count) samples distilled from batch normalization statistics, \(rangeMethod)"
       } ?? "none: batch normalization statistics"
     metadata["float-operations"] = graph.metadata("float-operations")
-    var options: [String] = []
+    var options = ["-\(recipe.name)"]
     if let weightBits { options.append("--weight-bits \(weightBits)") }
     if let activationBits { options.append("--activation-bits \(activationBits)") }
     options += pins.map { "--pin \($0)" }
     if assignment != nil { options.append("--assignment") }
-    if !options.isEmpty { metadata["options"] = options.joined(separator: " ") }
+    metadata["options"] = options.joined(separator: " ")
     return metadata
   }
 
@@ -193,4 +208,13 @@ struct CompileCommand: ParsableCommand {
     let outputs = try Evaluator(graph, threads: 1).run([Tensor(shape, values)])
     return [Program.GoldenVector(inputs: [stored], outputs: outputs.map(\.floats))]
   }
+}
+
+extension Recipe: ExpressibleByArgument {
+  public init?(argument: String) {
+    guard let level = Int(argument), let recipe = Recipe(rawValue: level) else { return nil }
+    self = recipe
+  }
+  public var defaultValueDescription: String { "\(rawValue)" }
+  public static var allValueStrings: [String] { allCases.map { "\($0.rawValue)" } }
 }
