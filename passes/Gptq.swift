@@ -42,6 +42,11 @@ package let gptq = Pass(
   accepts: .assigned ... .assigned,
   options: GptqOptions.self
 ) { rewriter, context, options in
+  try roundWeights(&rewriter, context, options)
+}
+
+/// The pass, for others that go on from its roundings.
+func roundWeights(_ rewriter: inout Rewriter, _ context: PassContext, _ options: GptqOptions) throws {
   guard options.samples > 0, options.rows > 0, options.stages > 0, options.damping > 0, options.sweeps >= 0
   else {
     throw CompilerError(

@@ -8,21 +8,31 @@ import Training
 package struct ReconstructOptions: PassOptions {
   package static let table: [Attribute<Self>] = [
     Attribute("bits-below", \.bitsBelow, help: "units with a quantizer of fewer bits than this are trained"),
+    Attribute("rounding", \.rounding, help: "start from the roundings that gptq finds, not the nearest"),
+    Attribute(
+      "reach", \.reach, help: "how far from their first level, at most, weights begin: in steps, below 0.5"),
     Attribute("samples", \.samples, help: "calibration samples to learn from"),
     Attribute("layers", \.layers, help: "layers with weights in a unit, at least"),
     Attribute("iterations", \.iterations, help: "steps of training for each unit"),
     Attribute(
       "network-iterations", \.networkIterations, help: "steps of training the whole network afterwards"),
+    Attribute(
+      "network-rate", \.networkRate, help: "learning rates of that training, as a share of the units'"),
     Attribute("batch", \.batch, help: "samples in a step"),
     Attribute("weight-rate", \.weightRate, help: "learning rate of weights, in steps of their quantizer"),
     Attribute("parameter-rate", \.parameterRate, help: "learning rate of steps and biases"),
-    Attribute("dropping", \.dropping, help: "share of activations that stay unquantized in a step"),
+    Attribute(
+      "dropping", \.dropping,
+      help: "share of activations that stay unquantized in a step of a unit's training"),
   ]
   package var bitsBelow = 8
+  package var rounding = true
+  package var reach: Float = 0.49
   package var samples = 1024
   package var layers = 2
   package var iterations = 500
   package var networkIterations = 500
+  package var networkRate: Float = 0.2
   package var batch = 32
   package var weightRate: Float = 0.01
   package var parameterRate: Float = 0.002
@@ -44,28 +54,33 @@ package struct ReconstructOptions: PassOptions {
 /// Block reconstruction (BRECQ, Li et al., arXiv 2102.05426) with activations dropped at random from quantization
 /// (QDrop, Wei et al., arXiv 2203.05740); weights move freely under a straight-through rounding with learned steps (LSQ,
 /// Esser et al., arXiv 1902.08153), since with a few hundred samples or more they do not overfit. Blocks see inputs from
-/// the quantized blocks before them. Without calibration data nothing happens.
+/// the quantized blocks before them. Weights begin where gptq rounds them to. Without calibration data nothing happens.
 package let reconstruct = Pass(
   "reconstruct", "learn weights, biases and steps block by block from the float network's activations",
   accepts: .assigned ... .assigned, options: ReconstructOptions.self
 ) { rewriter, context, options in
   guard options.samples > 0, options.layers > 0, options.iterations >= 0, options.networkIterations >= 0,
-    options.batch > 0, options.weightRate >= 0, options.parameterRate >= 0, options.dropping >= 0,
+    options.batch > 0, options.networkRate >= 0, options.reach >= 0, options.reach < 0.5,
+    options.weightRate >= 0, options.parameterRate >= 0, options.dropping >= 0,
     options.dropping < 1
   else {
     throw CompilerError(
-      "reconstruct: samples, layers and batch must be positive, iterations and rates not negative, dropping in [0, 1)",
+      "reconstruct: samples, layers and batch must be positive, iterations and rates not negative, dropping in [0, 1), reach in [0, 0.5)",
       status: .usage)
   }
-  let graph = rewriter.graph
-  guard graph.isCalibrated, let input = graph.inputs.first, graph.inputs.count == 1, let logits = graph.logits
+  let teacher = rewriter.graph
+  guard teacher.isCalibrated, let input = teacher.inputs.first, teacher.inputs.count == 1,
+    let logits = teacher.logits
   else { return rewriter.count("left alone") }
   guard let data = context.calibration, data.count > 0 else {
     return rewriter.count("skipped for want of data")
   }
-  let units = graph.reconstructionUnits(from: input, to: logits, layers: options.layers)
-  guard units.contains(where: { graph.isNarrow($0.operations, below: options.bitsBelow) }) else { return }
+  let units = teacher.reconstructionUnits(from: input, to: logits, layers: options.layers)
+  guard units.contains(where: { teacher.isNarrow($0.operations, below: options.bitsBelow) }) else { return }
   guard rewriter.takeStep() else { return }
+  if options.rounding { try roundWeights(&rewriter, context, GptqOptions()) }
+  // The same operations and activations as the teacher's, other constants.
+  let graph = rewriter.graph
 
   let count = min(options.samples, data.count), threads = context.threads
   let inputs = try SampleBank(data, graph, samples: count)
@@ -77,11 +92,12 @@ package let reconstruct = Pass(
   let total = options.iterations * units.count + options.networkIterations
   for (number, unit) in units.enumerated() {
     let floatPlan = try GradientPlan(
-      graph, inputs: [unit.input], outputs: [.init(unit.output)], gradientsOf: [], mode: .float,
+      teacher, inputs: [unit.input], outputs: [.init(unit.output)], gradientsOf: [], mode: .float,
       threads: threads)
     let targets = try SampleBank(floatPlan, float, overriding: [:])
     var own =
-      graph.isNarrow(unit.operations, below: options.bitsBelow) ? graph.trainables(in: unit.operations) : []
+      graph.isNarrow(unit.operations, below: options.bitsBelow)
+      ? graph.trainables(in: unit.operations, teacher: teacher, reach: options.reach) : []
     let plan = try GradientPlan(
       graph, inputs: [unit.input], outputs: [.init(unit.output)], gradientsOf: own.map(\.value), shardSize: 8,
       threads: threads)
@@ -102,6 +118,9 @@ package let reconstruct = Pass(
   }
   if options.networkIterations > 0 {
     training.iterations = options.networkIterations
+    training.weightRate *= options.networkRate
+    training.parameterRate *= options.networkRate
+    training.dropping = 0  // the network answers with all activations quantized
     training.loss = graph[logits].type.shape.rank == 2 ? .answers : .output
     var all = learned.map { $0.restarted() }
     let plan = try GradientPlan(

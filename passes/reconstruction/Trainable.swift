@@ -71,8 +71,8 @@ struct Trainable: Sendable {
 
 extension Graph {
   /// What can be learned in a unit: weights, biases, and the steps of all quantizers. Constants that several operations
-  /// share stay.
-  func trainables(in operations: [OpID]) -> [Trainable] {
+  /// share stay. Weights begin as the teacher's, moved as little as makes them round to those of this graph.
+  func trainables(in operations: [OpID], teacher: Graph, reach: Float) -> [Trainable] {
     var result: [Trainable] = []
     func isOwn(_ value: ValueID) -> Bool { uses(of: value).count == 1 && !isOutput(value) }
     func addScale(of id: OpID) {
@@ -94,11 +94,18 @@ extension Graph {
         let parameters = parameters(of: self[quantizerOp], quantizer), quantizer.axis == 0,
         parameters.count == 1 || parameters.count == shape[0]
       {
-        let length = weights.elementCount / max(parameters.count, 1)
+        let length = weights.elementCount / max(parameters.count, 1), range = quantizer.storedRange
+        let float = teacher.constant(teacher[quantizerOp].operands[0])?.floats ?? []
+        let rounded = weights.floats
+        let start = rounded.indices.map { index -> Float in
+          guard index < float.count else { return rounded[index] }
+          let p = parameters[index / max(length, 1)], level = p.dequantize(p.quantize(rounded[index], range))
+          return min(max(float[index], level - reach * p.scale), level + reach * p.scale)
+        }
         result.append(
           Trainable(
             .weights, self[quantizerOp].operands[0], op: quantizerOp, operand: 0, shape: shape,
-            start: weights.floats,
+            start: start,
             unit: (0..<weights.elementCount).map { parameters[$0 / max(length, 1)].scale }))
         addScale(of: quantizerOp)
       }
