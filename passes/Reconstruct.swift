@@ -27,15 +27,15 @@ package struct ReconstructOptions: PassOptions {
   ]
   package var bitsBelow = 8
   package var rounding = true
-  package var reach: Float = 0.49
-  package var samples = 1024
+  package var reach: Float = 0.25
+  package var samples = 2048
   package var layers = 2
-  package var iterations = 500
-  package var networkIterations = 500
+  package var iterations = 100
+  package var networkIterations = 300
   package var networkRate: Float = 0.2
   package var batch = 32
   package var weightRate: Float = 0.01
-  package var parameterRate: Float = 0.002
+  package var parameterRate: Float = 0.005
   package var dropping: Float = 0.5
   package init() {}
 }

@@ -35,8 +35,8 @@ package struct SearchOptions: PassOptions {
   package var pins: [String] = []
   package var weightBits: [Int] = []
   package var activationBits: [Int] = []
-  package var score = SearchScore.divergence
-  package var samples = 64
+  package var score = SearchScore.outputNoise
+  package var samples = 256
   package var interactions = false
   package var allForms = false
   package var seconds = 60

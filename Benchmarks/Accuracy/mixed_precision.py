@@ -65,7 +65,7 @@ def main():
     parser.add_argument("--bits", type=float, default=4)
     parser.add_argument("--random", type=int, default=8, help="how many random assignments")
     parser.add_argument("--samples", type=int, default=512)
-    parser.add_argument("--score", default="kl")
+    parser.add_argument("--score", default="sqnr")
     parser.add_argument("models", nargs="*", default=MODELS)
     arguments = parser.parse_args()
     head = ["model", "widths", "mean bits", "bytes", "SQNR dB", "top-1", "change", "agreement"]

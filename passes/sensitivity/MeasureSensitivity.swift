@@ -6,7 +6,7 @@ import Support
 
 /// How sensitivities are measured.
 package struct SensitivityOptions: Sendable {
-  package var samples = 64
+  package var samples = 256
   /// Measures neighbouring layers together, too.
   package var interactions = false
   /// Pairs are measured where both sites have at most so many bits: above, errors are too small to meet.

@@ -75,10 +75,10 @@ struct SearchCommand: ParsableCommand {
 
   @Option(
     help: "What is minimized: kl (divergence of the answers), sqnr (noise of the outputs), local or weights.")
-  var score: SearchScore = .divergence
+  var score: SearchScore = .outputNoise
   @Option(
     name: .customLong("score-samples"), help: "Calibration samples on which forms are scored.")
-  var scoreSamples = 64
+  var scoreSamples = 256
   @Flag(help: "Score neighbouring layers of at most 4 bits together, too.") var interactions = false
   @Flag(
     name: .customLong("all-forms"),
