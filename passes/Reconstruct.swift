@@ -12,6 +12,8 @@ package struct ReconstructOptions: PassOptions {
     Attribute(
       "reach", \.reach, help: "how far from their first level, at most, weights begin: in steps, below 0.5"),
     Attribute("samples", \.samples, help: "calibration samples to learn from"),
+    Attribute(
+      "memory", \.memory, help: "MiB of activations kept, at most: of fewer samples in large networks"),
     Attribute("layers", \.layers, help: "layers with weights in a unit, at least"),
     Attribute("iterations", \.iterations, help: "steps of training for each unit"),
     Attribute(
@@ -29,6 +31,7 @@ package struct ReconstructOptions: PassOptions {
   package var rounding = true
   package var reach: Float = 0.25
   package var samples = 2048
+  package var memory = 1024
   package var layers = 2
   package var iterations = 100
   package var networkIterations = 300
@@ -59,13 +62,14 @@ package let reconstruct = Pass(
   "reconstruct", "learn weights, biases and steps block by block from the float network's activations",
   accepts: .assigned ... .assigned, options: ReconstructOptions.self
 ) { rewriter, context, options in
-  guard options.samples > 0, options.layers > 0, options.iterations >= 0, options.networkIterations >= 0,
+  guard options.samples > 0, options.memory > 0, options.layers > 0, options.iterations >= 0,
+    options.networkIterations >= 0,
     options.batch > 0, options.networkRate >= 0, options.reach >= 0, options.reach < 0.5,
     options.weightRate >= 0, options.parameterRate >= 0, options.dropping >= 0,
     options.dropping < 1
   else {
     throw CompilerError(
-      "reconstruct: samples, layers and batch must be positive, iterations and rates not negative, dropping in [0, 1), reach in [0, 0.5)",
+      "reconstruct: samples, memory, layers and batch must be positive, iterations and rates not negative, dropping in [0, 1), reach in [0, 0.5)",
       status: .usage)
   }
   let teacher = rewriter.graph
@@ -82,7 +86,10 @@ package let reconstruct = Pass(
   // The same operations and activations as the teacher's, other constants.
   let graph = rewriter.graph
 
-  let count = min(options.samples, data.count), threads = context.threads
+  // Inputs of a unit, the float network's, and its outputs.
+  let largest = units.map { graph[$0.output].type.shape.bound(batch: 1).reduce(1, *) }.max() ?? 1
+  let fitting = max(options.memory * 262_144 / (3 * max(largest, 1)), 1)
+  let count = min(options.samples, data.count, fitting), threads = context.threads
   let inputs = try SampleBank(data, graph, samples: count)
   var training = UnitTraining(
     loss: .output, iterations: options.iterations, batch: options.batch, weightRate: options.weightRate,
