@@ -2,7 +2,7 @@ import CInstructions
 import KernelInterface
 
 // Dense convolutions with weights of two bits, of palettes, and of single bits. One file, since tiles are private and
-// generic: see Convolution.swift.
+// generic: so no object holds a weak symbol.
 
 /// Computes the sums of 16 channels of some pixels, with the bias: `sums[pixel][half of the panel]`.
 private typealias TileFunction = (_ tile: TileOperands, _ sums: UnsafeMutablePointer<Lanes>) -> Void
@@ -290,11 +290,11 @@ private func convolve(
     let output = panelOutput(arguments, channel: channel)
     var destination = UnsafeMutableRawPointer(
       arguments.output + (first &* arguments.outputPixelStride &+ channel))
-    var cursor = PixelCursor(arguments, first: first)
+    var cursor = pixelCursor(arguments, first: first)
     var left = count
     while left > 0 {
       let valid = min(left, 4)
-      cursor.fill(bases, 4, valid: valid)
+      fill(bases, 4, valid: valid, &cursor)
       if valid > 1 { tile4(tile, sums) } else { tile1(tile, sums) }
       for pixel in 0..<valid {
         storeExactly(output, sums + 2 &* pixel, destination, channels)
@@ -303,41 +303,5 @@ private func convolve(
       left &-= valid
     }
     channel &+= 16
-  }
-}
-
-/// Walks the bases of consecutive output pixels.
-private struct PixelCursor {
-  private var base: UnsafeRawPointer
-  private var column: Int
-  private let outputWidth: Int
-  private let pixelStride: Int
-  /// From the last pixel of a row to the first of the next.
-  private let wrapStride: Int
-
-  @inline(__always)
-  init(_ arguments: ConvolutionArguments, first: Int) {
-    let row = first / arguments.outputWidth
-    column = first &- row &* arguments.outputWidth
-    outputWidth = arguments.outputWidth
-    pixelStride = arguments.inputPixelStride
-    wrapStride = arguments.inputRowStride &- (arguments.outputWidth &- 1) &* arguments.inputPixelStride
-    base =
-      UnsafeRawPointer(arguments.input)
-      + (row &* arguments.inputRowStride &+ column &* pixelStride)
-  }
-
-  /// The bases of the next `valid` pixels of a tile; the last is repeated, so that a tile at the end reads
-  /// what exists.
-  @inline(__always)
-  mutating func fill(_ bases: UnsafeMutablePointer<UnsafeRawPointer>, _ pixels: Int, valid: Int) {
-    for pixel in 0..<valid {
-      bases[pixel] = base
-      column &+= 1
-      let wraps = column == outputWidth
-      column = wraps ? 0 : column
-      base += wraps ? wrapStride : pixelStride
-    }
-    for pixel in valid..<pixels { bases[pixel] = bases[valid &- 1] }
   }
 }

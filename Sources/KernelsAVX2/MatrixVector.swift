@@ -122,20 +122,3 @@ private func store(_ arguments: MatrixVectorArguments, _ panel: Int, _ low: Lane
 private func broadcast(_ pointer: UnsafeRawPointer) -> Lanes {
   Lanes(repeating: pointer.loadUnaligned(as: Int32.self))
 }
-
-// MARK: - Results
-
-package func sumsToRealsAVX2(_ x: SumsToRealsArguments, _ count: Int) {
-  scaleSums(x.sums, x.scale, x.output, count)
-}
-
-package func sumsToBytesAVX2(_ x: SumsToBytesArguments, _ count: Int) {
-  if let scale = x.scale {
-    requantizeSumsFused(
-      x.sums, scale, x.output, count, zeroPoint: x.zeroPoint, minimum: x.minimum, maximum: x.maximum)
-  } else {
-    requantizeSums(
-      x.sums, x.multiplier, x.shift, x.output, count, zeroPoint: x.zeroPoint, minimum: x.minimum,
-      maximum: x.maximum)
-  }
-}

@@ -1,8 +1,8 @@
 import CInstructions
 import KernelInterface
 
-// Dense convolutions with weights of two bits, of palettes, and of single bits. One file, since tiles are private and
-// generic: see Convolution.swift.
+// Dense convolutions with weights of two bits, of palettes, and of single bits. One file, since tiles are generic: private,
+// and called only by functions that are neither generic nor known elsewhere, they leave no weak symbols in the object.
 
 /// Weights of two bits: in the upper two bits of its byte a weight counts 64 times, and sums are shifted back once.
 package func convolutionDense2AVX512VNNI(_ arguments: ConvolutionArguments, _ first: Int, _ count: Int) {
@@ -362,7 +362,7 @@ private func convolve<let panels: Int>(
     weights: arguments.weights + channel / 16 &* g.panelBytes,
     panelBytes: g.panelBytes, blocks: g.blocks, planes: arguments.planes, bias: arguments.bias + channel,
     sums: sums)
-  var cursor = PixelCursor(arguments, first: g.first)
+  var cursor = pixelCursor(arguments, first: g.first)
   var destination = UnsafeMutableRawPointer(
     arguments.output + (g.first &* arguments.outputPixelStride &+ channel))
   var left = g.count
@@ -370,15 +370,15 @@ private func convolve<let panels: Int>(
     let valid: Int
     if left > narrow {
       valid = min(left, wide)
-      cursor.fill(bases, wide, valid: valid)
+      fill(bases, wide, valid: valid, &cursor)
       wideTile(tile)
     } else if left > 1 {
       valid = left
-      cursor.fill(bases, narrow, valid: valid)
+      fill(bases, narrow, valid: valid, &cursor)
       narrowTile(tile)
     } else {
       valid = 1
-      cursor.fill(bases, 1, valid: 1)
+      fill(bases, 1, valid: 1, &cursor)
       pixel(tile)
     }
     left &-= valid
@@ -407,56 +407,3 @@ private func convolve<let panels: Int>(
     destination += valid &* arguments.outputPixelStride
   }
 }
-
-/// Walks the bases of consecutive output pixels.
-private struct PixelCursor {
-  private var base: UnsafeRawPointer
-  private var column: Int
-  private let outputWidth: Int
-  private let pixelStride: Int
-  /// From the last pixel of a row to the first of the next.
-  private let wrapStride: Int
-
-  @inline(__always)
-  init(_ arguments: ConvolutionArguments, first: Int) {
-    let row = first / arguments.outputWidth
-    column = first &- row &* arguments.outputWidth
-    outputWidth = arguments.outputWidth
-    pixelStride = arguments.inputPixelStride
-    wrapStride = arguments.inputRowStride &- (arguments.outputWidth &- 1) &* arguments.inputPixelStride
-    base = UnsafeRawPointer(arguments.input) + (row &* arguments.inputRowStride &+ column &* pixelStride)
-  }
-
-  /// The bases of the next `valid` pixels of a tile; the last is repeated, so that a tile at the end reads
-  /// what exists.
-  @inline(__always)
-  mutating func fill(_ bases: UnsafeMutablePointer<UnsafeRawPointer>, _ pixels: Int, valid: Int) {
-    for pixel in 0..<valid {
-      bases[pixel] = base
-      column &+= 1
-      let wraps = column == outputWidth
-      column = wraps ? 0 : column
-      base += wraps ? wrapStride : pixelStride
-    }
-    for pixel in valid..<pixels { bases[pixel] = bases[valid &- 1] }
-  }
-}
-
-// MARK: - Ceiling
-
-/// Executes `12 * iterations` times what the kernels of bits do for a vector of weights: an exclusive or, the count and
-/// an addition, 1024 operations (a multiplication and an addition for each of 512 bits).
-package func peakBitCountsAVX512Popcount(iterations: Int) -> Int32 {
-  let x = Lanes(repeating: Int32(truncatingIfNeeded: iterations))
-  var a = (x, x, x, x), b = a, c = a
-  for _ in 0..<iterations {
-    a = (counted(a.0, x), counted(a.1, x), counted(a.2, x), counted(a.3, x))
-    b = (counted(b.0, x), counted(b.1, x), counted(b.2, x), counted(b.3, x))
-    c = (counted(c.0, x), counted(c.1, x), counted(c.2, x), counted(c.3, x))
-  }
-  let sum = a.0 &+ a.1 &+ a.2 &+ a.3 &+ b.0 &+ b.1 &+ b.2 &+ b.3 &+ c.0 &+ c.1 &+ c.2 &+ c.3
-  return sum[0]
-}
-
-@inline(__always)
-private func counted(_ sum: Lanes, _ x: Lanes) -> Lanes { sum &+ count_bits_x16(sum ^ x) }

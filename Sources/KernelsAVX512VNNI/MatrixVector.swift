@@ -114,20 +114,3 @@ private func store(_ arguments: MatrixVectorArguments, _ panel: Int, _ sum: Lane
 private func broadcast(_ pointer: UnsafeRawPointer) -> Lanes {
   Lanes(repeating: pointer.loadUnaligned(as: Int32.self))
 }
-
-// MARK: - Results
-
-package func sumsToRealsAVX512VNNI(_ x: SumsToRealsArguments, _ count: Int) {
-  scaleSums(x.sums, x.scale, x.output, count)
-}
-
-package func sumsToBytesAVX512VNNI(_ x: SumsToBytesArguments, _ count: Int) {
-  if let scale = x.scale {
-    requantizeSumsFused(
-      x.sums, scale, x.output, count, zeroPoint: x.zeroPoint, minimum: x.minimum, maximum: x.maximum)
-  } else {
-    requantizeSums(
-      x.sums, x.multiplier, x.shift, x.output, count, zeroPoint: x.zeroPoint, minimum: x.minimum,
-      maximum: x.maximum)
-  }
-}

@@ -95,21 +95,21 @@ package struct TileFunctions {
       minimum: arguments.clampMinimum, maximum: arguments.clampMaximum)
     var destination = UnsafeMutableRawPointer(
       arguments.output + (first &* arguments.outputPixelStride &+ channel))
-    var cursor = PixelCursor(arguments, first: first)
+    var cursor = pixelCursor(arguments, first: first)
     var left = count
     while left > 0 {
       let pixels: Int
       if left > functions.narrowPixels {
         pixels = min(left, functions.widePixels)
-        cursor.fill(bases, functions.widePixels, valid: pixels)
+        fill(bases, functions.widePixels, valid: pixels, &cursor)
         functions.wide(tile, sums)
       } else if left > 1 {
         pixels = left
-        cursor.fill(bases, functions.narrowPixels, valid: pixels)
+        fill(bases, functions.narrowPixels, valid: pixels, &cursor)
         functions.narrow(tile, sums)
       } else {
         pixels = 1
-        cursor.fill(bases, 1, valid: 1)
+        fill(bases, 1, valid: 1, &cursor)
         functions.single(tile, sums)
       }
       left &-= pixels
@@ -118,39 +118,5 @@ package struct TileFunctions {
       destination += pixels &* arguments.outputPixelStride
     }
     channel &+= 16
-  }
-}
-
-/// Walks the bases of consecutive output pixels.
-private struct PixelCursor {
-  private var base: UnsafeRawPointer
-  private var column: Int
-  private let outputWidth: Int
-  private let pixelStride: Int
-  /// From the last pixel of a row to the first of the next.
-  private let wrapStride: Int
-
-  @inline(__always)
-  init(_ arguments: ConvolutionArguments, first: Int) {
-    let row = first / arguments.outputWidth
-    column = first &- row &* arguments.outputWidth
-    outputWidth = arguments.outputWidth
-    pixelStride = arguments.inputPixelStride
-    wrapStride = arguments.inputRowStride &- (arguments.outputWidth &- 1) &* arguments.inputPixelStride
-    base = UnsafeRawPointer(arguments.input) + (row &* arguments.inputRowStride &+ column &* pixelStride)
-  }
-
-  /// The bases of the next `valid` pixels of a tile; the last is repeated, so that a tile at the end reads
-  /// what exists.
-  @inline(__always)
-  mutating func fill(_ bases: UnsafeMutablePointer<UnsafeRawPointer>, _ pixels: Int, valid: Int) {
-    for pixel in 0..<valid {
-      bases[pixel] = base
-      column &+= 1
-      let wraps = column == outputWidth
-      column = wraps ? 0 : column
-      base += wraps ? wrapStride : pixelStride
-    }
-    for pixel in valid..<pixels { bases[pixel] = bases[valid &- 1] }
   }
 }

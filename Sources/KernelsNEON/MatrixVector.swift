@@ -32,23 +32,6 @@ import KernelInterface
   }
 }
 
-/// `SumsToRealsArguments`.
-@export(interface) package func sumsToRealsNEON(_ x: SumsToRealsArguments, _ count: Int) {
-  scaleSums(x.sums, x.scale, x.output, count)
-}
-
-/// `SumsToBytesArguments`.
-@export(interface) package func sumsToBytesNEON(_ x: SumsToBytesArguments, _ count: Int) {
-  if let scale = x.scale {
-    requantizeSumsFused(
-      x.sums, scale, x.output, count, zeroPoint: x.zeroPoint, minimum: x.minimum, maximum: x.maximum)
-  } else {
-    requantizeSums(
-      x.sums, x.multiplier, x.shift, x.output, count, zeroPoint: x.zeroPoint, minimum: x.minimum,
-      maximum: x.maximum)
-  }
-}
-
 /// The sums of four channels, each in two neighbouring lanes.
 private struct HalfSum {
   private var low = Lanes.zero

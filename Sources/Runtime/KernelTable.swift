@@ -182,8 +182,6 @@ package enum KernelTable {
       kernels.append(
         PoolKernels("pool_avx512vnni", needs: .avx512vnni, means: meansAVX512VNNI, maxima: maximaAVX512VNNI))
       kernels.append(PoolKernels("pool_avx2", needs: .avx2, means: meansAVX2, maxima: maximaAVX2))
-    #elseif arch(arm64) && canImport(KernelsNEON)
-      kernels.append(PoolKernels("pool_neon", needs: .neon, means: meansNEON, maxima: maximaNEON))
     #endif
     kernels.append(portablePool)
     return kernels
@@ -234,24 +232,27 @@ package enum KernelTable {
       kernels.append(
         MatrixVectorKernels(
           "matrixvector_avx512vnni", needs: .avx512vnni, sums8: sums8AVX512VNNI, sums4: sums4AVX512VNNI,
-          reals: sumsToRealsAVX512VNNI, bytes: sumsToBytesAVX512VNNI))
+          reals: KernelsAVX512VNNI.sumsToReals, bytes: KernelsAVX512VNNI.sumsToBytes))
       kernels.append(
         MatrixVectorKernels(
-          "matrixvector_avx2", needs: .avx2, sums8: sums8AVX2, sums4: sums4AVX2, reals: sumsToRealsAVX2,
-          bytes: sumsToBytesAVX2))
+          "matrixvector_avx2", needs: .avx2, sums8: sums8AVX2, sums4: sums4AVX2,
+          reals: KernelsAVX2.sumsToReals,
+          bytes: KernelsAVX2.sumsToBytes))
     #elseif arch(arm64) && canImport(KernelsNEON)
       kernels.append(
         MatrixVectorKernels(
-          "matrixvector_i8mm", needs: .i8mm, sums8: sums8I8MM, sums4: sums4I8MM, reals: sumsToRealsNEON,
-          bytes: sumsToBytesNEON))
+          "matrixvector_i8mm", needs: .i8mm, sums8: sums8I8MM, sums4: sums4I8MM,
+          reals: KernelsNEON.sumsToReals,
+          bytes: KernelsNEON.sumsToBytes))
       kernels.append(
         MatrixVectorKernels(
           "matrixvector_dotprod", needs: .dotProduct, sums8: sums8DotProduct, sums4: sums4DotProduct,
-          reals: sumsToRealsNEON, bytes: sumsToBytesNEON))
+          reals: KernelsNEON.sumsToReals, bytes: KernelsNEON.sumsToBytes))
       kernels.append(
         MatrixVectorKernels(
-          "matrixvector_neon", needs: .neon, sums8: sums8NEON, sums4: sums4NEON, reals: sumsToRealsNEON,
-          bytes: sumsToBytesNEON))
+          "matrixvector_neon", needs: .neon, sums8: sums8NEON, sums4: sums4NEON,
+          reals: KernelsNEON.sumsToReals,
+          bytes: KernelsNEON.sumsToBytes))
     #endif
     kernels.append(portableMatrixVector)
     return kernels
@@ -302,10 +303,10 @@ package enum KernelTable {
   package static var memoryReaders: [MemoryReader] {
     var readers: [MemoryReader] = []
     #if arch(x86_64) && os(Linux)
-      readers.append(MemoryReader("read_512", needs: .avx512vnni, readMemoryAVX512VNNI))
-      readers.append(MemoryReader("read_256", needs: .avx2, readMemoryAVX2))
+      readers.append(MemoryReader("read_512", needs: .avx512vnni, KernelsAVX512VNNI.readMemory))
+      readers.append(MemoryReader("read_256", needs: .avx2, KernelsAVX2.readMemory))
     #endif
-    readers.append(MemoryReader("read_128", needs: [], readMemoryPortable))
+    readers.append(MemoryReader("read_128", needs: [], KernelsPortable.readMemory))
     return readers
   }
 
