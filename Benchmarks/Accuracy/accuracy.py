@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """Compiles every benchmark model for every target and measures: seconds, peak memory, size, paired accuracy.
 
-    accuracy.py [--targets T,T…] [--samples N] [--calibrate METHOD] [MODEL…]
+    accuracy.py [--targets T,T…] [--samples N] [--without-data HOW] [--option ARGUMENT]… [MODEL…]
 
 Calibration images of the ImageNet model are among the test images, since there are no others.
 """
@@ -22,6 +22,7 @@ def main():
     parser.add_argument("--targets", default=TARGETS)
     parser.add_argument("--samples", type=int, default=512)
     parser.add_argument("--option", action="append", default=[], help="one more argument for the compiler")
+    parser.add_argument("--without-data", choices=["distilled", "analytic"], help="compile without calibration images")
     parser.add_argument("models", nargs="*")
     arguments = parser.parse_args()
     folder = SCRATCH / "programs"
@@ -30,12 +31,15 @@ def main():
     rows = [["model", "target", "compile s", "MiB", "bytes", "float top-1", "top-1", "change", "agreement", "wins", "losses"]]
     failed = False
     for model in chosen(arguments.models):
+        calibration = ["--data", data_path(model.calibration), "--samples", arguments.samples]
+        if arguments.without_data:
+            calibration = ["--without-data", arguments.without_data]
         for target in arguments.targets.split(","):
             program = folder / f"{model.name}-{target}.qpk"
             try:
                 seconds, memory, _ = measure(
-                    [qcc, model.path, "--target", target, "--data", data_path(model.calibration), "--samples", arguments.samples,
-                     "--seed", 1, "--preprocess", model.preprocess_path, "-o", program, *arguments.option])
+                    [qcc, model.path, "--target", target, *calibration, "--seed", 1,
+                     "--preprocess", model.preprocess_path, "-o", program, *arguments.option])
                 _, _, output = measure([qcc, "eval", program, "--data", data_path(model.test), "--against", model.path, "--json"])
             except RuntimeError as error:
                 print(error, file=sys.stderr)
