@@ -9,106 +9,87 @@ import KernelInterface
 // eight or 16 outputs are computed at once. No sums wait in memory, and nothing but the image is read twice.
 // Wide windows need fewer dot products in DepthwisePlanes.swift.
 
-/// Which inputs the windows of four neighbouring outputs share.
-enum DepthwiseSharing {
-  /// Steps of one column: two outputs each have their inputs among the same four.
-  case stepOne
-  /// Steps of two columns: an output has two of its four inputs from each neighbour.
-  case stepTwo
-  /// Any others: nothing.
-  case nothing
-}
+// What several files know are tuples here, since what copies such a struct is a weak symbol in debug builds.
 
 /// How a window's rows are cut into dot products of four columns.
-struct DepthwiseCut {
-  let sharing: DepthwiseSharing
-  /// Weights by position of the window in the four inputs: two with steps of one column.
-  let positions: Int
-  /// Dot products of a row of the window.
-  let quads: Int
+///
+/// - `sharing`: the step, in columns, at which the windows of neighbouring outputs share inputs. 1: two outputs each
+///   have their inputs among the same four. 2: an output has two of its four inputs from each neighbour. 0: any other
+///   step; nothing is shared.
+/// - `positions`: weights by position of the window in the four inputs: two with steps of one column.
+/// - `quads`: dot products of a row of the window.
+/// - `slots`: vectors of 64 bytes that a dot product reads.
+typealias DepthwiseCut = (sharing: Int, positions: Int, quads: Int, slots: Int)
 
-  @inline(__always)
-  init(_ layer: DepthwiseLayer) {
-    let isDense = layer.dilationColumns == 1
-    sharing =
-      isDense && layer.strideColumns == 1
-      ? .stepOne : isDense && layer.strideColumns == 2 ? .stepTwo : .nothing
-    positions = sharing == .stepOne ? 2 : 1
-    quads = (layer.kernelWidth &+ positions &+ 2) / 4
-  }
+@inline(__always)
+func depthwiseCut(_ layer: DepthwiseLayer) -> DepthwiseCut {
+  let sharing = layer.dilationColumns == 1 && layer.strideColumns <= 2 ? layer.strideColumns : 0
+  let positions = sharing == 1 ? 2 : 1
+  return (
+    sharing, positions, (layer.kernelWidth &+ positions &+ 2) / 4, sharing == 1 ? 6 : sharing == 2 ? 10 : 16
+  )
+}
 
-  /// Vectors of 64 bytes that a dot product reads.
-  var slots: Int {
-    switch sharing {
-    case .stepOne: 6
-    case .stepTwo: 10
-    case .nothing: 16
-    }
-  }
-
-  /// The input column of a slot, counted from the first one of the first output's window.
-  @inline(__always)
-  func column(_ layer: DepthwiseLayer, quad: Int, slot: Int) -> Int {
-    switch sharing {
-    case .stepOne, .stepTwo: 4 &* quad &+ slot
-    case .nothing: slot / 4 &* layer.strideColumns &+ (4 &* quad &+ slot % 4) &* layer.dilationColumns
-    }
-  }
+/// The input column of a slot, counted from the first one of the first output's window.
+@inline(__always)
+func inputColumn(_ cut: DepthwiseCut, _ layer: DepthwiseLayer, quad: Int, slot: Int) -> Int {
+  cut.sharing == 0
+    ? slot / 4 &* layer.strideColumns &+ (4 &* quad &+ slot % 4) &* layer.dilationColumns : 4 &* quad &+ slot
 }
 
 // MARK: - Blocks of channels
 
 /// What 64 channels, or the 32 or 16 that are left, are computed with, in vectors; those of single channels come in
-/// fours.
-struct DepthwiseBlock {
-  let firstChannel: Int
-  let channels: Int
-  /// Pixels of a vector: 1, 2 or 4.
-  let pixels: Int
-  private let memory: UnsafeMutablePointer<Lanes>
+/// fours. `pixels` of a vector: 1, 2 or 4.
+typealias DepthwiseBlock = (
+  firstChannel: Int, channels: Int, pixels: Int, memory: UnsafeMutablePointer<Lanes>
+)
 
-  @inline(__always)
-  init(_ layer: DepthwiseLayer, _ index: Int, _ prepared: UnsafeRawPointer) {
-    firstChannel = 64 &* index
-    channels = min(64, layer.storedChannels &- firstChannel)
-    pixels = channels > 32 ? 1 : channels > 16 ? 2 : 4
-    memory =
-      UnsafeMutableRawPointer(mutating: prepared).assumingMemoryBound(to: Lanes.self)
-      + index &* DepthwiseBlock.vectors(layer)
-  }
+@inline(__always)
+func depthwiseBlock(_ layer: DepthwiseLayer, _ index: Int, _ prepared: UnsafeRawPointer) -> DepthwiseBlock {
+  let firstChannel = 64 &* index, channels = min(64, layer.storedChannels &- firstChannel)
+  return (
+    firstChannel, channels, channels > 32 ? 1 : channels > 16 ? 2 : 4,
+    UnsafeMutableRawPointer(mutating: prepared).assumingMemoryBound(to: Lanes.self)
+      + index &* blockVectors(layer)
+  )
+}
 
-  static func count(_ layer: DepthwiseLayer) -> Int { (layer.storedChannels &+ 63) / 64 }
-  static func vectors(_ layer: DepthwiseLayer) -> Int {
-    let cut = DepthwiseCut(layer)
-    return 25 &+ 4 &* layer.kernelHeight &* cut.quads &* cut.positions
-  }
+private func blockCount(_ layer: DepthwiseLayer) -> Int { (layer.storedChannels &+ 63) / 64 }
+private func blockVectors(_ layer: DepthwiseLayer) -> Int {
+  let cut = depthwiseCut(layer)
+  return 25 &+ 4 &* layer.kernelHeight &* cut.quads &* cut.positions
+}
 
-  /// Outputs of a tile.
-  var width: Int { 4 &* pixels }
-  /// Whether the exact last step must saturate.
-  var isSaturating: UnsafeMutablePointer<Bool> {
-    UnsafeMutableRawPointer(memory).assumingMemoryBound(to: Bool.self)
-  }
-  /// Whether 16 bits hold every result before it is clamped.
-  var fitsWords: UnsafeMutablePointer<Bool> { isSaturating + 1 }
-  var bias: UnsafeMutablePointer<Lanes> { memory + 1 }
-  var scale: UnsafeMutablePointer<Lanes> { memory + 5 }
-  var requantizations: UnsafeMutablePointer<Requantization> {
-    UnsafeMutableRawPointer(memory + 9).assumingMemoryBound(to: Requantization.self)
-  }
-  /// `[row of the window][quad][position][k]`
-  var weights: UnsafeMutablePointer<Lanes> { memory + 25 }
+/// Whether the exact last step must saturate.
+@inline(__always)
+func isSaturating(_ block: DepthwiseBlock) -> UnsafeMutablePointer<Bool> {
+  UnsafeMutableRawPointer(block.memory).assumingMemoryBound(to: Bool.self)
+}
+/// Whether 16 bits hold every result before it is clamped.
+@inline(__always)
+func fitsWords(_ block: DepthwiseBlock) -> UnsafeMutablePointer<Bool> { isSaturating(block) + 1 }
+@inline(__always)
+func bias(_ block: DepthwiseBlock) -> UnsafeMutablePointer<Lanes> { block.memory + 1 }
+@inline(__always)
+func scale(_ block: DepthwiseBlock) -> UnsafeMutablePointer<Lanes> { block.memory + 5 }
+@inline(__always)
+func requantizations(_ block: DepthwiseBlock) -> UnsafeMutablePointer<Requantization> {
+  UnsafeMutableRawPointer(block.memory + 9).assumingMemoryBound(to: Requantization.self)
+}
+/// `[row of the window][quad][position][k]`
+@inline(__always)
+func weights(_ block: DepthwiseBlock) -> UnsafeMutablePointer<Lanes> { block.memory + 25 }
 
-  /// The channel in lane i of vector k, if there is one.
-  func channel(_ layer: DepthwiseLayer, _ k: Int, _ i: Int) -> Int? {
-    let channel = firstChannel &+ 16 &* (i / 4 % (4 / pixels)) &+ 4 &* k &+ i % 4
-    return channel < layer.channels ? channel : nil
-  }
+/// The channel in lane i of vector k, if there is one.
+private func channel(_ block: DepthwiseBlock, _ layer: DepthwiseLayer, _ k: Int, _ i: Int) -> Int? {
+  let channel = block.firstChannel &+ 16 &* (i / 4 % (4 / block.pixels)) &+ 4 &* k &+ i % 4
+  return channel < layer.channels ? channel : nil
 }
 
 /// Of rearranged weights and parameters.
 package func depthwisePreparedBytesAVX512VNNI(_ layer: DepthwiseLayer, _ plan: DepthwisePlan) -> Int {
-  64 &* DepthwiseBlock.count(layer) &* DepthwiseBlock.vectors(layer)
+  64 &* blockCount(layer) &* blockVectors(layer)
 }
 
 /// Rearranges weights and parameters.
@@ -116,27 +97,27 @@ package func depthwisePrepareAVX512VNNI(
   _ layer: DepthwiseLayer, _ plan: DepthwisePlan, _ parameters: DepthwiseParameters,
   _ memory: UnsafeMutableRawPointer
 ) {
-  let cut = DepthwiseCut(layer)
-  for index in 0..<DepthwiseBlock.count(layer) {
-    let block = DepthwiseBlock(layer, index, memory)
+  let cut = depthwiseCut(layer)
+  for index in 0..<blockCount(layer) {
+    let block = depthwiseBlock(layer, index, memory)
     let channels = block.firstChannel..<min(block.firstChannel &+ 64, layer.channels)
-    block.isSaturating.pointee = needsSaturation(
+    isSaturating(block).pointee = needsSaturation(
       parameters.shift + block.firstChannel, channels: channels.count)
-    block.fitsWords.pointee = fitsWords(layer, parameters, channels)
+    fitsWords(block).pointee = fitsWords(layer, parameters, channels)
     for k in 0..<4 {
       var bias = Lanes.zero, scale = Lanes.zero, multiplier = Lanes.zero, shift = Lanes(repeating: 31)
       for i in 0..<16 {
-        guard let channel = block.channel(layer, k, i) else { continue }
+        guard let channel = channel(block, layer, k, i) else { continue }
         bias[i] = parameters.bias[channel]
         multiplier[i] = parameters.multiplier[channel]
         shift[i] = parameters.shift[channel]
         if let scales = parameters.scale { scale[i] = Int32(bitPattern: scales[channel].bitPattern) }
       }
-      block.bias[k] = bias
-      block.scale[k] = scale
-      block.requantizations[k] = requantization(multiplier: multiplier, shift: shift)
+      KernelsAVX512VNNI.bias(block)[k] = bias
+      KernelsAVX512VNNI.scale(block)[k] = scale
+      requantizations(block)[k] = requantization(multiplier: multiplier, shift: shift)
     }
-    var target = block.weights
+    var target = weights(block)
     for row in 0..<layer.kernelHeight {
       for quad in 0..<cut.quads {
         for position in 0..<cut.positions {
@@ -158,7 +139,7 @@ private func quadWeights(
 ) -> Lanes {
   var weights = Lanes.zero
   for i in 0..<16 {
-    guard let channel = block.channel(layer, k, i) else { continue }
+    guard let channel = channel(block, layer, k, i) else { continue }
     var lane: UInt32 = 0
     for j in max(0, column)..<max(0, min(column &+ 4, layer.kernelWidth)) {
       let weight = parameters.weights[channel &* layer.taps &+ row &* layer.kernelWidth &+ j]
@@ -190,26 +171,26 @@ private func fitsWords(
 
 /// Of what a call computes: `DepthwiseOutput`'s, `DepthwiseWindow`'s and the masks.
 package func depthwiseScratchBytesAVX512VNNI(_ layer: DepthwiseLayer, _ plan: DepthwisePlan) -> Int {
-  let cut = DepthwiseCut(layer), vectors = (layer.outputWidth &+ 3) / 4 &+ 3
-  return DepthwiseOutput.scratchBytes &+ DepthwiseWindow.byteCount(layer, cut)
+  let cut = depthwiseCut(layer), vectors = (layer.outputWidth &+ 3) / 4 &+ 3
+  return depthwiseOutputScratchBytes &+ depthwiseWindowByteCount(layer, cut)
     &+ 8 &* cut.quads &* cut.slots &* vectors
 }
 
 /// Depthwise convolution of some rows.
 package func convolutionDepthwiseAVX512VNNI(_ arguments: DepthwiseArguments, _ first: Int, _ count: Int) {
-  let cut = DepthwiseCut(arguments.layer)
-  for index in 0..<DepthwiseBlock.count(arguments.layer) {
-    let block = DepthwiseBlock(arguments.layer, index, arguments.prepared)
+  let cut = depthwiseCut(arguments.layer)
+  for index in 0..<blockCount(arguments.layer) {
+    let block = depthwiseBlock(arguments.layer, index, arguments.prepared)
     switch (cut.sharing, block.pixels) {
-    case (.stepOne, 1): stepOne1(arguments, cut, block, first, count)
-    case (.stepOne, 2): stepOne2(arguments, cut, block, first, count)
-    case (.stepOne, _): stepOne4(arguments, cut, block, first, count)
-    case (.stepTwo, 1): stepTwo1(arguments, cut, block, first, count)
-    case (.stepTwo, 2): stepTwo2(arguments, cut, block, first, count)
-    case (.stepTwo, _): stepTwo4(arguments, cut, block, first, count)
-    case (.nothing, 1): separate1(arguments, cut, block, first, count)
-    case (.nothing, 2): separate2(arguments, cut, block, first, count)
-    case (.nothing, _): separate4(arguments, cut, block, first, count)
+    case (1, 1): stepOne1(arguments, cut, block, first, count)
+    case (1, 2): stepOne2(arguments, cut, block, first, count)
+    case (1, _): stepOne4(arguments, cut, block, first, count)
+    case (2, 1): stepTwo1(arguments, cut, block, first, count)
+    case (2, 2): stepTwo2(arguments, cut, block, first, count)
+    case (2, _): stepTwo4(arguments, cut, block, first, count)
+    case (_, 1): separate1(arguments, cut, block, first, count)
+    case (_, 2): separate2(arguments, cut, block, first, count)
+    case (_, _): separate4(arguments, cut, block, first, count)
     }
   }
 }
@@ -223,14 +204,14 @@ private func stepOne1(
   convolve(
     arguments, cut, block, first, count, pixels: 1,
     inside: { window, sums, weights, source in
-      sums.addStepOne(weights) { slot in
-        onePixel { source + window.sharedOffset(slot, $0) }
+      addStepOne(&sums, weights) { slot in
+        onePixel { source + sharedOffset(window, slot, $0) }
       }
     },
     anywhere: { window, sums, weights, source, masks, quad in
-      sums.addStepOne(weights) { slot in
+      addStepOne(&sums, weights) { slot in
         onePixel {
-          window.inside(source + window.sharedOffset(slot, $0), masks, quad, 1 &* slot &+ $0)
+          inside(window, source + sharedOffset(window, slot, $0), masks, quad, 1 &* slot &+ $0)
         }
       }
     })
@@ -243,14 +224,14 @@ private func stepOne2(
   convolve(
     arguments, cut, block, first, count, pixels: 2,
     inside: { window, sums, weights, source in
-      sums.addStepOne(weights) { slot in
-        twoPixels { source + window.sharedOffset(slot, $0) }
+      addStepOne(&sums, weights) { slot in
+        twoPixels { source + sharedOffset(window, slot, $0) }
       }
     },
     anywhere: { window, sums, weights, source, masks, quad in
-      sums.addStepOne(weights) { slot in
+      addStepOne(&sums, weights) { slot in
         twoPixels {
-          window.inside(source + window.sharedOffset(slot, $0), masks, quad, 2 &* slot &+ $0)
+          inside(window, source + sharedOffset(window, slot, $0), masks, quad, 2 &* slot &+ $0)
         }
       }
     })
@@ -263,14 +244,14 @@ private func stepOne4(
   convolve(
     arguments, cut, block, first, count, pixels: 4,
     inside: { window, sums, weights, source in
-      sums.addStepOne(weights) { slot in
-        fourPixels { source + window.sharedOffset(slot, $0) }
+      addStepOne(&sums, weights) { slot in
+        fourPixels { source + sharedOffset(window, slot, $0) }
       }
     },
     anywhere: { window, sums, weights, source, masks, quad in
-      sums.addStepOne(weights) { slot in
+      addStepOne(&sums, weights) { slot in
         fourPixels {
-          window.inside(source + window.sharedOffset(slot, $0), masks, quad, 4 &* slot &+ $0)
+          inside(window, source + sharedOffset(window, slot, $0), masks, quad, 4 &* slot &+ $0)
         }
       }
     })
@@ -283,14 +264,14 @@ private func stepTwo1(
   convolve(
     arguments, cut, block, first, count, pixels: 1,
     inside: { window, sums, weights, source in
-      sums.addStepTwo(weights) { slot in
-        onePixel { source + window.sharedOffset(slot, $0) }
+      addStepTwo(&sums, weights) { slot in
+        onePixel { source + sharedOffset(window, slot, $0) }
       }
     },
     anywhere: { window, sums, weights, source, masks, quad in
-      sums.addStepTwo(weights) { slot in
+      addStepTwo(&sums, weights) { slot in
         onePixel {
-          window.inside(source + window.sharedOffset(slot, $0), masks, quad, 1 &* slot &+ $0)
+          inside(window, source + sharedOffset(window, slot, $0), masks, quad, 1 &* slot &+ $0)
         }
       }
     })
@@ -303,14 +284,14 @@ private func stepTwo2(
   convolve(
     arguments, cut, block, first, count, pixels: 2,
     inside: { window, sums, weights, source in
-      sums.addStepTwo(weights) { slot in
-        twoPixels { source + window.sharedOffset(slot, $0) }
+      addStepTwo(&sums, weights) { slot in
+        twoPixels { source + sharedOffset(window, slot, $0) }
       }
     },
     anywhere: { window, sums, weights, source, masks, quad in
-      sums.addStepTwo(weights) { slot in
+      addStepTwo(&sums, weights) { slot in
         twoPixels {
-          window.inside(source + window.sharedOffset(slot, $0), masks, quad, 2 &* slot &+ $0)
+          inside(window, source + sharedOffset(window, slot, $0), masks, quad, 2 &* slot &+ $0)
         }
       }
     })
@@ -323,14 +304,14 @@ private func stepTwo4(
   convolve(
     arguments, cut, block, first, count, pixels: 4,
     inside: { window, sums, weights, source in
-      sums.addStepTwo(weights) { slot in
-        fourPixels { source + window.sharedOffset(slot, $0) }
+      addStepTwo(&sums, weights) { slot in
+        fourPixels { source + sharedOffset(window, slot, $0) }
       }
     },
     anywhere: { window, sums, weights, source, masks, quad in
-      sums.addStepTwo(weights) { slot in
+      addStepTwo(&sums, weights) { slot in
         fourPixels {
-          window.inside(source + window.sharedOffset(slot, $0), masks, quad, 4 &* slot &+ $0)
+          inside(window, source + sharedOffset(window, slot, $0), masks, quad, 4 &* slot &+ $0)
         }
       }
     })
@@ -343,14 +324,14 @@ private func separate1(
   convolve(
     arguments, cut, block, first, count, pixels: 1,
     inside: { window, sums, weights, source in
-      sums.addSeparate(weights) { slot in
-        onePixel { source + window.separateOffset(slot, $0) }
+      addSeparate(&sums, weights) { slot in
+        onePixel { source + separateOffset(window, slot, $0) }
       }
     },
     anywhere: { window, sums, weights, source, masks, quad in
-      sums.addSeparate(weights) { slot in
+      addSeparate(&sums, weights) { slot in
         onePixel {
-          window.inside(source + window.separateOffset(slot, $0), masks, quad, 1 &* slot &+ $0)
+          inside(window, source + separateOffset(window, slot, $0), masks, quad, 1 &* slot &+ $0)
         }
       }
     })
@@ -363,14 +344,14 @@ private func separate2(
   convolve(
     arguments, cut, block, first, count, pixels: 2,
     inside: { window, sums, weights, source in
-      sums.addSeparate(weights) { slot in
-        twoPixels { source + window.separateOffset(slot, $0) }
+      addSeparate(&sums, weights) { slot in
+        twoPixels { source + separateOffset(window, slot, $0) }
       }
     },
     anywhere: { window, sums, weights, source, masks, quad in
-      sums.addSeparate(weights) { slot in
+      addSeparate(&sums, weights) { slot in
         twoPixels {
-          window.inside(source + window.separateOffset(slot, $0), masks, quad, 2 &* slot &+ $0)
+          inside(window, source + separateOffset(window, slot, $0), masks, quad, 2 &* slot &+ $0)
         }
       }
     })
@@ -383,14 +364,14 @@ private func separate4(
   convolve(
     arguments, cut, block, first, count, pixels: 4,
     inside: { window, sums, weights, source in
-      sums.addSeparate(weights) { slot in
-        fourPixels { source + window.separateOffset(slot, $0) }
+      addSeparate(&sums, weights) { slot in
+        fourPixels { source + separateOffset(window, slot, $0) }
       }
     },
     anywhere: { window, sums, weights, source, masks, quad in
-      sums.addSeparate(weights) { slot in
+      addSeparate(&sums, weights) { slot in
         fourPixels {
-          window.inside(source + window.separateOffset(slot, $0), masks, quad, 4 &* slot &+ $0)
+          inside(window, source + separateOffset(window, slot, $0), masks, quad, 4 &* slot &+ $0)
         }
       }
     })
@@ -401,7 +382,7 @@ private func separate4(
 ///
 /// - Parameters:
 ///   - inside: adds a quad whose inputs lie inside the image.
-///   - anywhere: adds any quad, with masks as `DepthwiseWindow.inside` takes them.
+///   - anywhere: adds any quad, with masks as `inside` takes them.
 @inline(__always)
 private func convolve(
   _ arguments: DepthwiseArguments, _ cut: DepthwiseCut, _ block: DepthwiseBlock, _ first: Int, _ count: Int,
@@ -413,19 +394,19 @@ private func convolve(
   ) -> Void
 ) {
   let layer = arguments.layer
-  let tables = arguments.scratch + DepthwiseOutput.scratchBytes
-  let window = DepthwiseWindow(layer, cut, block, tables)
+  let tables = arguments.scratch + depthwiseOutputScratchBytes
+  let window = depthwiseWindow(layer, cut, block, tables)
   let width = 4 &* pixels, last = max(0, layer.outputWidth &- width)
   let tiles = (layer.outputWidth &+ width &- 1) / width
   // What lies inside the image is found once for all rows.
-  let masks = (tables + DepthwiseWindow.byteCount(layer, cut)).assumingMemoryBound(to: Int.self)
+  let masks = (tables + depthwiseWindowByteCount(layer, cut)).assumingMemoryBound(to: Int.self)
   let masksOfQuad = cut.slots &* pixels
   for tile in 0..<tiles {
     fillMasks(
       masks + cut.quads &* masksOfQuad &* tile, layer, cut, pixels: pixels, column: min(tile &* width, last))
   }
   let tilesInside = tilesInside(layer, cut, pixels: pixels)
-  let output = DepthwiseOutput(arguments, block)
+  let output = depthwiseOutput(arguments, block)
   let sourceStep = width &* layer.strideColumns &* layer.inputPixelStride
   let targetStep = width &* layer.outputPixelStride
   for row in first..<first &+ count {
@@ -437,15 +418,16 @@ private func convolve(
       UnsafeMutableRawPointer(arguments.output) + (row &* layer.outputRowStride &+ block.firstChannel)
     let lastRow = inputRow &+ (layer.kernelHeight &- 1) &* layer.dilationRows
     let firstInside = inputRow >= 0 && lastRow < layer.inputHeight ? tilesInside.lowerBound : tiles
-    window.fillRowMasks(layer, cut, row: inputRow)
+    fillRowMasks(window, layer, cut, row: inputRow)
     var tile = 0
     while tile < tiles {
       if tile == firstInside {
         var source = source + tile &* sourceStep, target = target + tile &* targetStep
         for _ in tilesInside {
-          let sums = window.sums(source) { sums, weights, source, _ in inside(window, &sums, weights, source)
+          let sums = windowSums(window, source) { sums, weights, source, _ in
+            inside(window, &sums, weights, source)
           }
-          output.store(sums, target, pixels: pixels, isWhole: true)
+          store(output, sums, target, pixels: pixels, isWhole: true)
           source += sourceStep
           target += targetStep
         }
@@ -455,11 +437,12 @@ private func convolve(
       let column = min(tile &* width, last)
       let masks = masks + cut.quads &* masksOfQuad &* tile
       let start = source + column &* layer.strideColumns &* layer.inputPixelStride
-      let sums = window.sums(start) { sums, weights, source, quad in
+      let sums = windowSums(window, start) { sums, weights, source, quad in
         anywhere(window, &sums, weights, source, masks, quad)
       }
-      output.store(
-        sums, target + column &* layer.outputPixelStride, pixels: pixels, isWhole: layer.outputWidth >= width)
+      store(
+        output, sums, target + column &* layer.outputPixelStride, pixels: pixels,
+        isWhole: layer.outputWidth >= width)
       tile &+= 1
     }
   }
@@ -470,7 +453,7 @@ private func tilesInside(_ layer: DepthwiseLayer, _ cut: DepthwiseCut, pixels: I
   let width = 4 &* pixels, step = width &* layer.strideColumns
   let first = (layer.padLeft &+ step &- 1) / step
   let reach =
-    cut.column(layer, quad: cut.quads &- 1, slot: cut.slots &- 1)
+    inputColumn(cut, layer, quad: cut.quads &- 1, slot: cut.slots &- 1)
     &+ 4 &* (pixels &- 1) &* layer.strideColumns
   let room = layer.inputWidth &- 1 &- reach &+ layer.padLeft
   let end = room < 0 ? 0 : min(room / step &+ 1, layer.outputWidth / width)
@@ -487,7 +470,7 @@ private func fillMasks(
       for pixel in 0..<pixels {
         let x =
           (column &+ 4 &* pixel) &* layer.strideColumns &- layer.padLeft
-          &+ cut.column(layer, quad: quad, slot: slot)
+          &+ inputColumn(cut, layer, quad: quad, slot: slot)
         mask.pointee = UInt(bitPattern: x) < UInt(bitPattern: layer.inputWidth) ? -1 : 0
         mask += 1
       }
