@@ -64,9 +64,9 @@ struct CompileCommand: ParsableCommand {
     help: ArgumentHelp(
       """
       Without --data: calibrate on samples 'distilled' from batch normalization statistics, or estimate ranges \
-      from the statistics alone ('analytic').
+      from the statistics alone ('analytic'). Default: distilled; analytic with -O0 and -O1, which take seconds.
       """, valueName: "how"))
-  var withoutData = DataSubstitute.distilled
+  var withoutData: DataSubstitute?
   @Flag(name: .customLong("print-pipeline"), help: "Print the pass pipeline and stop.") var printsPipeline =
     false
   @Flag(help: "Print the report as JSON.") var json = false
@@ -146,7 +146,8 @@ struct CompileCommand: ParsableCommand {
         "weight-bits = \(weightBits ?? 0), activation-bits = \(activationBits ?? 0), pins = [\(quotedPins)]"
         + (assignment.map { ", assignment = \($0.quotedText)" } ?? ""),
       recipe: recipe, calibration: calibrate,
-      distillation: data.data == nil && withoutData == .distilled ? range ?? "" : nil)
+      distillation: data.data == nil && (withoutData ?? recipe.dataSubstitute) == .distilled
+        ? range ?? "" : nil)
   }
 
   private func inputInterval() throws -> ClosedRange<Float>? {
@@ -217,4 +218,14 @@ extension Recipe: ExpressibleByArgument {
   }
   public var defaultValueDescription: String { "\(rawValue)" }
   public static var allValueStrings: [String] { allCases.map { "\($0.rawValue)" } }
+}
+
+extension Recipe {
+  /// What stands in for calibration data, unless the user says.
+  fileprivate var dataSubstitute: DataSubstitute {
+    switch self {
+    case .fastest, .seconds: .analytic
+    case .rounding, .learning: .distilled
+    }
+  }
 }
