@@ -57,7 +57,8 @@ package struct ReconstructOptions: PassOptions {
 /// Block reconstruction (BRECQ, Li et al., arXiv 2102.05426) with activations dropped at random from quantization
 /// (QDrop, Wei et al., arXiv 2203.05740); weights move freely under a straight-through rounding with learned steps (LSQ,
 /// Esser et al., arXiv 1902.08153), since with a few hundred samples or more they do not overfit. Blocks see inputs from
-/// the quantized blocks before them. Weights begin where gptq rounds them to. Without calibration data nothing happens.
+/// the quantized blocks before them. Weights begin where gptq rounds them to. An eighth of the samples is held
+/// out: what training makes worse on those stays as it was. Without calibration data nothing happens.
 package let reconstruct = Pass(
   "reconstruct", "learn weights, biases and steps block by block from the float network's activations",
   accepts: .assigned ... .assigned, options: ReconstructOptions.self
@@ -94,6 +95,8 @@ package let reconstruct = Pass(
   var training = UnitTraining(
     loss: .output, iterations: options.iterations, batch: options.batch, weightRate: options.weightRate,
     parameterRate: options.parameterRate, dropping: options.dropping, seed: context.seed)
+  // With fewer samples than that a share of them says little.
+  training.heldOut = count >= 64 ? count / 8 : 0
   var seen = inputs, float = inputs, learned: [Trainable] = []
   let progress = context.progress
   let total = options.iterations * units.count + options.networkIterations
@@ -109,32 +112,46 @@ package let reconstruct = Pass(
       graph, inputs: [unit.input], outputs: [.init(unit.output)], gradientsOf: own.map(\.value), shardSize: 8,
       threads: threads)
     if !own.isEmpty {
+      let start = own
       try training.run(plan, &own, inputs: seen, targets: targets) {
         progress(
           "reconstructing unit \(number + 1) of \(units.count)", options.iterations * number + $0, total)
       }
-      rewriter.count("units")
+      if try training.worsens(plan, from: start.values, to: own.values, inputs: seen, targets: targets) {
+        own = start
+        rewriter.count("units that training made no better")
+      } else {
+        rewriter.count("units")
+      }
     }
     if number + 1 < units.count {
       seen = try SampleBank(
-        plan, seen, overriding: Dictionary(uniqueKeysWithValues: own.map { ($0.value, $0.tensor) }))
+        plan, seen, overriding: own.values)
     }
     float = targets
     training.seed &+= 1
     learned += own
   }
-  if options.networkIterations > 0 {
+  training.loss = graph[logits].type.shape.rank == 2 ? .answers : .output
+  if !learned.isEmpty {
     training.iterations = options.networkIterations
     training.weightRate *= options.networkRate
     training.parameterRate *= options.networkRate
     training.dropping = 0  // the network answers with all activations quantized
-    training.loss = graph[logits].type.shape.rank == 2 ? .answers : .output
     var all = learned.map { $0.restarted() }
     let plan = try GradientPlan(
       graph, inputs: [input], outputs: [.init(logits)], gradientsOf: all.map(\.value), shardSize: 8,
       threads: threads)
     try training.run(plan, &all, inputs: inputs, targets: float) {
       progress("reconstructing the network", options.iterations * units.count + $0, total)
+    }
+    // Units that are better one by one may not be so together.
+    if try training.worsens(plan, from: learned.values, to: all.values, inputs: inputs, targets: float) {
+      rewriter.count("networks that training made no better")
+      all = learned
+    }
+    if try training.worsens(plan, from: [:], to: all.values, inputs: inputs, targets: float) {
+      return rewriter.count("networks left as they were")
     }
     learned = all
   }
@@ -159,6 +176,23 @@ private func apply(_ trainable: Trainable, _ rewriter: inout Rewriter) {
   let constant = Constant("\(name).learned", trainable.shape, values)
   rewriter.setOperand(trainable.op, trainable.operand, to: rewriter.constant(constant))
   rewriter.count("constants learned")
+}
+
+extension UnitTraining {
+  fileprivate func worsens(
+    _ plan: GradientPlan, from old: [ValueID: Tensor], to new: [ValueID: Tensor], inputs: SampleBank,
+    targets: SampleBank
+  ) throws(CompilerError) -> Bool {
+    guard heldOut > 0 else { return false }
+    let before = try heldOutLoss(plan, old, inputs: inputs, targets: targets)
+    return try heldOutLoss(plan, new, inputs: inputs, targets: targets) > before
+  }
+}
+
+extension [Trainable] {
+  fileprivate var values: [ValueID: Tensor] {
+    Dictionary(uniqueKeysWithValues: map { ($0.value, $0.tensor) })
+  }
 }
 
 extension Graph {

@@ -20,6 +20,8 @@ struct UnitTraining: Sendable {
   var parameterRate: Float
   /// The share of activations that stay unquantized in a step (QDrop, arXiv 2203.05740).
   var dropping: Float
+  /// Samples at the end that training does not see.
+  var heldOut = 0
   var seed: UInt64
 
   /// Lowers the loss of the plan's output, by Adam with a learning rate that falls to zero by half a cosine.
@@ -34,9 +36,9 @@ struct UnitTraining: Sendable {
     var random = SeededRandom(seed: seed)
     var order: [Int] = []
     for step in 0..<iterations {
-      let size = min(batch, inputs.count)
+      let count = inputs.count - heldOut, size = min(batch, count)
       if order.count < size {
-        order = Array(0..<inputs.count)
+        order = Array(0..<count)
         order.shuffle(using: &random)
       }
       let samples = Array(order.suffix(size))
@@ -50,11 +52,7 @@ struct UnitTraining: Sendable {
           ? GradientPlan.Dropping(seed: seed &+ UInt64(step) &* 0x9E37, probability: dropping) : nil
       ) { shard throws(CompilerError) in
         let wanted = target.samples(shard.samples)
-        let part =
-          switch loss {
-          case .output: meanSquaredError(shard.outputs[0], wanted, count: target.count)
-          case .answers: distillation(shard.outputs[0], teacher: wanted, batch: shard.batch)
-          }
+        let part = loss.part(shard.outputs[0], wanted, count: target.count, batch: shard.batch)
         return GradientPlan.ShardLoss(part.value, [part.gradient])
       }
       for index in trainables.indices {
@@ -66,6 +64,31 @@ struct UnitTraining: Sendable {
         trainables[index].update(result.gradients[index], learningRate: factor * rate)
       }
       progress(step + 1)
+    }
+  }
+
+  /// The loss on the samples that training does not see, with every activation quantized.
+  func heldOutLoss(
+    _ plan: GradientPlan, _ values: [ValueID: Tensor], inputs: SampleBank, targets: SampleBank
+  ) throws(CompilerError) -> Double {
+    var sum = 0.0
+    for first in stride(from: inputs.count - heldOut, to: inputs.count, by: 32) {
+      let samples = Array(first..<min(first + 32, inputs.count)), target = targets.batch(samples)
+      let outputs = try plan.outputs([inputs.batch(samples)], overriding: values)
+      sum += loss.part(outputs[0], target, count: 1, batch: 1).value
+    }
+    return sum
+  }
+}
+
+extension UnitTraining.Loss {
+  /// - Parameters:
+  ///   - count: elements of the whole batch's outputs.
+  ///   - batch: samples of the whole batch.
+  fileprivate func part(_ output: Tensor, _ target: Tensor, count: Int, batch: Int) -> LossPart {
+    switch self {
+    case .output: meanSquaredError(output, target, count: count)
+    case .answers: distillation(output, teacher: target, batch: batch)
     }
   }
 }
