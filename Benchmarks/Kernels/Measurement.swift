@@ -97,6 +97,16 @@ func measureAll(runs: Int, where isWanted: (String) -> Bool) -> Report {
       }
     }
   }
+  for layer in Layer.all where layer.kernelSize == 3 && layer.stride == 1 {
+    for kernel in KernelTable.winograd where isWanted("\(kernel.name) \(layer.name)") {
+      guard host.isSuperset(of: kernel.features) else { continue }
+      // Operations of the direct formula, so that its share of the peak can be above 1.
+      add(
+        layer.name, "\(kernel.name)", operations: layer.operations,
+        peak: { $0.features == kernel.features && $0.kinds.contains(.dense8) },
+        run: PreparedWinograd(layer, kernel).run)
+    }
+  }
   for layer in DepthwiseBenchmark.all {
     for kernel in KernelTable.depthwise where isWanted("\(kernel.name) \(layer.name)") {
       guard host.isSuperset(of: kernel.features) else { continue }

@@ -112,9 +112,9 @@ private func storeTileExactly(
 ) {
   let output = panelOutput(arguments, channel: channel)
   for pixel in 0..<pixels {
+    let sums = panel.pointee.sums + 2 &* pixel
     storeExactly(
-      output, panel.pointee.sums + 2 &* pixel, run.output + pixel &* arguments.outputPixelStride,
-      panel.pointee.channels)
+      output, sums[0], sums[1], run.output + pixel &* arguments.outputPixelStride, panel.pointee.channels)
   }
 }
 

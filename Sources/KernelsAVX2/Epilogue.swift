@@ -49,11 +49,12 @@ func panelOutput(_ arguments: ConvolutionArguments, channel: Int) -> PanelOutput
 /// Stores the first `channels` bytes of one pixel.
 @inline(__always)
 func storeExactly(
-  _ output: PanelOutput, _ sums: UnsafePointer<Lanes>, _ destination: UnsafeMutableRawPointer, _ channels: Int
+  _ output: PanelOutput, _ lower: Lanes, _ upper: Lanes, _ destination: UnsafeMutableRawPointer,
+  _ channels: Int
 ) {
   let twice = pack_words_x8(
-    doubled(sums[0], output.lower, saturating: output.saturating),
-    doubled(sums[1], output.upper, saturating: output.saturating))
+    doubled(lower, output.lower, saturating: output.saturating),
+    doubled(upper, output.upper, saturating: output.saturating))
   let words = halve_words_x8(add_words_saturating_x8(twice, output.offset))
   let bytes = minimum_bytes_x8(maximum_bytes_x8(pack_bytes_x8(words, words), output.minimum), output.maximum)
   // Each half has channels 0...3 and 8...11, or 4...7 and 12...15.

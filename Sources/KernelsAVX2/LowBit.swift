@@ -297,7 +297,7 @@ private func convolve(
       fill(bases, 4, valid: valid, &cursor)
       if valid > 1 { tile4(tile, sums) } else { tile1(tile, sums) }
       for pixel in 0..<valid {
-        storeExactly(output, sums + 2 &* pixel, destination, channels)
+        storeExactly(output, sums[2 &* pixel], sums[2 &* pixel &+ 1], destination, channels)
         destination += arguments.outputPixelStride
       }
       left &-= valid

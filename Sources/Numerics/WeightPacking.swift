@@ -92,6 +92,20 @@ package enum WeightPacking {
     return weights
   }
 
+  /// Packed 4-bit weights in the layout of 8 bits: 64 bytes of two steps become 128.
+  /// - Requires: memory for `2 * bytes`, a multiple of 128.
+  package static func unpack(
+    nibbles: UnsafePointer<UInt8>, bytes: Int, into target: UnsafeMutablePointer<Int8>
+  ) {
+    for pair in 0..<bytes / 64 {
+      for place in 0..<64 {
+        let both = Int8(bitPattern: nibbles[64 &* pair &+ place])
+        target[128 &* pair &+ place] = (both &<< 4) &>> 4
+        target[128 &* pair &+ 64 &+ place] = both &>> 4
+      }
+    }
+  }
+
   /// One step of 8-bit weights as 64 words: weights 0 and 1 of channels 0 to 15, then weights 2 and 3.
   /// - Requires: 64 weights.
   package static func widen(_ step: UnsafePointer<Int8>, into words: UnsafeMutablePointer<Int16>) {

@@ -124,6 +124,18 @@ package enum KernelTable {
     return depthwisePortable
   }
 
+  /// Convolutions with 3 x 3 windows in fewer products, fastest first.
+  package static var winograd: [WinogradKernel] {
+    var kernels: [WinogradKernel] = []
+    #if arch(x86_64) && os(Linux)
+      kernels.append(
+        WinogradKernel(
+          "winograd_avx2", needs: .avx2, preparedBytes: winogradPreparedBytesAVX2,
+          prepare: winogradPrepareAVX2, scratchBytes: winogradScratchBytesAVX2, convolutionWinogradAVX2))
+    #endif
+    return kernels
+  }
+
   /// What gathers planes of bits, fastest first.
   package static var bitImage: [BitImageKernel] {
     var kernels: [BitImageKernel] = []

@@ -159,6 +159,12 @@ extension Instruction.Convolution.Kind {
   }
 }
 
+/// Convolutions that a sum can join.
+private enum RowConvolution {
+  case direct(ConvolutionStep)
+  case winograd(WinogradStep)
+}
+
 /// Turns instructions into steps.
 private struct Planner {
   let program: Program
@@ -170,7 +176,7 @@ private struct Planner {
   var steps: [Step] = []
   var fusedSteps: [Step] = []
   /// The last step, if it is a convolution.
-  private var convolution: (step: ConvolutionStep, instruction: Int, nanoseconds: Int)?
+  private var convolution: (step: RowConvolution, instruction: Int, nanoseconds: Int)?
   var imageBytes = 0
   var kernelBytes = ConvolutionArguments.scratchBytes
 
@@ -202,6 +208,7 @@ private struct Planner {
       }
       guard let kind = o.kind.kernelKind else { return planDepthwise(o, index) }
       let kernel = KernelTable.select(kind, features, preferred: tuning.kernel(index))
+      if planWinograd(o, index, direct: kernel) { return }
       var image: ScratchImage?
       if o.kind.isBitSerial {
         let step = BitImageStep(o.window, program.tensors[o.input], o.kind, features: features)
@@ -222,7 +229,7 @@ private struct Planner {
           kernel: StepKernel(
             name: step.kernel.name, peak: step.kernel.kind, features: step.kernel.features),
           nanoseconds: nanoseconds)
-        convolution = (step, index, nanoseconds)
+        convolution = (.direct(step), index, nanoseconds)
       }
     case .floatProduct(let o):
       if let step = MatrixVectorStep(o, program, features: features, constants) { append(step, index) }
@@ -253,18 +260,53 @@ private struct Planner {
     }
   }
 
+  /// - Returns: whether the convolution is one of those, and there is a kernel for them that should run it.
+  private mutating func planWinograd(
+    _ convolution: Instruction.Convolution, _ index: Int, direct: Kernel
+  ) -> Bool {
+    let input = program.tensors[convolution.input], output = program.tensors[convolution.output]
+    guard
+      let kernel = KernelTable.selectWinograd(features, direct: direct, preferred: tuning.kernel(index)),
+      WinogradStep.canRun(convolution, program)
+    else { return false }
+    var image: ScratchImage?
+    if !input.border.covers(convolution.window) {
+      let step = PadStep(convolution.window, input, toWords: false)
+      append(step, index, nanoseconds: step.byteCount / 16)
+      imageBytes = max(imageBytes, step.byteCount)
+      image = step.image
+    }
+    guard let step = WinogradStep(convolution, program, image: image, kernel, constants) else { return false }
+    kernelBytes = max(kernelBytes, step.scratchBytes)
+    let nanoseconds =
+      step.geometry.productsPerPixel * output.pixels / (2 * productsPerNanosecond(kernel.features))
+    append(
+      step, index, kernel: StepKernel(name: kernel.name, peak: .dense8, features: kernel.features),
+      nanoseconds: nanoseconds)
+    self.convolution = (.winograd(step), index, nanoseconds)
+    return true
+  }
+
   /// A sum behind a convolution joins it.
   private mutating func planAdd(_ add: Instruction.Add, _ index: Int, nanoseconds: Int) {
     let step = AddStep(add, program, elementwise), previous = convolution
     append(step, index, nanoseconds: nanoseconds)
-    guard let previous, case .convolution(let o) = program.instructions[previous.instruction].operation,
-      let both = ConvolutionAndAdd(previous.step, o, step, add, program)
-    else { return }
+    guard let previous, case .convolution(let o) = program.instructions[previous.instruction].operation else {
+      return
+    }
+    let total = previous.nanoseconds + nanoseconds
+    switch previous.step {
+    case .direct(let convolution): join(ConvolutionAndAdd(convolution, o, step, add, program), index, total)
+    case .winograd(let convolution): join(ConvolutionAndAdd(convolution, o, step, add, program), index, total)
+    }
+  }
+
+  /// Replaces the last two steps.
+  private mutating func join<Work: StepWork>(_ both: Work?, _ index: Int, _ nanoseconds: Int) {
+    guard let both else { return }
     fusedSteps.removeLast(2)
     fusedSteps.append(
-      StepOf(
-        both, instruction: index, kernel: nil, nanoseconds: previous.nanoseconds + nanoseconds,
-        threads: threads))
+      StepOf(both, instruction: index, kernel: nil, nanoseconds: nanoseconds, threads: threads))
   }
 
   private mutating func append(_ usual: MatrixVectorStep, _ index: Int) {

@@ -28,6 +28,7 @@ extension KernelTable {
   package static var layers: [Layer] {
     var layers: [Layer] = []
     for kernel in all { layers.append(Layer(name: kernel.name, features: kernel.features)) }
+    for kernel in winograd { layers.append(Layer(name: kernel.name, features: kernel.features)) }
     for kernel in depthwise { layers.append(Layer(name: kernel.name, features: kernel.features)) }
     for kernels in matrixVector { layers.append(Layer(name: kernels.name, features: kernels.features)) }
     return layers
@@ -40,6 +41,21 @@ extension KernelTable {
       if features.isSuperset(of: kernel.features) { return kernel }
     }
     return select(kind, features)
+  }
+
+  /// The one of this name within the features; without a name, one for the instruction set of the fastest `direct` kernel:
+  /// a newer one multiplies bytes so fast that words in fewer products do not gain.
+  static func selectWinograd(
+    _ features: CPUFeatures, direct: Kernel, preferred name: StaticString?
+  ) -> WinogradKernel? {
+    for kernel in winograd where features.isSuperset(of: kernel.features) {
+      if let name {
+        if isSame(kernel.name, name) { return kernel }
+      } else if kernel.features == direct.features {
+        return kernel
+      }
+    }
+    return nil
   }
 
   static func selectDepthwise(

@@ -23,7 +23,7 @@ import Testing
   }
 
   @Test func listsEveryNameOnceAndAPortableKernelOfEveryKind() {
-    let names = KernelTable.all.map { "\($0.name)" } + KernelTable.depthwise.map { "\($0.name)" }
+    let names = KernelTable.layers.map { "\($0.name)" }
     #expect(Set(names).count == names.count)
     for kind in KernelKind.allCases {
       #expect(KernelTable.all.last { $0.kind == kind }?.features == [])

@@ -69,4 +69,20 @@ import Testing
     #expect(packed2.indices.filter { packed2[$0] != 0 } == [64 + 6])
     #expect(packed2[64 + 6] == 0b1000)
   }
+
+  @Test func unpacksNibblesToTheLayoutOfBytes() {
+    var random = SeededGenerator(state: 3)
+    for (channels, rowLength) in [(16, 8), (17, 72), (5, 144)] {
+      let weights = (0..<channels * rowLength).map { _ in Int8.random(in: -8...7, using: &random) }
+      let nibbles = WeightPacking.pack4(weights, channels: channels, rowLength: rowLength)
+      var bytes = [Int8](repeating: 99, count: 2 * nibbles.count)
+      bytes.withUnsafeMutableBufferPointer { target in
+        guard let target = target.baseAddress else { return }
+        WeightPacking.unpack(nibbles: nibbles, bytes: nibbles.count, into: target)
+      }
+      #expect(
+        bytes.map { UInt8(bitPattern: $0) }
+          == WeightPacking.pack8(weights, channels: channels, rowLength: rowLength))
+    }
+  }
 }

@@ -33,6 +33,9 @@ QCC_INSTRUCTION int64_t after_x8(int64_t offset, int32x8 a, int32x8 b) {
   return offset;
 }
 
+/// Asks for the cache line at `p`, wherever that is.
+QCC_INSTRUCTION void prefetch(const void *p) { _mm_prefetch((const char *)p, _MM_HINT_T0); }
+
 /// The sum of the two products of signed 16-bit values in each 32-bit lane.
 QCC_INSTRUCTION int32x8 dot2_words_x8(int32x8 a, int32x8 b) {
   return (int32x8)_mm256_madd_epi16((__m256i)a, (__m256i)b);
@@ -59,6 +62,9 @@ QCC_INSTRUCTION int32x8 multiply_add_floats_x8(int32x8 a, int32x8 b, int32x8 c) 
 /// Wrapping and saturating addition of 16-bit lanes.
 QCC_INSTRUCTION int32x8 add_words_x8(int32x8 a, int32x8 b) {
   return (int32x8)_mm256_add_epi16((__m256i)a, (__m256i)b);
+}
+QCC_INSTRUCTION int32x8 subtract_words_x8(int32x8 a, int32x8 b) {
+  return (int32x8)_mm256_sub_epi16((__m256i)a, (__m256i)b);
 }
 QCC_INSTRUCTION int32x8 add_words_saturating_x8(int32x8 a, int32x8 b) {
   return (int32x8)_mm256_adds_epi16((__m256i)a, (__m256i)b);

@@ -3,7 +3,7 @@ import Numerics
 import Program
 
 /// A convolution by a kernel, over the input in place, with its border, or over the scratch image.
-struct ConvolutionStep: StepWork {
+struct ConvolutionStep: RowWork {
   /// What a thread's share is cut from: output pixels of all channels, or panels of all pixels.
   private enum Split { case pixels, panels }
 
@@ -118,7 +118,8 @@ struct ConvolutionStep: StepWork {
     }
   }
 
-  /// Threads may share its rows.
+  var rowsAtOnce: Int { 1 }
+
   var hasRows: Bool {
     switch split {
     case .pixels: output.height > 1
@@ -126,8 +127,6 @@ struct ConvolutionStep: StepWork {
     }
   }
 
-  /// Some rows of the output, whatever the units are.
-  /// - Requires: `hasRows`.
   func run(_ memory: WorkingMemory, part: Int, rows: Range<Int>) {
     let pixels = rows.lowerBound * output.width..<rows.upperBound * output.width
     runPixels(memory, memory.kernelScratch(part), pixels)
