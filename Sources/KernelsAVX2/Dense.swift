@@ -232,10 +232,13 @@ private struct Tile<let pixels: Int> {
     @inline(__always)
     func run8(_ panel: UnsafePointer<DensePanel>, _ run: TileRun) {
       var run = run
+      // Half of the next panel's weights arrive during a tile, from a third-level cache where there are many.
+      var next = panel.pointee.weights + 128 &* panel.pointee.blocks
       while run.tiles > 0 {
         let p = panel.pointee
         var accumulators = Accumulators(repeating: Pair(UnsafeRawPointer(p.bias)))
         for step in 0..<p.blocks {
+          prefetch_far(next + 128 &* step)
           let first = Pair(p.weights + 128 &* step), second = Pair(p.weights + (128 &* step &+ 64))
           var x = run.input + Int(p.stepOffsets[step])
           for pixel in 0..<pixels {
@@ -250,6 +253,7 @@ private struct Tile<let pixels: Int> {
             x += Int(after_x8(Int64(p.pixelStride), sum.lower, sum.upper))
           }
         }
+        next += run.tiles % 2 == 0 ? 64 : -64
         finish(p, &run, accumulators)
       }
     }

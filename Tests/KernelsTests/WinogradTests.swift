@@ -42,7 +42,8 @@ import Testing
   func sumsOfTheMostChannelsAreExact(kernel: Int) {
     for seed in 0..<6 as Range<UInt64> {
       let convolution = ConvolutionCase(
-        .dense8, outputChannels: 2, inputChannels: WinogradKernel.mostInputChannels, kernelSize: 3, outputWidth: 3,
+        .dense8, outputChannels: 2, inputChannels: WinogradKernel.mostInputChannels, kernelSize: 3,
+        outputWidth: 3,
         pixels: 9, isUnitStride: true, values: .extreme, seed: seed)
       #expect(convolution.run(Self.runnable[kernel], firstRows: 2) == convolution.expected())
     }
@@ -73,7 +74,8 @@ extension ConvolutionCase {
     let outputBytes = (rows - 1) * rowStride + (outputWidth - 1) * outputPixelStride + storedChannels
     let output = GuardedBuffer(bytes: 64 + outputBytes, fill: 0xA5)
     let arguments = ConvolutionArguments(
-      input: inputs.pointer(to: UInt8.self), inputRowStride: inputRowStride, inputPixelStride: inputPixelStride,
+      input: inputs.pointer(to: UInt8.self), inputRowStride: inputRowStride,
+      inputPixelStride: inputPixelStride,
       stepOffsets: biases.pointer(to: Int32.self), steps: 0, stepsPerTap: stepsPerTap,
       weights: UnsafeRawPointer(prepared.base), bias: biases.pointer(to: Int32.self),
       multiplier: multipliers.pointer(to: Int32.self), shift: shifts.pointer(to: Int32.self),

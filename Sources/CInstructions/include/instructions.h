@@ -35,6 +35,8 @@ QCC_INSTRUCTION int64_t after_x8(int64_t offset, int32x8 a, int32x8 b) {
 
 /// Asks for the cache line at `p`, wherever that is.
 QCC_INSTRUCTION void prefetch(const void *p) { _mm_prefetch((const char *)p, _MM_HINT_T0); }
+/// The same, to the second-level cache.
+QCC_INSTRUCTION void prefetch_far(const void *p) { _mm_prefetch((const char *)p, _MM_HINT_T1); }
 
 /// The sum of the two products of signed 16-bit values in each 32-bit lane.
 QCC_INSTRUCTION int32x8 dot2_words_x8(int32x8 a, int32x8 b) {

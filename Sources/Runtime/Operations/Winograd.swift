@@ -30,7 +30,8 @@ struct WinogradStep: RowWork {
     let x = program.tensors[convolution.input], y = program.tensors[convolution.output]
     let window = convolution.window, channels = x.channels
     return (convolution.kind == .dense8 || convolution.kind == .dense4) && convolution.groups == 1
-      && (window.kernelHeight, window.kernelWidth) == (3, 3) && (window.strideRows, window.strideColumns) == (1, 1)
+      && (window.kernelHeight, window.kernelWidth) == (3, 3)
+      && (window.strideRows, window.strideColumns) == (1, 1)
       && (window.dilationRows, window.dilationColumns) == (1, 1)
       && (leastInputChannels...WinogradKernel.mostInputChannels).contains(channels)
       && y.height > 1 && y.width > 1
@@ -40,7 +41,8 @@ struct WinogradStep: RowWork {
   /// - Requires: `canRun`.
   /// - Returns: nil when the weights have no address, which a validated program rules out.
   init?(
-    _ convolution: Instruction.Convolution, _ program: Program, image: ScratchImage?, _ kernel: WinogradKernel,
+    _ convolution: Instruction.Convolution, _ program: Program, image: ScratchImage?,
+    _ kernel: WinogradKernel,
     _ pool: ConstantPool
   ) {
     let x = program.tensors[convolution.input], y = program.tensors[convolution.output]
@@ -103,7 +105,8 @@ struct WinogradStep: RowWork {
     let arguments = ConvolutionArguments(
       input: UnsafePointer((readsScratch ? memory.image : memory.arena) + inputOffset),
       inputRowStride: inputRowStride, inputPixelStride: inputPixelStride, stepOffsets: bias, steps: 0,
-      stepsPerTap: stepsPerTap, weights: prepared, bias: bias, multiplier: multiplier, shift: shift, scale: scale,
+      stepsPerTap: stepsPerTap, weights: prepared, bias: bias, multiplier: multiplier, shift: shift,
+      scale: scale,
       scratch: memory.kernelScratch(part), outputChannels: output.channels,
       storedChannels: output.storedChannels, output: memory.arena + output.offset,
       outputPixelStride: output.pixelStride, outputRowStride: output.rowStride, outputWidth: output.width,
