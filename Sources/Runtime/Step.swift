@@ -201,7 +201,7 @@ private struct Planner {
       append(step, index, nanoseconds: elements / 8)
     case .dequantize(let o):
       let step = DequantizeStep(o, program)
-      append(step, index, nanoseconds: elements)
+      append(step, index, nanoseconds: elements / 8)
     case .convolution(let o):
       if let step = MatrixVectorStep(o, program, features: features, constants) {
         return append(step, index)

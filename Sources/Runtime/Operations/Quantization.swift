@@ -133,6 +133,9 @@ struct QuantizeStep: StepWork {
 
 /// Stored integers to real numbers in row-major order.
 struct DequantizeStep: StepWork {
+  /// Pixels of a unit of work where rows follow one another.
+  private static let blockPixels = 256
+
   let input: Plane
   let output: RealPlace
   let parameters: AffineParameters
@@ -144,24 +147,54 @@ struct DequantizeStep: StepWork {
     parameters = AffineParameters(scale: x.scale, zeroPoint: Int32(x.zeroPoint))
   }
 
-  var units: Int { input.pixels > 1 ? input.channels : (input.channels + 1023) / 1024 }
+  /// Pixels of a unit of work.
+  private var unitPixels: Int { input.isOneRow ? Self.blockPixels : input.width }
+
+  var units: Int {
+    input.pixels > 1 ? (input.pixels + unitPixels - 1) / unitPixels : (input.channels + 1023) / 1024
+  }
 
   func run(_ memory: WorkingMemory, part _: Int, _ range: Range<Int>) {
     guard let target = memory.reals(output) else { return }
     let source = memory.arena + input.offset
     if input.pixels > 1 {
-      for channel in range {
-        for row in 0..<input.height {
-          let pixels = source + (row &* input.rowStride &+ channel)
-          let results = target + (channel &* input.pixels &+ row &* input.width)
-          for column in 0..<input.width {
-            results[column] = parameters.dequantize(Int32(pixels[column &* input.pixelStride]))
-          }
+      for unit in range {
+        let first = unit &* unitPixels, count = min(unitPixels, input.pixels &- first)
+        let bytes = input.isOneRow ? first &* input.pixelStride : unit &* input.rowStride
+        for channel in stride(from: 0, to: input.channels, by: 4) {
+          planes(source + (bytes &+ channel), target + (channel &* input.pixels &+ first), channel, count)
         }
       }
     } else {
       for channel in range.lowerBound * 1024..<min(range.upperBound * 1024, input.channels) {
         target[channel] = parameters.dequantize(Int32(source[channel]))
+      }
+    }
+  }
+
+  /// Up to four channels, from `channel` on, of some pixels: 16 of them at a time.
+  @inline(__always)
+  private func planes(
+    _ source: UnsafePointer<UInt8>, _ target: UnsafeMutablePointer<Float>, _ channel: Int, _ count: Int
+  ) {
+    let channels = min(4, input.channels &- channel), stride = input.pixelStride
+    let whole = input.storedChannels % 4 == 0 ? count & ~15 : 0
+    for first in Swift.stride(from: 0, to: whole, by: 16) {
+      let pixels = UnsafeRawPointer(source + first &* stride)
+      var fours = SIMD16<UInt32>()
+      for i in 0..<16 {
+        fours[i] = pixels.loadUnaligned(fromByteOffset: i &* stride, as: UInt32.self).littleEndian
+      }
+      for c in 0..<channels {
+        let stored = SIMD16<Int32>(truncatingIfNeeded: (fours &>> UInt32(8 &* c)) & 255)
+        let reals = SIMD16<Float>(stored &- parameters.zeroPoint) * parameters.scale
+        UnsafeMutableRawPointer(target + (c &* input.pixels &+ first)).storeBytes(
+          of: reals, as: SIMD16<Float>.self)
+      }
+    }
+    for i in whole..<count {
+      for c in 0..<channels {
+        target[c &* input.pixels &+ i] = parameters.dequantize(Int32(source[i &* stride &+ c]))
       }
     }
   }
