@@ -47,6 +47,7 @@ struct FailureTests {
       [model], [model, "--target"], [model, "--target", "arm-int8", "--samples", "0"],
       [model, "--target", "arm-int8", "--threads", "-1"],
       [model, "--target", "arm-int8", "--input-range", "1,0"],
+      [model, "--target", "arm-int8", "--calibration", "guess"],
       ["eval", model], ["verify", model], ["opt", "--pass-pipeline=canonicalize"], ["bench", model],
       ["bench", model, "--runs", "0"], ["passes", "no-such-pass"],
       ["run", model, "--input", Self.input, "--cpu", "abacus"],

@@ -3,7 +3,7 @@ import IR
 import Numerics
 
 /// How a quantizer's real interval is chosen from observed values.
-enum RangeMethod: String, TextEnumeration, Hashable {
+package enum RangeMethod: String, TextEnumeration, Hashable {
   /// The smallest and largest value.
   case minMax = "min-max"
   /// The mean of the samples' smallest values and of their largest: what a moving average tends to, in any order.

@@ -50,11 +50,8 @@ struct CompileCommand: ParsableCommand {
       (GPTQ), 3 minutes (weights and steps learned below 8 bits).
       """, valueName: "0…3"))
   var recipe = Recipe.rounding
-  @Option(
-    help:
-      "Range method of activations: min-max, average, percentile, entropy, masked-entropy, mse or l2.4; default: l2.4, with -O0 min-max."
-  )
-  var calibration: String?
+  @Option(help: "Range method of activations; default: l2.4, with -O0 min-max.")
+  var calibration: RangeMethod?
   @Option(
     name: .customLong("input-range"),
     help: ArgumentHelp("Without data: the interval of input values, 'low,high'.", valueName: "low,high"))
@@ -125,7 +122,7 @@ struct CompileCommand: ParsableCommand {
       .warning("the assignment was made for target '\(made)', not '\(target.name)'", at: assignment))
   }
 
-  private var rangeMethod: String { calibration ?? recipe.rangeMethod }
+  private var rangeMethod: String { calibration?.rawValue ?? recipe.rangeMethod }
 
   private var defaultOutput: String {
     let name = model == "-" ? "model" : model.split(separator: "/").last.map(String.init) ?? model
@@ -210,6 +207,8 @@ struct CompileCommand: ParsableCommand {
     return [Program.GoldenVector(inputs: [stored], outputs: outputs.map(\.floats))]
   }
 }
+
+extension RangeMethod: ExpressibleByArgument {}
 
 extension Recipe: ExpressibleByArgument {
   public init?(argument: String) {
