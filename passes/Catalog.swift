@@ -7,7 +7,7 @@ package let allPasses: [Pass] = [
   foldConstants, canonicalize, generalizeBatch, foldBatchNorm, convolveAffine, fuseActivations,
   eliminateDeadCode,
   // Quantization: from float to one form per quantizer.
-  equalize, absorbBias, splitOutliers, insertQuantizers, assign, search, distill, calibrate, gptq,
+  equalize, absorbBias, splitOutliers, insertQuantizers, assign, search, distill, calibrate, gptq, adaRound,
   reconstruct, rescaleChannels, matchMoments, correctBias,
   // Integers: from quantizers to a program.
   lowerInteger, chooseLayouts, packWeights, planMemory,

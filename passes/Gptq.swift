@@ -52,6 +52,15 @@ func roundWeights(_ rewriter: inout Rewriter, _ context: PassContext, _ options:
     throw CompilerError(
       "gptq: samples, rows, stages and damping must be positive, sweeps 0 or more", status: .usage)
   }
+  try roundWeights(
+    &rewriter, context, options, .gptq(damping: options.damping, sweeps: options.sweeps))
+}
+
+/// Rounds stage by stage.
+/// - Parameter options: all but how a layer is rounded.
+func roundWeights(
+  _ rewriter: inout Rewriter, _ context: PassContext, _ options: GptqOptions, _ method: RoundingMethod
+) throws {
   var layers: [RoundableLayer] = []
   for id in rewriter.ops where integerRole(of: rewriter.graph[id].op) == .weighted {
     if let layer = RoundableLayer(id, rewriter.graph, bitsBelow: options.bitsBelow) {
@@ -73,11 +82,17 @@ func roundWeights(_ rewriter: inout Rewriter, _ context: PassContext, _ options:
       members.map { layers[$0].geometry }, float: rewriter.graph, rounded: stage == 0 ? nil : rounded, data,
       samples: options.samples, rowsWanted: options.rows, context)
     let work = zip(members, moments).map { (layer: layers[$0], moments: $1) }
-    let results = parallelMap(work, threads: context.threads) { layer, moments in
-      layer.rounded(moments, refits: stage > 0, damping: options.damping, sweeps: options.sweeps)
+    let counter = ProgressCounter(total: layers.count, done: members.startIndex), progress = context.progress
+    let results = parallelMap(work, threads: context.threads) {
+      layer, moments -> Result<RoundableLayer.Rounded?, CompilerError> in
+      do throws(CompilerError) {
+        let result = try layer.rounded(moments, refits: stage > 0, method)
+        counter.add(1) { progress("rounding layers", $0, $1) }
+        return .success(result)
+      } catch { return .failure(error) }
     }
     for (index, result) in zip(members, results) {
-      guard let new = result else {
+      guard let new = try result.get() else {
         rewriter.count("without usable inputs")
         continue
       }

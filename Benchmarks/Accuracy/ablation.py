@@ -36,6 +36,7 @@ VARIANTS = {
     "split-outliers{per-channel = true, threshold = 3, bits = 4}": (
         "split-outliers{per-channel = true, threshold = 3, bits = 4}", None),
     "gptq{sweeps = 4}": ("", "gptq{sweeps = 4}"),
+    "adaround": ("", "adaround"),
     "no gptq": ("", ""),
     "no gptq, rescale-channels": ("", "rescale-channels"),
     "no gptq, match-moments": ("", "match-moments"),

@@ -19,3 +19,20 @@ package func addTransposedProduct(
     throw CompilerError(error.description, status: .unavailable)
   }
 }
+
+/// `result = a b` of row-major matrices, `a` of `rows` x `size`, `b` square, on the calling thread.
+/// - Requires: the sizes; `result` has as many numbers as `a`.
+/// - Throws: `unavailable` when oneDNN refuses.
+package func multiply(
+  _ a: [Float], rows: Int, by b: [Float], size: Int, into result: inout [Float]
+) throws(CompilerError) {
+  precondition(a.count == rows * size && b.count == size * size && result.count == a.count)
+  guard rows > 0, size > 0 else { return }
+  OneDNN.useOneThread()
+  let status = dnnl_sgemm(
+    CChar(UInt8(ascii: "N")), CChar(UInt8(ascii: "N")), Int64(rows), Int64(size), Int64(size), 1, a,
+    Int64(size), b, Int64(size), 0, &result, Int64(size))
+  do throws(OneDNNError) { try OneDNN.check(status, "sgemm") } catch {
+    throw CompilerError(error.description, status: .unavailable)
+  }
+}

@@ -3,7 +3,22 @@ import Numerics
 import PassKit
 import Support
 
-/// A layer that GPTQ can round.
+/// How the weights of a layer are rounded, from the second moments of its inputs.
+enum RoundingMethod: Sendable {
+  /// - damping: the share of the mean diagonal that is added to the Hessian.
+  /// - sweeps: passes over all weights that move single ones by a step where that helps.
+  case gptq(damping: Float, sweeps: Int)
+  case adaptive(AdaptiveRounding)
+
+  fileprivate var damping: Float {
+    switch self {
+    case .gptq(let damping, _): damping
+    case .adaptive(let adaptive): adaptive.damping
+    }
+  }
+}
+
+/// A layer whose weights can be rounded for its outputs.
 struct RoundableLayer: Sendable {
   struct Rounded: Sendable {
     var weights: [Float]
@@ -54,8 +69,9 @@ struct RoundableLayer: Sendable {
   /// The rounded weights; nil when the inputs do not determine them.
   /// - Parameters:
   ///   - refits: moves the weights first, towards the float outputs on the inputs seen.
-  ///   - sweeps: passes over all weights that move single ones by a step where that helps.
-  func rounded(_ moments: InputMoments, refits: Bool, damping: Float, sweeps: Int) -> Rounded? {
+  func rounded(
+    _ moments: InputMoments, refits: Bool, _ method: RoundingMethod
+  ) throws(CompilerError) -> Rounded? {
     let length = geometry.rowLength, groups = geometry.groups,
       channels = weights.elementCount / max(length, 1)
     var result = Rounded(weights: weights.floats, scales: parameters.map(\.scale), bias: bias?.floats)
@@ -63,7 +79,8 @@ struct RoundableLayer: Sendable {
     let perGroup = channels / groups
     for group in 0..<groups {
       let hessian = moments.second[group]
-      guard let solver = GptqSolver(hessian: hessian, size: length, damping: damping) else { continue }
+      let solver = GptqSolver(hessian: hessian, size: length, damping: method.damping)
+      guard let solver else { continue }
       isUsable = true
       let first = group * perGroup
       let old = Array(result.weights[first * length..<(first + perGroup) * length])
@@ -81,14 +98,23 @@ struct RoundableLayer: Sendable {
       }
       var own = target
       let steps = chosen
-      solver.round(&own, rows: perGroup, { steps[$0] }, range)
-      let descent = RoundingDescent(hessian: hessian, size: length, damping: solver.added, range)
-      for row in 0..<perGroup {
-        let wanted = Array(target[row * length..<(row + 1) * length])
-        var weights = Array(own[row * length..<(row + 1) * length])
-        descent.improve(&weights, wanted, &chosen[row], fitsStep: parameters.count > 1, sweeps: sweeps)
-        own.replaceSubrange(row * length..<(row + 1) * length, with: weights)
-        if parameters.count > 1 { result.scales[first + row] = chosen[row].scale }
+      switch method {
+      case .adaptive(let adaptive):
+        let isRounded = try adaptive.round(
+          &own, rows: perGroup, size: length, hessian: hessian, { steps[$0] }, range)
+        if !isRounded { continue }
+      case .gptq(_, let sweeps):
+        solver.round(&own, rows: perGroup, { steps[$0] }, range)
+        let descent = RoundingDescent(hessian: hessian, size: length, damping: solver.added, range)
+        for row in 0..<perGroup {
+          let wanted = Array(target[row * length..<(row + 1) * length])
+          var weights = Array(own[row * length..<(row + 1) * length])
+          descent.improve(&weights, wanted, &chosen[row], fitsStep: parameters.count > 1, sweeps: sweeps)
+          own.replaceSubrange(row * length..<(row + 1) * length, with: weights)
+        }
+      }
+      if parameters.count > 1 {
+        for row in 0..<perGroup { result.scales[first + row] = chosen[row].scale }
       }
       result.weights.replaceSubrange(first * length..<(first + perGroup) * length, with: own)
       guard result.bias != nil else { continue }
