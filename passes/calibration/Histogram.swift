@@ -20,22 +20,30 @@ struct Histogram: Sendable {
   /// The middle of a bin.
   func center(_ bin: Int) -> Float { (Float(bin - Histogram.half) + 0.5) * binWidth }
 
-  mutating func add(_ values: UnsafeBufferPointer<Float>) {
-    var low = Float.infinity, high = -Float.infinity, sum: Float = 0
-    for value in values {
-      low = value < low ? value : low
-      high = value > high ? value : high
-      sum += value * 0  // NaN when any value is not finite
-    }
-    if sum != 0 || sum.isNaN { return addFinite(of: values) }
-    guard low <= high else { return }
-    minimum = min(minimum, low)
-    maximum = max(maximum, high)
-    reach(max(-low, high))
+  mutating func add(_ values: UnsafeBufferPointer<Float>) { add(values, extremes(of: values)) }
+
+  /// - Parameter extremes: those of the values.
+  mutating func add(_ values: UnsafeBufferPointer<Float>, _ extremes: Extremes) {
+    if !extremes.areFinite { return addFinite(of: values) }
+    guard extremes.low <= extremes.high else { return }
+    minimum = min(minimum, extremes.low)
+    maximum = max(maximum, extremes.high)
+    reach(max(-extremes.low, extremes.high))
     let scale = Float(Histogram.half) / limit, offset = Float(Histogram.half)
-    counts.withUnsafeMutableBufferPointer { counts in
-      // |value| < limit, so the index lies in 0 ..< 2 * half: adding half makes it positive and truncation floors it.
-      for value in values { counts[Int(value * scale + offset)] &+= 1 }
+    // |value| < limit, so the index lies in 0 ..< 2 * half: adding half makes it positive and truncation floors it.
+    // Neighbours often share a bin, and additions to one place wait for one another: odd ones have places of their own.
+    withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 2 * Histogram.half) { odd in
+      odd.initialize(repeating: 0)
+      counts.withUnsafeMutableBufferPointer { counts in
+        var index = 0
+        while index + 1 < values.count {
+          counts[Int(values[index] * scale + offset)] &+= 1
+          odd[Int(values[index + 1] * scale + offset)] &+= 1
+          index += 2
+        }
+        if index < values.count { counts[Int(values[index] * scale + offset)] &+= 1 }
+        for bin in counts.indices { counts[bin] &+= UInt64(odd[bin]) }
+      }
     }
     total += UInt64(values.count)
   }
@@ -82,4 +90,31 @@ struct Histogram: Sendable {
   var occupied: [(center: Float, count: Double)] {
     counts.enumerated().compactMap { $1 > 0 ? (center($0), Double($1)) : nil }
   }
+}
+
+/// The smallest and largest of some values; infinities in the wrong order without any. NaN is neither.
+struct Extremes: Sendable {
+  var low: Float
+  var high: Float
+  /// Whether all values are.
+  var areFinite: Bool
+}
+
+/// Eight at a time: one by one, each comparison would wait for the last.
+func extremes(of values: UnsafeBufferPointer<Float>) -> Extremes {
+  var low = SIMD8<Float>(repeating: .infinity), high = -low, mark = SIMD8<Float>.zero
+  let whole = values.count & ~7, start = UnsafeRawPointer(values.baseAddress)
+  for index in stride(from: 0, to: whole, by: 8) {
+    guard let x = start?.loadUnaligned(fromByteOffset: 4 * index, as: SIMD8<Float>.self) else { break }
+    low.replace(with: x, where: x .< low)
+    high.replace(with: x, where: x .> high)
+    mark += x * 0  // NaN where a value is not finite
+  }
+  var result = Extremes(low: low.min(), high: high.max(), areFinite: mark.sum() == 0)
+  for value in values[whole...] {
+    result.low = value < result.low ? value : result.low
+    result.high = value > result.high ? value : result.high
+    result.areFinite = result.areFinite && value.isFinite
+  }
+  return result
 }

@@ -18,8 +18,7 @@ struct SiteStatistics: Sendable {
 
   mutating func add(_ tensor: Tensor) {
     tensor.withUnorderedFloats { values in
-      histogram.add(values)
-      addExtremes(values, samples: max(tensor.shape.first ?? 1, 1))
+      histogram.add(values, addExtremes(values, samples: max(tensor.shape.first ?? 1, 1)))
     }
     guard tensor.shape.count >= 2 else { return }
     if sums.isEmpty {
@@ -28,14 +27,19 @@ struct SiteStatistics: Sendable {
     }
     var partials = [(Double, Double)](repeating: (0, 0), count: sums.count)
     tensor.forEachChannelPiece { channel, base, count, stride in
-      var sum: Float = 0, square: Float = 0
-      for index in 0..<count {
-        let x = base[index * stride]
+      // Eight partial sums, whatever the stride: one by one, each addition would wait for the last.
+      var sum = SIMD8<Float>.zero, square = sum, x = sum
+      for first in Swift.stride(from: 0, to: count, by: 8) {
+        if stride == 1 && first + 8 <= count {
+          x = UnsafeRawPointer(base + first).loadUnaligned(as: SIMD8<Float>.self)
+        } else {
+          for lane in 0..<8 { x[lane] = first + lane < count ? base[(first + lane) * stride] : 0 }
+        }
         sum += x
         square += x * x
       }
-      partials[channel].0 += Double(sum)
-      partials[channel].1 += Double(square)
+      partials[channel].0 += Double(sum.sum())
+      partials[channel].1 += Double(square.sum())
     }
     for channel in sums.indices {
       sums[channel] += fixed(partials[channel].0)
@@ -44,18 +48,18 @@ struct SiteStatistics: Sendable {
     countPerChannel += tensor.count / max(tensor.shape[1], 1)
   }
   /// Samples follow one another in memory, whatever the order of axes inside.
-  private mutating func addExtremes(_ values: UnsafeBufferPointer<Float>, samples: Int) {
+  private mutating func addExtremes(_ values: UnsafeBufferPointer<Float>, samples: Int) -> Extremes {
     let length = values.count / samples
+    var all = Extremes(low: .infinity, high: -.infinity, areFinite: true)
     for sample in 0..<samples {
-      var low = Float.infinity, high = -Float.infinity
-      for value in values[sample * length..<(sample + 1) * length] {
-        low = value < low ? value : low
-        high = value > high ? value : high
-      }
-      minima += fixed(Double(low))
-      maxima += fixed(Double(high))
+      let own = extremes(of: UnsafeBufferPointer(rebasing: values[sample * length..<(sample + 1) * length]))
+      minima += fixed(Double(own.low))
+      maxima += fixed(Double(own.high))
+      all = Extremes(
+        low: min(all.low, own.low), high: max(all.high, own.high), areFinite: all.areFinite && own.areFinite)
     }
     sampleCount += samples
+    return all
   }
   private func fixed(_ x: Double) -> Int128 { x.isFinite ? Int128(min(max(x, -1e24), 1e24) * 0x1p40) : 0 }
 
