@@ -3,7 +3,7 @@ import Support
 /// The chosen samples of a dataset as inputs of one network: what calibration, evaluation and running read.
 package struct PreparedDataset: Sendable {
   package let dataset: Dataset
-  /// The samples used, as indices of the dataset, increasing.
+  /// The samples used, as indices of the dataset: increasing, unless they were shuffled.
   package let indices: [Int]
   /// The network's input; nil extents are free, the first one counts samples.
   package let inputShape: [Int?]
@@ -15,13 +15,14 @@ package struct PreparedDataset: Sendable {
 
   /// - Parameters:
   ///   - samples: how many to use, all when nil; `seed` chooses which.
+  ///   - shuffled: in an order that `seed` chooses, so that the first few are like all, instead of the dataset's.
   package init(
     _ dataset: Dataset, inputShape: [Int?], preprocessing: Preprocessing, samples: Int? = nil,
-    seed: UInt64 = 0
+    seed: UInt64 = 0, shuffled: Bool = false
   ) throws(CompilerError) {
     self.dataset = dataset
     self.inputShape = inputShape
-    indices = selectSamples(count: dataset.count, wanted: samples, seed: seed)
+    indices = (shuffled ? shuffledSamples : selectSamples)(dataset.count, samples, seed)
     guard !indices.isEmpty else { throw CompilerError("no samples were asked for") }
     var notes = dataset.notes
     if let samples, samples > dataset.count {

@@ -13,3 +13,12 @@ package func selectSamples(count: Int, wanted: Int?, seed: UInt64) -> [Int] {
   }
   return chosen
 }
+
+/// The same choice in an order of its own: whoever takes the first few, or sets the last few aside, then gets all kinds.
+/// Datasets are often sorted by class.
+package func shuffledSamples(count: Int, wanted: Int?, seed: UInt64) -> [Int] {
+  var chosen = selectSamples(count: count, wanted: wanted, seed: seed)
+  var random = SeededRandom(seed: seed, stream: 1)
+  chosen.shuffle(using: &random)
+  return chosen
+}

@@ -66,8 +66,12 @@ struct DataFlags: ParsableArguments {
   }
 
   /// The chosen samples for a network whose input has this shape; nil without --data.
-  /// - Parameter embedded: preprocessing that a program brings along, used when no flag declares one.
-  func source(inputShape: [Int?], embedded: String?) throws(CompilerError) -> SampleSource? {
+  /// - Parameters:
+  ///   - embedded: preprocessing that a program brings along, used when no flag declares one.
+  ///   - shuffled: for those that take the first few of them, in an order that the seed chooses.
+  func source(
+    inputShape: [Int?], embedded: String?, shuffled: Bool = false
+  ) throws(CompilerError) -> SampleSource? {
     guard let data else { return nil }
     let dataset: Dataset
     dataset = try Dataset(path: data, labels: labels)
@@ -77,18 +81,19 @@ struct DataFlags: ParsableArguments {
       preprocessing = try Preprocessing(yaml: embedded, file: "the program's preprocessing")
     }
     let prepared = try PreparedDataset(
-      dataset, inputShape: inputShape, preprocessing: preprocessing, samples: samples, seed: seed)
+      dataset, inputShape: inputShape, preprocessing: preprocessing, samples: samples, seed: seed,
+      shuffled: shuffled)
     for note in prepared.notes { Console.report(Diagnostic(.note, note)) }
     return SampleSource(prepared)
   }
 
-  /// The same for a graph with one f32 input.
+  /// The same, shuffled, for a graph with one f32 input: passes look at the first few of many samples.
   func source(for graph: Graph) throws(CompilerError) -> SampleSource? {
     guard data != nil else { return nil }
     guard graph.inputs.count == 1, let input = graph.inputs.first else {
       throw CompilerError("--data feeds networks with one input; this one has \(graph.inputs.count)")
     }
-    return try source(inputShape: graph[input].type.shape.extents.map(\.value), embedded: nil)
+    return try source(inputShape: graph[input].type.shape.extents.map(\.value), embedded: nil, shuffled: true)
   }
   func calibration(for graph: Graph) throws(CompilerError) -> (any CalibrationData)? {
     guard let source = try source(for: graph) else { return nil }

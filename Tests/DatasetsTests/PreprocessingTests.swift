@@ -170,6 +170,19 @@ import Testing
     #expect(hits.allSatisfy { abs($0 - 1200) < 150 }, "\(hits)")
   }
 
+  @Test func shufflingKeepsTheChoiceAndMixesItsOrder() {
+    let chosen = selectSamples(count: 1000, wanted: 400, seed: 3)
+    let order = shuffledSamples(count: 1000, wanted: 400, seed: 3)
+    #expect(order.sorted() == chosen)
+    #expect(order == shuffledSamples(count: 1000, wanted: 400, seed: 3))
+    #expect(order != shuffledSamples(count: 1000, wanted: 400, seed: 4))
+    // Of a dataset sorted by class the first and the last eighth hold all of it: 25 expected from either half.
+    for part in [order.prefix(50), order.suffix(50)] {
+      #expect((10...40).contains(part.count { $0 < 500 }), "\(part)")
+    }
+    #expect(shuffledSamples(count: 3, wanted: nil, seed: 1).sorted() == [0, 1, 2])
+  }
+
   @Test func randomNumbersAreThoseOfThePublishedGenerator() {
     // First outputs of SplitMix64 for seed 1234567, as published with the algorithm.
     var random = SeededRandom(seed: 1_234_567)
