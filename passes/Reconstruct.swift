@@ -87,32 +87,34 @@ package let reconstruct = Pass(
   // The same operations and activations as the teacher's, other constants.
   let graph = rewriter.graph
 
-  // Inputs of a unit, the float network's, and its outputs.
-  let largest = units.map { graph[$0.output].type.shape.bound(batch: 1).reduce(1, *) }.max() ?? 1
-  let fitting = max(options.memory * 262_144 / (3 * max(largest, 1)), 1)
-  let count = min(options.samples, data.count, fitting), threads = context.threads
+  let threads = context.threads
+  let count = min(
+    options.samples, data.count, UnitSamples.fitting([input], graph, memory: options.memory))
   let inputs = try SampleBank(data, graph, samples: count)
+  var samples = UnitSamples(
+    inputs, at: input, teacher: teacher, graph: graph, memory: options.memory, threads: threads)
   var training = UnitTraining(
     loss: .output, iterations: options.iterations, batch: options.batch, weightRate: options.weightRate,
     parameterRate: options.parameterRate, dropping: options.dropping, seed: context.seed)
-  // With fewer samples than that a share of them says little.
-  training.heldOut = count >= 64 ? count / 8 : 0
-  var seen = inputs, float = inputs, learned: [Trainable] = []
+  var learned: [Trainable] = []
   let progress = context.progress
   let total = options.iterations * units.count + options.networkIterations
   for (number, unit) in units.enumerated() {
-    let floatPlan = try GradientPlan(
-      teacher, inputs: [unit.input], outputs: [.init(unit.output)], gradientsOf: [], mode: .float,
-      threads: threads)
-    let targets = try SampleBank(floatPlan, float, overriding: [:])
     var own =
       graph.isNarrow(unit.operations, below: options.bitsBelow)
       ? graph.trainables(in: unit.operations, teacher: teacher, reach: options.reach) : []
-    let plan = try GradientPlan(
-      graph, inputs: [unit.input], outputs: [.init(unit.output)], gradientsOf: own.map(\.value), shardSize: 8,
-      threads: threads)
-    if !own.isEmpty {
+    guard !own.isEmpty else { continue }
+    if options.iterations > 0 {
+      let (float, seen) = try samples.inputs(of: unit)
+      let floatPlan = try GradientPlan(
+        teacher, inputs: [unit.input], outputs: [.init(unit.output)], gradientsOf: [], mode: .float,
+        threads: threads)
+      let targets = try SampleBank(floatPlan, float, overriding: [:])
+      let plan = try GradientPlan(
+        graph, inputs: [unit.input], outputs: [.init(unit.output)], gradientsOf: own.map(\.value),
+        shardSize: 8, threads: threads)
       let start = own
+      training.holdOut(of: seen.count)
       try training.run(plan, &own, inputs: seen, targets: targets) {
         progress(
           "reconstructing unit \(number + 1) of \(units.count)", options.iterations * number + $0, total)
@@ -124,16 +126,16 @@ package let reconstruct = Pass(
         rewriter.count("units")
       }
     }
-    if number + 1 < units.count {
-      seen = try SampleBank(
-        plan, seen, overriding: own.values)
-    }
-    float = targets
+    samples.add(own)
     training.seed &+= 1
     learned += own
   }
   training.loss = graph[logits].type.shape.rank == 2 ? .answers : .output
   if !learned.isEmpty {
+    let teacherPlan = try GradientPlan(
+      teacher, inputs: [input], outputs: [.init(logits)], gradientsOf: [], mode: .float, threads: threads)
+    let answers = try SampleBank(teacherPlan, inputs, overriding: [:])
+    training.holdOut(of: count)
     training.iterations = options.networkIterations
     training.weightRate *= options.networkRate
     training.parameterRate *= options.networkRate
@@ -142,15 +144,15 @@ package let reconstruct = Pass(
     let plan = try GradientPlan(
       graph, inputs: [input], outputs: [.init(logits)], gradientsOf: all.map(\.value), shardSize: 8,
       threads: threads)
-    try training.run(plan, &all, inputs: inputs, targets: float) {
+    try training.run(plan, &all, inputs: inputs, targets: answers) {
       progress("reconstructing the network", options.iterations * units.count + $0, total)
     }
     // Units that are better one by one may not be so together.
-    if try training.worsens(plan, from: learned.values, to: all.values, inputs: inputs, targets: float) {
+    if try training.worsens(plan, from: learned.values, to: all.values, inputs: inputs, targets: answers) {
       rewriter.count("networks that training made no better")
       all = learned
     }
-    if try training.worsens(plan, from: [:], to: all.values, inputs: inputs, targets: float) {
+    if try training.worsens(plan, from: [:], to: all.values, inputs: inputs, targets: answers) {
       return rewriter.count("networks left as they were")
     }
     learned = all

@@ -44,6 +44,15 @@ struct SampleBank: Sendable {
     self.floats = floats
   }
 
+  private init(shape: [Int], floats: [Float]) {
+    self.shape = shape
+    self.floats = floats
+  }
+  func first(_ samples: Int) -> SampleBank {
+    samples < count
+      ? SampleBank(shape: shape, floats: Array(floats.prefix(samples * shape.reduce(1, *)))) : self
+  }
+
   func batch(_ samples: [Int]) -> Tensor {
     let length = shape.reduce(1, *)
     var values: [Float] = []

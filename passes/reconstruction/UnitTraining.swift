@@ -21,8 +21,19 @@ struct UnitTraining: Sendable {
   /// The share of activations that stay unquantized in a step (QDrop, arXiv 2203.05740).
   var dropping: Float
   /// Samples at the end that training does not see.
-  var heldOut = 0
+  private(set) var heldOut = 0
   var seed: UInt64
+
+  /// An eighth; none of fewer samples than that a share of them says something.
+  mutating func holdOut(of samples: Int) { heldOut = samples >= 64 ? samples / 8 : 0 }
+
+  init(
+    loss: Loss, iterations: Int, batch: Int, weightRate: Float, parameterRate: Float, dropping: Float,
+    seed: UInt64
+  ) {
+    (self.loss, self.iterations, self.batch, self.seed) = (loss, iterations, batch, seed)
+    (self.weightRate, self.parameterRate, self.dropping) = (weightRate, parameterRate, dropping)
+  }
 
   /// Lowers the loss of the plan's output, by Adam with a learning rate that falls to zero by half a cosine.
   /// - Parameters:
