@@ -12,6 +12,7 @@ package struct ReconstructOptions: PassOptions {
     Attribute(
       "reach", \.reach, help: "how far from their first level, at most, weights begin: in steps, below 0.5"),
     Attribute("samples", \.samples, help: "calibration samples to learn from"),
+    Attribute("least-samples", \.leastSamples, help: "with fewer of them weights are rounded, not trained"),
     Attribute(
       "memory", \.memory, help: "MiB of activations kept, at most: of fewer samples in large networks"),
     Attribute("layers", \.layers, help: "layers with weights in a unit, at least"),
@@ -21,6 +22,9 @@ package struct ReconstructOptions: PassOptions {
     Attribute(
       "network-rate", \.networkRate, help: "learning rates of that training, as a share of the units'"),
     Attribute("batch", \.batch, help: "samples in a step"),
+    Attribute(
+      "work", \.work,
+      help: "multiplications of all steps, at most, in units of 10^12: large networks take smaller batches, then fewer steps; 0: no limit"),
     Attribute("weight-rate", \.weightRate, help: "learning rate of weights, in steps of their quantizer"),
     Attribute("parameter-rate", \.parameterRate, help: "learning rate of steps and biases"),
     Attribute(
@@ -31,12 +35,14 @@ package struct ReconstructOptions: PassOptions {
   package var rounding = true
   package var reach: Float = 0.25
   package var samples = 2048
+  package var leastSamples = 1
   package var memory = 1024
   package var layers = 2
   package var iterations = 100
   package var networkIterations = 300
   package var networkRate: Float = 0.2
   package var batch = 32
+  package var work: Float = 0
   package var weightRate: Float = 0.01
   package var parameterRate: Float = 0.005
   package var dropping: Float = 0.5
@@ -59,13 +65,16 @@ package struct ReconstructOptions: PassOptions {
 /// Esser et al., arXiv 1902.08153), since with a few hundred samples or more they do not overfit. Blocks see inputs from
 /// the quantized blocks before them. Weights begin where gptq rounds them to. An eighth of the samples is held
 /// out: what training makes worse on those stays as it was. Without calibration data nothing happens.
+///
+/// Adam moves every parameter at its rate as long as gradients agree in sign, whatever their size. So many small batches
+/// teach more than few large ones, and large learning rates of biases and steps spoil layers that have lost little.
 package let reconstruct = Pass(
   "reconstruct", "learn weights, biases and steps block by block from the float network's activations",
   accepts: .assigned ... .assigned, options: ReconstructOptions.self
 ) { rewriter, context, options in
   guard options.samples > 0, options.memory > 0, options.layers > 0, options.iterations >= 0,
     options.networkIterations >= 0,
-    options.batch > 0, options.networkRate >= 0, options.reach >= 0, options.reach < 0.5,
+    options.batch > 0, options.work >= 0, options.networkRate >= 0, options.reach >= 0, options.reach < 0.5,
     options.weightRate >= 0, options.parameterRate >= 0, options.dropping >= 0,
     options.dropping < 1
   else {
@@ -74,6 +83,8 @@ package let reconstruct = Pass(
       status: .usage)
   }
   let teacher = rewriter.graph
+  // Networks that cannot be trained are rounded all the same.
+  if options.rounding { try roundWeights(&rewriter, context, GptqOptions()) }
   guard teacher.isCalibrated, let input = teacher.inputs.first, teacher.inputs.count == 1,
     let logits = teacher.logits
   else { return rewriter.count("left alone") }
@@ -83,13 +94,14 @@ package let reconstruct = Pass(
   let units = teacher.reconstructionUnits(from: input, to: logits, layers: options.layers)
   guard units.contains(where: { teacher.isNarrow($0.operations, below: options.bitsBelow) }) else { return }
   guard rewriter.takeStep() else { return }
-  if options.rounding { try roundWeights(&rewriter, context, GptqOptions()) }
   // The same operations and activations as the teacher's, other constants.
   let graph = rewriter.graph
 
   let threads = context.threads
   let count = min(
     options.samples, data.count, UnitSamples.fitting([input], graph, memory: options.memory))
+  guard count >= options.leastSamples else { return rewriter.count("left alone for want of samples") }
+  let options = options.limited(graph)
   let inputs = try SampleBank(data, graph, samples: count)
   var samples = UnitSamples(
     inputs, at: input, teacher: teacher, graph: graph, memory: options.memory, threads: threads)
@@ -197,7 +209,30 @@ extension [Trainable] {
   }
 }
 
+extension ReconstructOptions {
+  /// The same with smaller batches, down to 8 samples, then fewer steps, as the limit of work wants: forward and backward
+  /// take three times the network's multiplications.
+  fileprivate func limited(_ graph: Graph) -> ReconstructOptions {
+    guard work > 0 else { return self }
+    var result = self
+    let step = 3 * graph.multiplications * Double(iterations + networkIterations), limit = Double(work) * 1e12
+    while result.batch > 8, step * Double(result.batch) > limit { result.batch = max(result.batch / 2, 8) }
+    let share = min(limit / max(step * Double(result.batch), 1), 1)
+    result.iterations = Int(Double(iterations) * share)
+    result.networkIterations = Int(Double(networkIterations) * share)
+    return result
+  }
+}
+
 extension Graph {
+  /// Of all layers with weights, for one sample.
+  fileprivate var multiplications: Double {
+    order.reduce(0) { sum, id in
+      guard integerRole(of: self[id].op) == .weighted, let geometry = LayerGeometry(id, self) else { return sum }
+      return sum + Double(geometry.positions) * Double(shape(self[id].operands[1]).sizes?.reduce(1, *) ?? 0)
+    }
+  }
+
   /// What the answers are made of: the output, or what its softmax reads.
   fileprivate var logits: ValueID? {
     guard let output = outputs.first, outputs.count == 1 else { return nil }
