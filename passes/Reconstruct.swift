@@ -102,6 +102,9 @@ package let reconstruct = Pass(
     options.samples, data.count, UnitSamples.fitting([input], graph, memory: options.memory))
   guard count >= options.leastSamples else { return rewriter.count("left alone for want of samples") }
   let options = options.limited(graph)
+  guard options.iterations + options.networkIterations > 0 else {
+    return rewriter.count("left alone for want of work")
+  }
   let inputs = try SampleBank(data, graph, samples: count)
   var samples = UnitSamples(
     inputs, at: input, teacher: teacher, graph: graph, memory: options.memory, threads: threads)
