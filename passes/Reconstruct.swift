@@ -24,7 +24,9 @@ package struct ReconstructOptions: PassOptions {
     Attribute("batch", \.batch, help: "samples in a step"),
     Attribute(
       "work", \.work,
-      help: "multiplications of all steps, at most, in units of 10^12: large networks take smaller batches, then fewer steps; 0: no limit"),
+      help:
+        "multiplications of all steps, at most, in units of 10^12: large networks take smaller batches, then fewer steps; 0: no limit"
+    ),
     Attribute("weight-rate", \.weightRate, help: "learning rate of weights, in steps of their quantizer"),
     Attribute("parameter-rate", \.parameterRate, help: "learning rate of steps and biases"),
     Attribute(
@@ -231,7 +233,9 @@ extension Graph {
   /// Of all layers with weights, for one sample.
   fileprivate var multiplications: Double {
     order.reduce(0) { sum, id in
-      guard integerRole(of: self[id].op) == .weighted, let geometry = LayerGeometry(id, self) else { return sum }
+      guard integerRole(of: self[id].op) == .weighted, let geometry = LayerGeometry(id, self) else {
+        return sum
+      }
       return sum + Double(geometry.positions) * Double(shape(self[id].operands[1]).sizes?.reduce(1, *) ?? 0)
     }
   }

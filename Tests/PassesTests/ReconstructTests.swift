@@ -22,7 +22,9 @@ struct ReconstructTests {
     var random = SeededGenerator(3)
     var graph = Graph(name: "net", stage: .canonical)
     var x = graph.addInput("x", TensorType(Shape([.batch, .known(2), .known(32), .known(32)]), .f32))
-    for (name, shape, stride) in [("c1", [8, 2, 3, 3], 1), ("c2", [8, 8, 3, 3], 2), ("c3", [4, 8, 3, 3], 2)] {
+    for (name, shape, stride) in [
+      ("c1", [8, 2, 3, 3], 1), ("c2", [8, 8, 3, 3], 2), ("c3", [4, 8, 3, 3], 2),
+    ] {
       var op = Conv2D()
       op.pads = [1, 1, 1, 1]
       op.strides = [stride, stride]
