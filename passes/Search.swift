@@ -18,7 +18,7 @@ package struct SearchOptions: PassOptions {
       "activation-bits", \.activationBits,
       help:
         "widths considered for activations; none: all legal ones if a budget counts them, else the policy's"),
-    Attribute("score", \.score, help: "what is minimized: kl, sqnr, local or weights"),
+    Attribute("score", \.score, help: "what is minimized: kl, sqnr, local, weights, hessian or eigenvalue"),
     Attribute("samples", \.samples, help: "calibration samples that sensitivities are measured on"),
     Attribute("interactions", \.interactions, help: "measures neighbouring layers together, too"),
     Attribute("all-forms", \.allForms, help: "scores every form of a width, not the preferred one alone"),

@@ -9,7 +9,7 @@ import Testing
 @testable import Passes
 
 /// A small network: three convolutions with a shortcut, pooled, and a classifier.
-private func sampleNetwork(target: String = "x86-int4") throws -> Graph {
+func sampleNetwork(target: String = "x86-int4") throws -> Graph {
   var random = SeededGenerator(3)
   var graph = Graph(name: "net", stage: .canonical)
   func weights(_ name: String, _ shape: [Int]) -> Constant {
@@ -41,7 +41,7 @@ private func sampleNetwork(target: String = "x86-int4") throws -> Graph {
   return try graph.applying(insertQuantizers, [("target", target)], &context)
 }
 
-private struct RandomSamples: CalibrationData {
+struct RandomSamples: CalibrationData {
   let count: Int
   func sample(_ index: Int) throws -> [Float] {
     var random = SeededGenerator(UInt64(index) + 100)

@@ -67,7 +67,9 @@ package struct Searcher: Sendable {
     fixedBytes =
       budgets[.size] == nil
       ? 0 : try Self.bytesBesideWeights(graph, sites, layers, &context)
-    table = try measureSensitivity(rounded, sites, settings.sensitivity, &context)
+    var sensitivity = settings.sensitivity
+    sensitivity.curvature = settings.score.curvature
+    table = try measureSensitivity(rounded, sites, sensitivity, &context)
   }
 
   /// The quantizers with the policy's forms and the candidates.
@@ -237,7 +239,7 @@ extension Searcher {
       else { continue }
       let score: Double? =
         switch settings.score {
-        case .divergence: interaction.divergence
+        case .divergence, .hessian, .eigenvalue: interaction.divergence
         case .outputNoise: interaction.outputNoise
         case .localNoise, .weightNoise: nil
         }

@@ -11,6 +11,8 @@ package struct SensitivityOptions: Sendable {
   package var interactions = false
   /// Pairs are measured where both sites have at most so many bits: above, errors are too small to meet.
   package var interactionBits = 4
+  /// Predicts divergences of weights from second derivatives. Then the network runs with rounded weights only for pairs.
+  package var curvature: Curvature?
   /// Where sums are kept; nil keeps none.
   package var cacheFolder: String?
 
@@ -41,16 +43,10 @@ func measureSensitivity(
 
   let evaluator = try Evaluator(graph, mode: .float, threads: 1)
   let outputs = graph.outputs.map { graph.logits(of: $0) }
-  let shape = graph[input].type.shape.bound(batch: 1).dropFirst(), chunk = chunkSize(graph)
-  let threads = context.threads, isInterrupted = context.isInterrupted
-  while sums.samplesDone < count {
+  let chunk = chunkSize(graph), threads = context.threads, isInterrupted = context.isInterrupted
+  while !variants.isEmpty, sums.samplesDone < count {
     let range = sums.samplesDone..<min(sums.samplesDone + chunk, count)
-    var values: [Float] = []
-    for index in range { values += try data.sample(index) }
-    guard values.count == range.count * shape.reduce(1, *) else {
-      throw CompilerError("the calibration samples do not fit the network's input \(graph[input].type)")
-    }
-    let trace = try evaluator.trace([Tensor([range.count] + shape, values)])
+    let trace = try evaluator.trace([try data.batch(range, for: graph)])
     let float = outputs.compactMap { trace[$0] }
     let logarithms = float.map { logarithmsOfSoftmax($0, samples: range.count) }
     let done = sums.samplesDone, progress = context.progress
@@ -71,15 +67,20 @@ func measureSensitivity(
     sums.add(try parts.map { try $0.get() }, samples: range.count)
     try store?.save(sums)
   }
-  return table(sums, layers, sites, samples: count)
+  var table = table(sums, layers, sites, samples: count)
+  if let curvature = options.curvature {
+    try layers.predict(curvature, in: &table, options, &context)
+  }
+  return table
 }
 
 /// Single sites first, then pairs of neighbours.
 private func variants(
   _ sites: [SearchSite], _ graph: Graph, _ options: SensitivityOptions
 ) -> [Variant] {
-  var result = sites.filter { $0.candidates.count > 1 }.flatMap { site in
-    site.candidates.map { Variant(sites: [site.index], forms: [$0]) }
+  let isPredicted = options.curvature != nil && !options.interactions
+  var result = sites.filter { $0.candidates.count > 1 && !($0.role == .weight && isPredicted) }.flatMap {
+    site in site.candidates.map { Variant(sites: [site.index], forms: [$0]) }
   }
   guard options.interactions else { return result }
   let weights = sites.filter { $0.role == .weight && $0.candidates.count > 1 }
@@ -109,7 +110,7 @@ private func localValue(of site: SearchSite, _ graph: Graph) -> ValueID {
 }
 
 /// So many samples that all values of a run take at most 64 MiB: they are kept for every variant.
-private func chunkSize(_ graph: Graph) -> Int {
+func chunkSize(_ graph: Graph) -> Int {
   let elements = graph.values.filter { $0.type.shape.isBatched }.reduce(0) {
     $0 + ($1.type.shape.bound(batch: 1).reduce(1, *))
   }
@@ -120,15 +121,31 @@ private func chunkSize(_ graph: Graph) -> Int {
 private func key(
   _ graph: Graph, _ sums: SensitivitySums, _ data: any CalibrationData, _ count: Int
 ) throws -> UInt64 {
-  var hashes = [
-    TensorStorage(copying: Array(graph.text(.hashed).utf8)).hash,
-    TensorStorage(copying: Array(sums.names.joined(separator: "\n").utf8)).hash, UInt64(count),
-  ]
   // GPTQ reads more samples than are measured.
-  for index in 0..<min(max(count, GptqOptions().samples), data.count) {
-    hashes.append(TensorStorage(copying: try data.sample(index)).hash)
-  }
+  let read = min(max(count, GptqOptions().samples), data.count)
+  return try cacheKey(graph, sums.names.joined(separator: "\n"), [UInt64(count)], data, read)
+}
+
+/// A hash of a network with its weights, of what is asked of it, and of the first samples.
+func cacheKey(
+  _ graph: Graph, _ question: String, _ numbers: [UInt64], _ data: any CalibrationData, _ samples: Int
+) throws -> UInt64 {
+  var hashes = [graph.text(.hashed), question].map { TensorStorage(copying: Array($0.utf8)).hash } + numbers
+  for index in 0..<samples { hashes.append(TensorStorage(copying: try data.sample(index)).hash) }
   return TensorStorage(copying: hashes).hash
+}
+
+extension CalibrationData {
+  /// Some samples as the input of a network that has one.
+  func batch(_ range: Range<Int>, for graph: Graph) throws -> Tensor {
+    let type = graph[graph.inputs[0]].type, shape = type.shape.bound(batch: range.count)
+    var values: [Float] = []
+    for index in range { values += try sample(index) }
+    guard values.count == shape.reduce(1, *) else {
+      throw CompilerError("the calibration samples do not fit the network's input \(type)")
+    }
+    return Tensor(shape, values)
+  }
 }
 
 private func table(
@@ -160,7 +177,7 @@ private func table(
 
 extension RoundedLayers {
   /// Compares a site's rounded weights with the float ones.
-  fileprivate func addWeightNoise(of site: Int, _ form: Int, to entry: inout Sensitivity) {
+  func addWeightNoise(of site: Int, _ form: Int, to entry: inout Sensitivity) {
     let node = graph[graph.quantizers[site].id]
     guard let float = graph.constant(node.operands[0]), let rounded = contents[site][form]?[node.results[0]],
       rounded.element == .f32

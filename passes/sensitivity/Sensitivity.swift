@@ -3,6 +3,8 @@ import IR
 
 /// How much the network suffers when one site, or two, has a form and all others stay float. No labels are needed.
 package struct Sensitivity: Hashable, Sendable {
+  /// Whether the network ran with this change; else the divergence and the noises of outputs and layers are unknown.
+  package var isMeasured = true
   /// Kullback-Leibler divergence of the network's answers from the float ones, in nats a sample; outputs are taken as
   /// logits (ZeroQ, arXiv 2001.00281).
   package var divergence = 0.0
@@ -12,8 +14,10 @@ package struct Sensitivity: Hashable, Sendable {
   package var localNoise = 0.0
   /// The same of the weights; 0 for activations.
   package var weightNoise = 0.0
-  /// Σ (ŵ - w)², by which scores from second derivatives weight the trace of a layer's Hessian (HAWQ-V2).
+  /// Σ (ŵ - w)², by which scores from second derivatives weight the curvature of a layer.
   package var perturbation = 0.0
+  /// The divergence that second derivatives predict, in nats a sample; nil for activations, and where none were asked for.
+  package var predictedDivergence: Double?
 }
 
 /// What a search minimizes the sum of.
@@ -28,6 +32,22 @@ package enum SearchScore: String, TextEnumeration, Hashable {
   case localNoise = "local"
   /// Noise of the weights: needs no data.
   case weightNoise = "weights"
+  /// The divergence that a layer's mean eigenvalue predicts: half the trace of its second derivatives by the number of its
+  /// weights, times their squared error (HAWQ-V2, arXiv 1911.03852). The network never runs with rounded weights, so that
+  /// forms cost nothing. Activations have no weights: theirs is measured, as `kl` does, in the same unit.
+  case hessian
+  /// The same with a layer's largest eigenvalue in place of the mean (HAWQ, arXiv 1905.03696): a bound of what errors of
+  /// that size could do, of which real ones do a share that differs from layer to layer.
+  case eigenvalue
+
+  /// The second derivatives it takes.
+  var curvature: Curvature? {
+    switch self {
+    case .hessian: .mean
+    case .eigenvalue: .largest
+    case .divergence, .outputNoise, .localNoise, .weightNoise: nil
+    }
+  }
 
   package func of(_ sensitivity: Sensitivity) -> Double {
     switch self {
@@ -35,6 +55,7 @@ package enum SearchScore: String, TextEnumeration, Hashable {
     case .outputNoise: sensitivity.outputNoise
     case .localNoise: sensitivity.localNoise
     case .weightNoise: sensitivity.weightNoise
+    case .hessian, .eigenvalue: sensitivity.predictedDivergence ?? sensitivity.divergence
     }
   }
 }

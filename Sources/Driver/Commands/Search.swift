@@ -74,7 +74,9 @@ struct SearchCommand: ParsableCommand {
   @Option(name: .customLong("test-samples"), help: "How many of --test; default: all.") var testSamples: Int?
 
   @Option(
-    help: "What is minimized: kl (divergence of the answers), sqnr (noise of the outputs), local or weights.")
+    help:
+      "What is minimized: kl (divergence of the answers), sqnr (noise of the outputs), local, weights, hessian or eigenvalue (divergence that second derivatives predict: HAWQ-V2, HAWQ)."
+  )
   var score: SearchScore = .outputNoise
   @Option(
     name: .customLong("score-samples"), help: "Calibration samples on which forms are scored.")

@@ -26,8 +26,8 @@ struct SearchReport {
         site.name, humanCount(site.elements),
         site.forms[form].text + (site.candidates.count == 1 ? " fixed" : ""),
         entry.map { fixed(searcher.settings.score.of($0), 6) } ?? "",
-        entry.map { fixed($0.divergence, 6) } ?? "", ratio(entry?.outputNoise), ratio(entry?.localNoise),
-        ratio(entry?.weightNoise),
+        entry.map { $0.isMeasured ? fixed($0.divergence, 6) : "" } ?? "", ratio(entry?.outputNoise),
+        ratio(entry?.localNoise), ratio(entry?.weightNoise),
       ])
     }
     return table.text + "\n" + summary
@@ -75,9 +75,11 @@ struct SearchReport {
               ("is-fixed", .bool(site.candidates.count == 1)),
             ]
             if let entry {
+              func measured(_ number: Double) -> Json { entry.isMeasured ? .double(number) : .null }
               members += [
-                ("kl", .double(entry.divergence)), ("output-sqnr-db", .double(decibels(entry.outputNoise))),
-                ("local-sqnr-db", .double(decibels(entry.localNoise))),
+                ("score", .double(searcher.settings.score.of(entry))), ("kl", measured(entry.divergence)),
+                ("output-sqnr-db", measured(decibels(entry.outputNoise))),
+                ("local-sqnr-db", measured(decibels(entry.localNoise))),
                 ("weight-sqnr-db", site.role == .weight ? .double(decibels(entry.weightNoise)) : .null),
               ]
             }
