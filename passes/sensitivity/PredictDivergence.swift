@@ -15,7 +15,9 @@ extension RoundedLayers {
     let quantizers = graph.quantizers
     let values = sites.map { graph[quantizers[$0.index].id].results[0] }
     guard !sites.isEmpty else { return }
-    let eigenvalues = try eigenvalues(curvature, values, samples: table.samples, options, &context)
+    let most = curvature == .largest ? LargestEigenvalue.mostSamples : .max
+    let samples = min(table.samples, most)
+    let eigenvalues = try eigenvalues(curvature, values, samples: samples, options, &context)
     for (site, eigenvalue) in zip(sites, eigenvalues) {
       for form in site.candidates {
         var entry = table.entries[site.index][form] ?? Sensitivity(isMeasured: false)
