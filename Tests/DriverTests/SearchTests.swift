@@ -54,6 +54,21 @@ struct SearchTests {
     }
   }
 
+  @Test(arguments: ["hessian", "eigenvalue"])
+  func scoresFromSecondDerivatives(score: String) throws {
+    try withTemporaryFolder { folder in
+      let path = "\(folder)/assignment.json"
+      let outcome = try search(
+        folder, ["--avg-bits", "4", "--weight-bits", "8,4,2", "--score", score, "--json", "-o", path])
+      try #require(outcome.status == 0, "\(outcome.messages)")
+      let report = try JSONDecoder().decode(SearchOutcome.self, from: outcome.output)
+      #expect(report.result.averageBits <= 4)
+      #expect(try String(contentsOfFile: path, encoding: .utf8).contains("\"score\""))
+      // No form was run, so that nothing is said about noise behind it.
+      #expect(String(decoding: outcome.output, as: UTF8.self).contains("\"output-sqnr-db\": null"))
+    }
+  }
+
   @Test func sweepsAndBisects() throws {
     try withTemporaryFolder { folder in
       let sweep = try search(folder, ["--pareto", "\(folder)/front", "--points", "3"])

@@ -18,9 +18,10 @@ struct SearchCommand: ParsableCommand {
                qcc search model.onnx --target x86-int4 --data train/ --measure-costs costs.yaml
                qcc search model.onnx --target x86-int4 --data train/ --latency 80us --costs costs.yaml
       Every form of every site is scored without labels: what it alone does to the answers of the float network, on samples
-      of --data. The sum of scores is then minimized exactly, by integer programming. What was measured is kept in a cache,
-      so that other budgets take seconds, and an interrupted search (Ctrl-C) goes on where it stopped. Exit code 3: no
-      assignment keeps to the budgets. K, M and G are powers of 1000, Ki, Mi and Gi of 1024.
+      of --data; hessian and eigenvalue predict it for weights. The sum of scores is then minimized exactly, by integer
+      programming. What was measured is kept in a cache, so that other budgets take seconds, and an interrupted search
+      (Ctrl-C) goes on where it stopped. Exit code 3: no assignment keeps to the budgets. K, M and G are powers of 1000,
+      Ki, Mi and Gi of 1024.
       """)
   @Argument(help: "An .onnx model, or a .qir graph before assign.") var model: String
   @Option(help: "A target that 'qcc targets' lists, or a YAML file.") var target: String
@@ -79,7 +80,8 @@ struct SearchCommand: ParsableCommand {
   )
   var score: SearchScore = .outputNoise
   @Option(
-    name: .customLong("score-samples"), help: "Calibration samples on which forms are scored.")
+    name: .customLong("score-samples"),
+    help: "Calibration samples on which forms are scored; eigenvalue reads at most 128.")
   var scoreSamples = 256
   @Flag(help: "Score neighbouring layers of at most 4 bits together, too.") var interactions = false
   @Flag(
