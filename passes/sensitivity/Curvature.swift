@@ -111,14 +111,9 @@ struct LayerCurvature: Sendable {
   }
 
   /// The sum over all chunks by the number of samples.
-  func mean(_ parts: [[Float]]) -> [Double] {
+  func mean<Number: BinaryFloatingPoint>(_ parts: [[Number]]) -> [Double] {
     var sum = [Double](repeating: 0, count: parts.first?.count ?? 0)
     for part in parts { for index in sum.indices { sum[index] += Double(part[index]) } }
-    return sum.map { $0 / Double(max(samples, 1)) }
-  }
-  func mean(_ parts: [[Double]]) -> [Double] {
-    var sum = [Double](repeating: 0, count: parts.first?.count ?? 0)
-    for part in parts { for index in sum.indices { sum[index] += part[index] } }
     return sum.map { $0 / Double(max(samples, 1)) }
   }
 }
