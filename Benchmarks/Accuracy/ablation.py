@@ -3,7 +3,7 @@
 
     ablation.py [--settings S,S…] [--passes P;P…] [--samples N] [--test-samples N] [MODEL…]
 
-Every row has one pass more or less than the pipeline BASE, which is that of `qcc compile`. To measure a pass, add its line to
+Every row has one pass more or less than the pipeline BASE: ranges, gptq and bias correction. To measure a pass, add its line to
 VARIANTS. Quantized graphs are evaluated with rounded floats, which answer as the integer programs do on 99.6 to 100 % of
 images (RESULTS.md, the same bits everywhere). Calibration images of the ImageNet model are among the test images.
 """
@@ -16,13 +16,14 @@ import sys
 from benchmark_models import HERE, SCRATCH, chosen, data_path
 from measure import measure, table
 
-# Passes at FLOAT and ROUNDING are what the rows of the table change.
-BASE = (
-    "canonical, FLOAT insert-quantizers{{target = {target}}}, assign{{target = {target}}}, calibrate, ROUNDING "
-    "correct-bias"
-)
+# Passes at FLOAT, ROUNDING and BIAS are what the rows of the table change.
+BASE = "canonical, FLOAT insert-quantizers{{target = {target}}}, assign{{target = {target}}}, calibrate{{activations = RANGE}} ROUNDING BIAS"
+# What -O2 runs behind gptq.
+TRAINING = (
+    "reconstruct{iterations = 0, network-iterations = 128, batch = 16, network-rate = 1, weight-rate = 0.01, "
+    "parameter-rate = 0.001, work = 1.5, least-samples = 64}")
 
-# row: what stands at FLOAT, and at ROUNDING (None: what --rounding says)
+# row: what stands at FLOAT, and at ROUNDING (None: what --rounding says); further what differs otherwise
 VARIANTS = {
     "(base)": ("", None),
     "equalize": ("equalize", None),
@@ -41,15 +42,30 @@ VARIANTS = {
     "no gptq, rescale-channels": ("", "rescale-channels"),
     "no gptq, match-moments": ("", "match-moments"),
     "gptq, match-moments": ("", "gptq, match-moments"),
+    "no correct-bias": ("", None, {"BIAS": ""}),
+    "-O2: reconstruct, network": ("", TRAINING),
+    "-O3: reconstruct": ("", "reconstruct{work = 8}"),
+    "range min-max": ("", None, {"RANGE": "min-max"}),
+    "range average": ("", None, {"RANGE": "average"}),
+    "range percentile": ("", None, {"RANGE": "percentile"}),
+    "range entropy": ("", None, {"RANGE": "entropy"}),
+    "range masked-entropy": ("", None, {"RANGE": "masked-entropy"}),
+    "range mse": ("", None, {"RANGE": "mse"}),
 }
 
 
 def pipeline(target, variant, rounding):
-    at_float, at_rounding = VARIANTS[variant]
-    if at_rounding is None:
-        at_rounding = rounding
+    at_float, at_rounding, *others = VARIANTS[variant]
+    places = {
+        "FLOAT": at_float + "," if at_float else "", "RANGE": "l2.4", "BIAS": ", correct-bias",
+        "ROUNDING": rounding if at_rounding is None else at_rounding}
+    for other in others:
+        places |= other
+    places["ROUNDING"] = ", " + places["ROUNDING"] if places["ROUNDING"] else ""
     text = BASE.format(target=HERE / "targets" / f"{target}.yaml")
-    return text.replace("FLOAT", at_float + "," if at_float else "").replace("ROUNDING", at_rounding + "," if at_rounding else "")
+    for place, content in places.items():
+        text = text.replace(place, content)
+    return text
 
 
 def main():
