@@ -150,7 +150,8 @@ package let reconstruct = Pass(
   training.loss = graph[logits].type.shape.rank == 2 ? .answers : .output
   if !learned.isEmpty {
     let teacherPlan = try GradientPlan(
-      teacher, inputs: [input], outputs: [.init(logits)], gradientsOf: [], mode: .float, threads: threads)
+      teacher, inputs: [input], outputs: [.init(logits)], gradientsOf: [], mode: .float,
+      shardSize: graph.shardSize, threads: threads)
     let answers = try SampleBank(teacherPlan, inputs, overriding: [:])
     training.holdOut(of: count)
     training.iterations = options.networkIterations
@@ -159,7 +160,8 @@ package let reconstruct = Pass(
     training.dropping = 0  // the network answers with all activations quantized
     var all = learned.map { $0.restarted() }
     let plan = try GradientPlan(
-      graph, inputs: [input], outputs: [.init(logits)], gradientsOf: all.map(\.value), shardSize: 8,
+      graph, inputs: [input], outputs: [.init(logits)], gradientsOf: all.map(\.value),
+      shardSize: graph.shardSize,
       threads: threads)
     try training.run(plan, &all, inputs: inputs, targets: answers) {
       progress("reconstructing the network", options.iterations * units.count + $0, total)
@@ -230,6 +232,15 @@ extension ReconstructOptions {
 }
 
 extension Graph {
+  /// So many samples, eight at most, that all values of theirs and the gradients of these take about 256 MiB: what a
+  /// thread keeps while it trains the network.
+  fileprivate var shardSize: Int {
+    let elements = values.filter { $0.type.shape.isBatched }.reduce(0) {
+      $0 + $1.type.shape.bound(batch: 1).reduce(1, *)
+    }
+    return min(max((32 << 20) / max(elements, 1), 1), 8)
+  }
+
   /// Of all layers with weights, for one sample.
   fileprivate var multiplications: Double {
     order.reduce(0) { sum, id in
