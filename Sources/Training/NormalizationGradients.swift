@@ -149,6 +149,7 @@ extension ShardPass {
     _ x: Tensor, _ value: (UnsafePointer<Float>, Int, Int, Int) -> Float
   ) -> [Double] {
     let channels = x.shape[1], area = x.shape[2...].reduce(1, *), base = UnsafePointer(x.pointer(Float.self))
+    defer { keepAlive(x) }
     var totals = [Double](repeating: 0, count: channels)
     if x.order == .channelsLast || area == 1 {
       let width = pixelsOfRow(channels) * channels, count = x.count

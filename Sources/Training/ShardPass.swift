@@ -237,6 +237,7 @@ final class ShardPass {
 func addFloats(_ from: Tensor, to: Tensor) {
   let source = from.pointer(Float.self), target = to.pointer(Float.self)
   for i in 0..<to.count { target[i] += source[i] }
+  keepAlive(from, to)
 }
 
 /// Ends the lifetime of tensors whose memory was read through pointers: pooled memory must not return before.
