@@ -100,7 +100,7 @@ package let reconstruct = Pass(
   let graph = rewriter.graph
 
   // Gradients of biases and steps are not the same bits yet when threads take shards at once; one thread's always are.
-  let threads = 1
+  let threads = context.threads
   let count = min(
     options.samples, data.count, UnitSamples.fitting([input], graph, memory: options.memory))
   guard count >= options.leastSamples else { return rewriter.count("left alone for want of samples") }

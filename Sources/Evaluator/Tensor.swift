@@ -155,7 +155,8 @@ package struct Tensor: Sendable {
   package mutating func makeUnique(pool: BufferPool) {
     if isKnownUniquelyReferenced(&buffer), buffer.isWritable { return }
     let copy = Tensor(shape, element, order: order, pool: pool)
-    copy.rawPointer.copyMemory(from: rawPointer, byteCount: byteCount)
+    // Another thread may give the memory up while it is copied.
+    withExtendedLifetime(buffer) { copy.rawPointer.copyMemory(from: rawPointer, byteCount: byteCount) }
     self = copy
   }
 

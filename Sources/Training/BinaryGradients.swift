@@ -62,6 +62,7 @@ extension ShardPass {
     copyStrided(
       like.shape, size: 4, from: x.rawPointer, context.broadcastStrides(x, like.shape), to: result.rawPointer,
       result.strides)
+    keepAlive(x)
     return result
   }
 
@@ -69,6 +70,7 @@ extension ShardPass {
   func summed(_ gradient: Tensor, to shape: [Int]) -> Tensor {
     guard gradient.shape != shape else { return gradient }
     let result = zeros(shape), target = result.pointer(Float.self)
+    defer { keepAlive(gradient) }
     let axes = gradient.shape.indices.sorted {
       (gradient.strides[$0], $1) > (gradient.strides[$1], $0)
     }

@@ -15,6 +15,7 @@ extension ShardPass {
   func concatenate(_ op: Concat, _ call: Call, _ gradient: Tensor) -> [Tensor?] {
     let axis = resolvedAxis(op.axis, rank: gradient.shape.count) ?? 0
     var position = 0
+    defer { keepAlive(gradient) }
     return call.shapes.indices.map { index in
       let shape = call.shapes[index], offset = position * gradient.strides[axis]
       position += shape[axis]
@@ -35,6 +36,7 @@ extension ShardPass {
       copyStrided(
         gradient.shape, size: 4, from: gradient.rawPointer, gradient.strides,
         to: result.rawPointer + position * result.strides[axis] * 4, result.strides)
+      keepAlive(gradient)
       position += gradient.shape[axis]
     }
     return result
@@ -52,6 +54,7 @@ extension ShardPass {
       gradient.shape, size: 4, from: gradient.rawPointer, gradient.strides,
       to: result.rawPointer + offset * 4,
       strides)
+    keepAlive(gradient)
     return result
   }
 
@@ -72,6 +75,7 @@ extension ShardPass {
         extents, size: 4, from: gradient.rawPointer + from * 4, gradient.strides,
         to: result.rawPointer + to * 4, result.strides)
     }
+    keepAlive(gradient)
     return result
   }
 

@@ -194,6 +194,7 @@ extension GradientPlan {
     for piece in pieces {
       result.rawPointer.advanced(by: offset).copyMemory(from: piece.rawPointer, byteCount: piece.byteCount)
       offset += piece.byteCount
+      keepAlive(piece)
     }
     return result
   }

@@ -8,6 +8,7 @@ extension ShardPass {
     var results = [Tensor?](repeating: nil, count: call.shapes.count)
     if call.needs(0) {
       let a = Tensor(call.shapes[0], .f32, pool: pool), b = call.operand(1)
+      defer { keepAlive(gradient, b) }
       // A = dY B', or its transpose B dY'.
       if op.transposeA {
         try context.multiply(
@@ -22,6 +23,7 @@ extension ShardPass {
     }
     if call.needs(1) {
       let a = call.operand(0), b = Tensor(call.shapes[1], .f32, pool: pool)
+      defer { keepAlive(gradient, a) }
       if op.transposeB {
         try context.multiply(
           gradient.pointer(), isTransposed: true, a.pointer(), isTransposed: op.transposeA, b.pointer(),
@@ -68,7 +70,7 @@ extension ShardPass {
           }
         } catch { failure = error }
       }
-      keepAlive(other)
+      keepAlive(gradient, other)
       if let failure { throw failure }
       results[index] = target
     }
@@ -80,6 +82,7 @@ extension ShardPass {
     let y = Tensor(x.shape, .f32, order: x.order, pool: pool)
     let source = x.pointer(Float.self), target = y.pointer(Float.self)
     for i in 0..<x.count { target[i] = source[i] * factor }
+    keepAlive(x)
     return y
   }
 }

@@ -240,6 +240,8 @@ func addFloats(_ from: Tensor, to: Tensor) {
   keepAlive(from, to)
 }
 
-/// Ends the lifetime of tensors whose memory was read through pointers: pooled memory must not return before.
-@inline(never)
-func keepAlive(_: Tensor...) {}
+/// Keeps tensors whose memory is read through pointers until here: pooled memory must not return before.
+@inline(__always)
+func keepAlive<each Held>(_ tensors: repeat each Held) {
+  repeat withExtendedLifetime(each tensors) {}
+}

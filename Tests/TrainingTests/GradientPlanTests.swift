@@ -56,6 +56,17 @@ struct GradientPlanTests {
     return GradientPlan.ShardLoss(part.value, [part.gradient])
   }
 
+  /// Many small shards, so that threads often add up what others have just given away.
+  @Test func sameSumsHoweverShardsMeet() throws {
+    let network = try Network(), x = batch(48)
+    func gradients(threads: Int) throws -> [[UInt8]] {
+      try GradientPlan(network.graph, gradientsOf: network.weights, shardSize: 1, threads: threads)
+        .run([x], loss: labelled).gradients.map(\.bytes)
+    }
+    let expected = try gradients(threads: 1)
+    for _ in 0..<20 { #expect(try gradients(threads: 4) == expected) }
+  }
+
   @Test func sameBitsForAnyThreadsAndRuns() throws {
     let network = try Network(), x = batch(22)
     var results: [[[UInt8]]] = [], losses: [Double] = []
