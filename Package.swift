@@ -90,6 +90,9 @@ let package = Package(
       name: "Training", dependencies: ["Support", "Numerics", "IR", "Evaluator", "COneDNN"],
       swiftSettings: optimized),
     .target(
+      name: "Trainer",
+      dependencies: ["Support", "Numerics", "IR", "Evaluator", "Training", "Datasets"], swiftSettings: optimized),
+    .target(
       name: "Passes",
       dependencies: [
         "Support", "Numerics", "IR", "PassKit", "Evaluator", "Training", "Program", "Search",
@@ -105,7 +108,7 @@ let package = Package(
       name: "Driver",
       dependencies: [
         "Support", "Numerics", "IR", "Importer", "PassKit", "Passes", "Evaluator", "Explain", "Datasets",
-        "Program", "Runtime",
+        "Trainer", "Program", "Runtime",
         "KernelInterface", "CXXHash",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Yams", package: "Yams"),

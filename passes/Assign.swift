@@ -66,7 +66,8 @@ package let assign = Pass(
   for id in rewriter.ops {
     guard case .quantize(let quantizer) = rewriter.graph[id].op else { continue }
     let role = quantizer.role == .weight ? target.weights : target.activations
-    var form = assigned[id]
+    // A quantizer that insert-quantizers left one form has no choice but that.
+    var form = assigned[id] ?? (quantizer.forms.all.count == 1 ? 0 : nil)
     var bits =
       quantizer.role == .weight
       ? policyBits(id, rewriter.graph, weighted, small, target, options)

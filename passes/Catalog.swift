@@ -9,6 +9,8 @@ package let allPasses: [Pass] = [
   // Quantization: from float to one form per quantizer.
   equalize, absorbBias, splitOutliers, insertQuantizers, assign, search, distill, calibrate, gptq, adaRound,
   reconstruct, rescaleChannels, matchMoments, correctBias,
+  // Training: normalizations stand apart while weights move.
+  restoreBatchNorm, estimateBatchNorm,
   // Integers: from quantizers to a program.
   lowerInteger, chooseLayouts, packWeights, planMemory,
 ]

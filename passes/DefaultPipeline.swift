@@ -27,10 +27,12 @@ package let namedPipelines: [(name: String, text: String)] =
 
 /// The text of the default pipeline (`passes/pipelines/default.pipeline`) with its choices filled in, from the first pass
 /// that a graph of `stage` still needs; a calibrated graph keeps its parameters, so the recipe is left out.
-/// - Parameter distillation: options of distill; nil: samples are given, or nothing is made in their place.
+/// - Parameters:
+///   - isTrained: batch normalizations stand apart, as training leaves them.
+///   - distillation: options of distill; nil: samples are given, or nothing is made in their place.
 package func compilePipeline(
   from stage: Stage, isCalibrated: Bool, target: String, assignment: String, recipe: Recipe = .rounding,
-  calibration: String, distillation: String? = nil
+  calibration: String, distillation: String? = nil, isTrained: Bool = false
 ) -> String {
   var passes = splitOutsideBrackets(passText(PackageResources.default_pipeline))
   let first =
@@ -44,6 +46,7 @@ package func compilePipeline(
   passes = Array(passes.drop { !$0.hasPrefix(first) })
   if distillation == nil || isCalibrated { passes.removeAll { $0.hasPrefix("distill") } }
   if isCalibrated { passes.removeAll { $0 == "RECIPE" } }
+  if isTrained { passes.insert("estimate-batch-norm, fold-batch-norm", at: passes.firstIndex(of: "lower-integer") ?? 0) }
   return passes.joined(separator: ", ").replacing("RECIPE", with: recipe.text(calibration: calibration))
     .replacing("TARGET", with: target).replacing("ASSIGNMENT", with: assignment)
     .replacing("DISTILLATION", with: distillation ?? "")
@@ -56,6 +59,9 @@ private func passText(_ file: [UInt8]) -> String {
 }
 
 extension Graph {
+  /// Whether batch normalizations stand apart from their convolutions, as training leaves them.
+  package var hasSeparateBatchNorms: Bool { metadata(batchNormKey) == "separate" }
+
   /// Whether there are quantizers and all of them have parameters.
   package var isCalibrated: Bool {
     var count = 0

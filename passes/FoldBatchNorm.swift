@@ -16,9 +16,12 @@ import Support
 /// double precision; results differ by the rounding of the weights. The result keeps the mean and the
 /// deviation of each channel as its statistics, from which ranges can be estimated without data. Everything
 /// that stays is counted by its reason.
+///
+/// Behind training (`restore-batch-norm`) weights are fake-quantized: their steps take the factor up, the stored integers
+/// stay, and a clamp behind the normalization becomes the convolution's.
 package let foldBatchNorm = Pass(
   "fold-batch-norm", "fold batch normalization into the convolution or gemm before or behind it",
-  accepts: .imported ... .canonical
+  accepts: .imported ... .assigned
 ) { rewriter, _ in
   for op in rewriter.ops where rewriter.isAlive(op) {
     let node = rewriter.graph[op]
@@ -34,6 +37,16 @@ package let foldBatchNorm = Pass(
     }
     let producer = rewriter.graph.node(defining: node.operands[0])?.op.mnemonic ?? "input"
     let statistics = ChannelStatistics(batchNorm, node.operands, in: rewriter.graph)
+    if rewriter.graph.stage >= .elastic {
+      guard
+        try rewriter.fold(affine, behindQuantized: node.operands[0], insteadOf: op, statistics: statistics)
+      else {
+        rewriter.count("kept: nothing to fold it into")
+        continue
+      }
+      rewriter.count("folded behind quantized \(producer)")
+      continue
+    }
     if try rewriter.fold(affine, behind: node.operands[0], insteadOf: op, statistics: statistics) {
       rewriter.count("folded behind \(producer)")
       continue
@@ -44,4 +57,7 @@ package let foldBatchNorm = Pass(
     case .impossible: rewriter.count("kept: nothing to fold it into")
     }
   }
+  guard rewriter.graph.stage >= .elastic else { return }
+  try fuseClamps(&rewriter)
+  rewriter.setMetadata(batchNormKey, "folded")
 }

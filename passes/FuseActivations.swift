@@ -12,7 +12,9 @@ import PassKit
 package let fuseActivations = Pass(
   "fuse-activations", "make relu and clip part of the convolution, gemm or add before them",
   accepts: .imported ... .canonical, produces: .canonical
-) { rewriter, _ in
+) { rewriter, _ in try fuseClamps(&rewriter) }
+
+func fuseClamps(_ rewriter: inout Rewriter) throws(VerificationError) {
   for op in rewriter.ops where rewriter.isAlive(op) {
     let node = rewriter.graph[op]
     guard case .unary(let unary) = node.op, let clamp = unary.activation,

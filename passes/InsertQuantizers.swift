@@ -5,9 +5,13 @@ import Support
 
 package struct InsertQuantizersOptions: PassOptions {
   package static let table: [Attribute<Self>] = [
-    Attribute("target", \.target, help: "a shipped target or a YAML file: what is legal")
+    Attribute("target", \.target, help: "a shipped target or a YAML file: what is legal"),
+    Attribute(
+      "own-inputs", \.ownInputs,
+      help: "layers with weights narrow their inputs themselves; sums and pools keep the widest form"),
   ]
   package var target = "generic-int8"
+  package var ownInputs = false
   package init() {}
 }
 
@@ -23,6 +27,14 @@ package struct InsertQuantizersOptions: PassOptions {
 /// pooling, reshaping and slicing pass theirs on. The forms are what the target allows, the widest in force. Operations
 /// behind the last integer one stay in float, and the last gemm hands its sums to them unrounded unless it clamps them.
 /// Operations without an integer form before that are reported together: nothing is left in float silently.
+///
+/// With `own-inputs`, where anything but layers with weights reads a value, its quantizer keeps the widest form, and each
+/// of these layers has one of its own in front: residual sums stay wide while the layers take few bits, as in most of the
+/// literature.
+///
+///     %s  = add(%a, %b)                               %sq = quantize(%s) {forms = [8:tensor:asymmetric*]}
+///     %y  = conv2d(%s, %w)                      ->    %sn = quantize(%sq) {forms = [8:tensor:asymmetric*, 4:…]}
+///     %t  = add(%s, %y)                               %y  = conv2d(%sn, %wq)
 package let insertQuantizers = Pass(
   "insert-quantizers", "put an elastic quantizer on every weight and activation edge",
   accepts: .canonical ... .canonical, produces: .elastic, options: InsertQuantizersOptions.self
@@ -32,7 +44,7 @@ package let insertQuantizers = Pass(
   try rejectFloatOperations(rewriter.graph, tail, target)
 
   for input in rewriter.graph.inputs where rewriter.graph[input].type.element == .f32 {
-    try quantize(input, tail, target, &rewriter)
+    try quantize(input, tail, target, &rewriter, ownInputs: options.ownInputs)
   }
   for id in rewriter.ops where !tail.contains(id) {
     let node = rewriter.graph[id]
@@ -47,10 +59,10 @@ package let insertQuantizers = Pass(
       if isLastGemm {
         rewriter.count("unrounded results")
       } else {
-        try quantize(node.results[0], tail, target, &rewriter)
+        try quantize(node.results[0], tail, target, &rewriter, ownInputs: options.ownInputs)
       }
     case .computed:
-      try quantize(node.results[0], tail, target, &rewriter)
+      try quantize(node.results[0], tail, target, &rewriter, ownInputs: options.ownInputs)
     case .transparent, .float: break
     }
   }
@@ -106,7 +118,7 @@ private func rejectFloatOperations(_ graph: Graph, _ tail: Set<OpID>, _ target: 
 
 /// Puts a quantizer behind `value` unless only float operations and outputs read it.
 private func quantize(
-  _ value: ValueID, _ tail: Set<OpID>, _ target: Target, _ rewriter: inout Rewriter
+  _ value: ValueID, _ tail: Set<OpID>, _ target: Target, _ rewriter: inout Rewriter, ownInputs: Bool
 ) throws(VerificationError) {
   let graph = rewriter.graph
   let isRead = graph.uses(of: value).contains { !tail.contains($0.user) }
@@ -116,11 +128,42 @@ private func quantize(
   quantizer.role = .activation
   quantizer.axis = 1
   quantizer.forms = FormSet(target.activations.forms)
+  let readers = graph.layers(reading: value)
+  let isShared = ownInputs && readers.hasOthers
+  if isShared { quantizer.forms = FormSet([quantizer.form]) }
   let quantized = try rewriter.insert(
     .quantize(quantizer), [value], name: "\(graph[value].name).q", after: value)[0]
   guard let id = rewriter.graph.definingOp(of: quantized) else { return }
   rewriter.replaceUses(of: value, with: quantized, except: id)
   rewriter.count("activation quantizers")
+  guard isShared else { return }
+  for layer in readers.layers where !tail.contains(layer) {
+    quantizer.site = "\(graph[layer].name).input"
+    quantizer.forms = FormSet(target.activations.forms)
+    let narrowed = try rewriter.insert(
+      .quantize(quantizer), [rewriter.graph[layer].operands[0]], name: "\(quantizer.site).q", before: layer)[0]
+    rewriter.setOperand(layer, 0, to: narrowed)
+    rewriter.count("activation quantizers")
+  }
+}
+
+extension Graph {
+  /// The operations with weights that read `value`, also through operations that only move its elements, and whether
+  /// anything else does.
+  fileprivate func layers(reading value: ValueID) -> (layers: [OpID], hasOthers: Bool) {
+    var layers: [OpID] = [], hasOthers = isOutput(value)
+    for use in uses(of: value) {
+      switch integerRole(of: self[use.user].op) {
+      case .weighted: layers.append(use.user)
+      case .transparent:
+        let further = self.layers(reading: self[use.user].results[0])
+        layers += further.layers
+        if further.hasOthers { hasOthers = true }
+      case .computed, .float: hasOthers = true
+      }
+    }
+    return (layers, hasOthers)
+  }
 }
 
 private func quantizeWeights(

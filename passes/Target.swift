@@ -148,10 +148,8 @@ private struct TargetReader {
     let symmetries = words(part["symmetry"]).map {
       $0 == "symmetric" ? Symmetry.symmetric : $0 == "asymmetric" ? .asymmetric : nil
     }
-    if symmetries.isEmpty || symmetries.contains(nil) || (key == "weights" && symmetries != [.symmetric]) {
-      fail(
-        "'\(key).symmetry' must list \(key == "weights" ? "symmetric alone" : "symmetric, asymmetric or both")"
-      )
+    if symmetries.isEmpty || symmetries.contains(nil) {
+      fail("'\(key).symmetry' must list symmetric, asymmetric or both")
     } else {
       result.symmetries = symmetries.compactMap { $0 }
     }

@@ -49,6 +49,12 @@ enum Console {
     write("\(place)\(color)\(diagnostic.severity.rawValue):\u{1B}[0m \(diagnostic.message)\(notes)\n")
   }
 
+  /// A line about work that goes on.
+  static func line(_ text: String) {
+    finishProgress()
+    if !state.withLock({ $0.isQuiet }) { write(text + "\n") }
+  }
+
   /// Shows how far a phase is: a bar on a terminal, else a line at every quarter.
   static func progress(_ phase: String, _ done: Int, _ total: Int) {
     guard total > 0 else { return }

@@ -103,7 +103,7 @@ struct DataFlags: ParsableArguments {
 
 /// Samples as network inputs, with labels where there are any.
 struct SampleSource: CalibrationData {
-  private let prepared: PreparedDataset
+  let prepared: PreparedDataset
 
   init(_ prepared: PreparedDataset) { self.prepared = prepared }
 

@@ -96,6 +96,24 @@ extension GradientPlan {
     }
   }
 
+  /// The statistics of the batch normalizations that use those of the batch, without a loss.
+  package func statistics(
+    _ inputs: [Tensor], overriding values: [ValueID: Tensor] = [:], forms: [OpID: Int] = [:]
+  ) throws(CompilerError) -> [BatchStatistics] {
+    let given = try parameters(values)
+    let variant = try variant(forms, nil)
+    let merged = Mutex(Merge(self))
+    try forEachShard(inputs) { index, samples, _, tensors throws(CompilerError) in
+      let pass = try ShardPass(self, batch: samples.count, firstSample: samples.lowerBound, variant)
+      _ = try pass.forward(tensors, given)
+      let part = ShardPart(
+        loss: 0, sampleCount: samples.count, gradients: wanted.map { _ in Tensor([0], [Float]()) },
+        statistics: pass.statistics)
+      merged.withLock { $0.add(part, at: index) }
+    }
+    return merged.withLock { $0.statistics }
+  }
+
   // MARK: Shards
 
   /// The contents of overridable values by value.
@@ -218,7 +236,7 @@ private struct Merge: Sendable {
   private var sampleCount = 0
   private var sums: [Tensor] = []
   private var pieces: [[Tensor]]
-  private var statistics: [GradientPlan.BatchStatistics] = []
+  private(set) var statistics: [GradientPlan.BatchStatistics] = []
 
   init(_ plan: GradientPlan) {
     self.plan = plan

@@ -1,9 +1,11 @@
+import Glibc
+
 /// Stochastic gradient descent with momentum, as PyTorch defines it: `v = momentum * v + g + decay * w`, `w -= rate * v`.
 package struct MomentumOptimizer: Sendable {
   package var momentum: Float
   /// Pulls weights towards zero through the gradient.
   package var weightDecay: Float
-  package private(set) var velocities: [Float]
+  package var velocities: [Float]
 
   package init(count: Int, momentum: Float = 0.9, weightDecay: Float = 0) {
     self.momentum = momentum
@@ -39,11 +41,9 @@ package struct AdamOptimizer: Sendable {
   package var secondDecay: Float
   package var epsilon: Float
   package var decay: Decay
-  package private(set) var firstMoments: [Float]
-  package private(set) var secondMoments: [Float]
-  /// The decays to the power of the updates done.
-  private var firstPower = 1.0
-  private var secondPower = 1.0
+  package var firstMoments: [Float]
+  package var secondMoments: [Float]
+  package var updates = 0
 
   package init(
     count: Int, firstDecay: Float = 0.9, secondDecay: Float = 0.999, epsilon: Float = 1e-8,
@@ -62,10 +62,9 @@ package struct AdamOptimizer: Sendable {
     _ weights: inout [Float], _ gradients: UnsafeBufferPointer<Float>, learningRate: Float
   ) {
     precondition(weights.count == firstMoments.count && gradients.count == firstMoments.count)
-    firstPower *= Double(firstDecay)
-    secondPower *= Double(secondDecay)
-    let rate = Float(Double(learningRate) / (1 - firstPower))
-    let correction = Float(1 / (1 - secondPower).squareRoot())
+    updates += 1
+    let rate = Float(Double(learningRate) / (1 - pow(Double(firstDecay), Double(updates))))
+    let correction = Float(1 / (1 - pow(Double(secondDecay), Double(updates))).squareRoot())
     let first = firstDecay, second = secondDecay, epsilon = epsilon
     let coupled: Float, shrink: Float
     switch decay {

@@ -135,18 +135,20 @@ extension IntegerLowering {
       fail("weights quantized by groups have no integer kernel", node.name)
       return nil
     }
-    if parameters.contains(where: { $0.zeroPoint != 0 }) {
-      fail("asymmetric weights have no integer kernel", node.name)
-      return nil
-    }
+    // Kernels know no zero points of weights: these go into the stored integers, which take one bit more.
+    let isShifted = parameters.contains { $0.zeroPoint != 0 }
     let rowLength = constant.elementCount / channels
     let values = constant.floats.enumerated().map { index, weight in
-      Int8(
-        quantizer.form.quantize(weight, parameters[parameters.count == 1 ? 0 : index / rowLength], .weight))
+      let own = parameters[parameters.count == 1 ? 0 : index / rowLength]
+      return Int8(exactly: quantizer.form.quantize(weight, own, .weight) - own.zeroPoint)
+    }
+    guard !values.contains(nil) else {
+      fail("asymmetric weights of 8 bits have no integer kernel: with their zero point they take 9", node.name)
+      return nil
     }
     return Weights(
-      values: values, shape: shape,
+      values: values.compactMap { $0 }, shape: shape,
       scales: (0..<channels).map { parameters[parameters.count == 1 ? 0 : $0].scale },
-      bits: quantizer.form.width.storageBits)
+      bits: quantizer.form.width.storageBits + (isShifted ? 1 : 0))
   }
 }

@@ -19,7 +19,7 @@ package struct SearchSite: Sendable {
 
 extension Graph {
   /// The quantizers in order.
-  var quantizers: [(id: OpID, quantizer: Quantize)] {
+  package var quantizers: [(id: OpID, quantizer: Quantize)] {
     order.compactMap { id in
       if case .quantize(let quantizer) = self[id].op { (id, quantizer) } else { nil }
     }
@@ -41,7 +41,7 @@ extension Graph {
   }
 
   /// This graph with the given form, and its parameters, for every quantizer; nil leaves one as it is.
-  func keeping(_ forms: [Int?]) throws -> Graph {
+  package func keeping(_ forms: [Int?]) throws -> Graph {
     var rewriter = Rewriter(self)
     for (site, form) in zip(quantizers, forms) {
       if let form { try keep(form, of: site.id, &rewriter) }

@@ -86,7 +86,7 @@ struct CompileCommand: ParsableCommand {
     }
     let samples = printsPipeline ? nil : try data.source(for: graph)
     let pipeline = try Pipeline(
-      text: try pipelineText(from: stage, isCalibrated: graph.isCalibrated), passes: allPasses,
+      text: try pipelineText(from: stage, graph), passes: allPasses,
       named: namedPipelines)
     if printsPipeline { return print(pipeline.text) }
 
@@ -130,7 +130,7 @@ struct CompileCommand: ParsableCommand {
   }
 
   /// The default pipeline with this command's choices, from the first pass that the graph's stage still needs.
-  private func pipelineText(from stage: Stage, isCalibrated: Bool) throws -> String {
+  private func pipelineText(from stage: Stage, _ graph: Graph) throws -> String {
     guard stage < .lowered else {
       throw CompilerError("the graph is lowered already; qcc compile takes earlier stages", at: model)
     }
@@ -138,13 +138,13 @@ struct CompileCommand: ParsableCommand {
     let range = try inputInterval().map { "input-range = [\($0.lowerBound), \($0.upperBound)]" }
     let calibrate = "activations = \(rangeMethod)" + (range.map { ", \($0)" } ?? "")
     return compilePipeline(
-      from: stage, isCalibrated: isCalibrated, target: target.text,
+      from: stage, isCalibrated: graph.isCalibrated, target: target.text,
       assignment:
         "weight-bits = \(weightBits ?? 0), activation-bits = \(activationBits ?? 0), pins = [\(quotedPins)]"
         + (assignment.map { ", assignment = \($0.quotedText)" } ?? ""),
       recipe: recipe, calibration: calibrate,
       distillation: data.data == nil && (withoutData ?? recipe.dataSubstitute) == .distilled
-        ? range ?? "" : nil)
+        ? range ?? "" : nil, isTrained: graph.hasSeparateBatchNorms)
   }
 
   private func inputInterval() throws -> ClosedRange<Float>? {

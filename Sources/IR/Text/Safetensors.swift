@@ -47,6 +47,9 @@ package struct SafetensorsFile: Sendable {
     self.tensors = tensors
   }
 
+  /// The shape of tensor `name`; nil when there is none.
+  package func shape(of name: String) -> [Int]? { tensors[name]?.shape }
+
   /// The bytes of tensor `name`; nil when there is none.
   /// - Throws: when the file's type or size is not that of `type`.
   package func storage(_ name: String, _ type: TensorType) throws(CompilerError) -> TensorStorage? {

@@ -23,12 +23,13 @@ let canonicalRules: [VerificationRule] = [
       }
     }
   },
-  // A normalization that only one convolution feeds is part of that convolution.
+  // A normalization that only one convolution feeds is part of that convolution, but for the time of training.
   VerificationRule(
     "folded-batch-norm", "no batch normalization stands behind a convolution of its own",
     .canonical ... .lowered
   ) {
     graph, findings in
+    guard graph.metadata("batch-norm") != "separate" || graph.stage == .lowered else { return }
     for id in graph.order {
       let node = graph[id]
       guard case .batchNorm = node.op, let producer = graph.definingOp(of: node.operands[0]),

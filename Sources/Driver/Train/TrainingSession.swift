@@ -1,0 +1,212 @@
+import Datasets
+import Evaluator
+import Glibc
+import IR
+import Numerics
+import PassKit
+import Passes
+import Support
+import Trainer
+import Training
+
+/// What `qcc train` does: prepares the graph, trains with checkpoints, measures.
+struct TrainingSession {
+  private let command: TrainCommand
+  private let samples: TrainingSamples
+  private let supernet: Supernet
+  private var run: TrainingRun
+  private let checkpoint: Checkpoint
+  private let threads: Int
+  /// Steps that were done before this process.
+  private var resumedAt = 0
+  private var seconds = 0.0
+
+  init(_ command: TrainCommand) throws {
+    self.command = command
+    threads = command.general.threadCount
+    let general = command.general
+    let imported = try LoadedModel(path: command.model, check: general.onnxCheck, shapes: general.inputShapes)
+      .graph(for: "train", at: command.model)
+    guard let calibration = try command.data.source(for: imported) else {
+      throw CompilerError("qcc train needs --data", status: .usage)
+    }
+    let widths = try command.widths(), budget = try command.budget()
+    let (graph, teacher, supernet) = try TrainingSession.prepared(imported, command, widths, calibration)
+    self.supernet = supernet
+    let shape = graph[graph.inputs[0]].type.shape.extents.dropFirst().compactMap(\.value)
+    let classes = graph[try graph.logits()].type.shape.size(1)
+    samples = try TrainingSamples(
+      calibration.prepared, shape: shape, classes: classes, threads: threads
+    ) { Console.progress("reading samples", $0, $1) }
+    samples.unreadable.forEach(Console.report)
+    var options = command.options
+    if samples.count < options.batch { options.batch = samples.count }
+    options.shard = min(options.shard, options.batch)
+    let network = TrainableGraph(graph, options.optimizer)
+    let perEpoch = max(samples.count / options.batch, 1)
+    options.steps = command.steps ?? max(Int((command.epochs ?? 10) * Double(perEpoch)), 1)
+    if let budget {
+      options.steps = try TrainingSession.steps(
+        within: budget, TrainingRun(network, samples, options, supernet: supernet, teacher: teacher, threads: threads))
+      Console.report(Diagnostic(.note, "--steps \(options.steps) repeats this run"))
+    }
+    run = try TrainingRun(network, samples, options, supernet: supernet, teacher: teacher, threads: threads)
+    let content = TensorStorage(copying: Array(graph.text(.hashed).utf8)).hash
+    checkpoint = Checkpoint(fingerprint: "\(options), \(samples.count) samples, graph \(String(content, radix: 16))")
+    if let path = command.checkpoint, access(path, F_OK) == 0 {
+      try checkpoint.restore(&run, from: path)
+      resumedAt = run.step
+      Console.report(Diagnostic(.note, "goes on behind step \(run.step)", at: path))
+    }
+  }
+
+  /// The graph to train, the float network, and the choices.
+  private static func prepared(
+    _ imported: Graph, _ command: TrainCommand, _ widths: (weights: Int, activations: Int)?,
+    _ calibration: SampleSource
+  ) throws -> (graph: Graph, teacher: Graph, supernet: Supernet) {
+    guard imported.stage < .elastic else {
+      throw CompilerError(
+        "the graph is \(imported.stage.text): qcc train takes a float network", at: command.model)
+    }
+    var context = PassContext(threads: command.general.threadCount, seed: command.data.seed, progress: Console.progress)
+    context.calibration = FirstSamples(source: calibration, count: command.calibrationSamples)
+    var instrumentation = Instrumentation()
+    instrumentation.reproducer = .never
+    func apply(_ text: String, to graph: Graph) throws -> Graph {
+      var graph = graph
+      _ = try PassManager(instrumentation).run(
+        Pipeline(text: text, passes: allPasses, named: namedPipelines), on: &graph, &context)
+      return graph
+    }
+    let teacher = imported.stage == .imported ? try apply("canonical", to: imported) : imported
+    guard let target = command.target else {
+      let graph = try apply("restore-batch-norm", to: teacher)
+      return (graph, teacher, Supernet(graph, pinned: []))
+    }
+    var graph = try apply(
+      "insert-quantizers{target = \(target.quotedText), own-inputs = true}, restore-batch-norm", to: teacher)
+    if let widths {
+      let elastic = Supernet(graph, pinned: graph.outerQuantizers)
+      let legal = Set(elastic.widths)
+      for bits in [widths.weights, widths.activations] where !legal.contains(bits) {
+        throw CompilerError(
+          "\(bits) bits are not legal on target '\(target)', which allows \(legal.sorted())", status: .usage)
+      }
+      let style = Supernet.Style(granularity: .channel, weights: .symmetric, activations: .asymmetric)
+      let forms = elastic.uniform(style, weightBits: widths.weights, activationBits: widths.activations)
+      graph = try graph.keeping(graph.quantizers.map { forms[$0.id] })
+      graph.stage = .assigned
+    }
+    graph = try apply("calibrate", to: graph)
+    context.diagnostics.forEach(Console.report)
+    return (graph, teacher, Supernet(graph, pinned: graph.outerQuantizers))
+  }
+
+  /// How many steps fit, from the time of a few (the first, which prepares, left out); a twentieth is kept for the rest.
+  private static func steps(within seconds: Double, _ run: TrainingRun) throws -> Int {
+    var trial = run, times: [Double] = []
+    for _ in 0..<6 {
+      let start = ContinuousClock.now
+      try trial.advance()
+      times.append((ContinuousClock.now - start).seconds)
+    }
+    let step = times.dropFirst().sorted()[2]
+    return max(Int(0.95 * seconds / step), 1)
+  }
+
+  // MARK: Training
+
+  var graph: Graph { run.network.learned() }
+
+  /// Trains to the end.
+  /// - Throws: `interrupted` when the user asked to stop, with the checkpoint written.
+  mutating func train() throws {
+    let start = ContinuousClock.now, every = command.checkpointEvery ?? run.stepsPerEpoch
+    while !run.isDone {
+      try run.advance()
+      Console.progress("training", run.step, run.options.steps)
+      if run.step % run.stepsPerEpoch == 0 {
+        Console.line("epoch \(run.step / run.stepsPerEpoch): loss \(fixed(run.averageLoss ?? .nan, 4))")
+      }
+      guard let path = command.checkpoint else {
+        if Interruption.isRequested { throw interruption() }
+        continue
+      }
+      if run.step % every == 0 || run.isDone || Interruption.isRequested { try checkpoint.save(run, to: path) }
+      if Interruption.isRequested {
+        throw CompilerError(
+          "interrupted behind step \(run.step) of \(run.options.steps); the same command goes on from there", at: path,
+          status: .interrupted)
+      }
+    }
+    seconds = (ContinuousClock.now - start).seconds
+  }
+
+  // MARK: Measuring
+
+  /// What was trained, and how right it answers on --test.
+  func report(savedTo path: String) throws -> TrainingReport {
+    var report = TrainingReport(
+      path: path, steps: run.options.steps, samples: samples.count, batch: run.options.batch,
+      seconds: seconds, steppedHere: run.step - resumedAt, weights: run.network.weightCount, loss: run.averageLoss)
+    guard let test = command.test else { return report }
+    var flags = command.data
+    flags.data = test
+    flags.labels = command.testLabels
+    flags.samples = command.testSamples
+    guard let source = try flags.source(for: run.network.graph) else { return report }
+    let held = try TrainingSamples(source.prepared, shape: samples.shape, classes: nil, threads: threads) {
+      Console.progress("reading test samples", $0, $1)
+    }
+    let evaluation = try SubnetworkEvaluation(run.network, threads: threads)
+    let rows = TrainingReport.rows(supernet, isElastic: command.elastic)
+    for (index, row) in rows.enumerated() {
+      let statistics =
+        command.elastic
+        ? try evaluation.statistics(row.subnetwork, samples, count: command.estimateSamples) : nil
+      let top1 = try evaluation.accuracy(row.subnetwork, statistics: statistics, on: held)
+      report.accuracies.append((row.name, top1))
+      Console.progress("measuring sub-networks", index + 1, rows.count)
+    }
+    report.testSamples = held.count
+    return report
+  }
+}
+
+/// The first few of many samples.
+private struct FirstSamples: CalibrationData {
+  let source: SampleSource
+  let limit: Int
+  init(source: SampleSource, count: Int) { (self.source, limit) = (source, count) }
+  var count: Int { min(source.count, limit) }
+  func sample(_ index: Int) throws -> [Float] { try source.sample(index) }
+}
+
+extension Graph {
+  /// The quantizers of the first and the last layer's weights and inputs.
+  fileprivate var outerQuantizers: Set<OpID> {
+    let layers = order.filter { id in
+      switch self[id].op {
+      case .conv2d, .convTranspose2d, .gemm: true
+      default: false
+      }
+    }
+    var result = Set<OpID>()
+    for layer in [layers.first, layers.last] {
+      guard let layer else { continue }
+      for operand in self[layer].operands.prefix(2) {
+        var value = operand
+        while let id = definingOp(of: value) {
+          if case .quantize = self[id].op {
+            result.insert(id)
+            break
+          }
+          guard self[id].op.keepsElements else { break }
+          value = self[id].operands[0]
+        }
+      }
+    }
+    return result
+  }
+}

@@ -1,0 +1,104 @@
+import IR
+import Numerics
+import Support
+
+/// One form for each quantizer: a network inside a supernet.
+package typealias Subnetwork = [OpID: Int]
+
+/// The quantizers of a graph and the forms that training and search may choose from.
+package struct Supernet: Sendable {
+  package struct Site: Sendable {
+    package let id: OpID
+    package let name: String
+    package let role: Quantize.Role
+    package let forms: [QuantizationForm]
+    /// Indices of `forms`; those of the widest alone where the site is pinned.
+    package let legal: [Int]
+  }
+  package let sites: [Site]
+
+  /// - Parameter pinned: sites that always take their widest forms.
+  package init(_ graph: Graph, pinned: Set<OpID>) {
+    sites = graph.order.compactMap { id in
+      guard case .quantize(let quantizer) = graph[id].op else { return nil }
+      let forms = quantizer.forms.all, widest = forms.map(\.width.storageBits).max() ?? 8
+      let legal = forms.indices.filter { !pinned.contains(id) || forms[$0].width.storageBits == widest }
+      return Site(id: id, name: quantizer.site, role: quantizer.role, forms: forms, legal: legal)
+    }
+  }
+
+  /// How wide the quantizers of a drawn sub-network are.
+  package enum Extreme: Sendable { case widest, narrowest, any }
+
+  /// Every site draws granularity and symmetry, and its width where it is free, independently of the others.
+  package func draw(_ extreme: Extreme, _ random: inout SeededRandom) -> Subnetwork {
+    var result: Subnetwork = [:]
+    for site in sites {
+      let widths = site.legal.map { site.forms[$0].width.storageBits }
+      let width: Int? =
+        switch extreme {
+        case .widest: widths.max()
+        case .narrowest: widths.min()
+        case .any: widths.isEmpty ? nil : widths[Int(random.below(UInt64(widths.count)))]
+        }
+      let choices = site.legal.filter { width == nil || site.forms[$0].width.storageBits == width }
+      result[site.id] = choices[Int(random.below(UInt64(choices.count)))]
+    }
+    return result
+  }
+
+  /// The sub-network of one width for weights and one for activations; sites that lack it take the next wider one they have.
+  package func uniform(_ style: Style, weightBits: Int, activationBits: Int) -> Subnetwork {
+    var result: Subnetwork = [:]
+    for site in sites {
+      result[site.id] = style.form(of: site, bits: site.role == .weight ? weightBits : activationBits)
+    }
+    return result
+  }
+
+  /// What all sites have in common in evaluated sub-networks, as far as they allow it.
+  package struct Style: Hashable, Sendable, CustomStringConvertible {
+    package var granularity: Granularity
+    package var weights: Symmetry
+    package var activations: Symmetry
+
+    package init(granularity: Granularity, weights: Symmetry, activations: Symmetry) {
+      (self.granularity, self.weights, self.activations) = (granularity, weights, activations)
+    }
+    package var description: String {
+      "\(granularity == .tensor ? "tensor" : "channel"), weights \(weights), activations \(activations)"
+    }
+
+    /// The legal form of `site` that comes closest: first by width, not below `bits` where it can, then by granularity and
+    /// symmetry.
+    func form(of site: Site, bits: Int) -> Int {
+      func distance(_ index: Int) -> (Int, Int) {
+        let form = site.forms[index], width = form.width.storageBits
+        var mismatches = form.symmetry == (site.role == .weight ? weights : activations) ? 0 : 1
+        if site.role == .weight, form.granularity != granularity { mismatches += 2 }
+        return (width >= bits ? width - bits : 100 + bits - width, mismatches)
+      }
+      return site.legal.min { distance($0) < distance($1) } ?? 0
+    }
+  }
+  /// The styles that weights and activations of the unpinned sites can have.
+  package var styles: [Style] {
+    func values<T: Hashable>(_ role: Quantize.Role, _ of: (QuantizationForm) -> T, _ all: [T]) -> [T] {
+      let present = Set(sites.filter { $0.role == role }.flatMap { site in site.legal.map { of(site.forms[$0]) } })
+      return all.filter { present.contains($0) }
+    }
+    var result: [Style] = []
+    for granularity in values(.weight, \.granularity, [.channel, .tensor]) {
+      for weights in values(.weight, \.symmetry, [.symmetric, .asymmetric]) {
+        for activations in values(.activation, \.symmetry, [.symmetric, .asymmetric]) {
+          result.append(Style(granularity: granularity, weights: weights, activations: activations))
+        }
+      }
+    }
+    return result
+  }
+  /// The widths of unpinned sites, widest first.
+  package var widths: [Int] {
+    Set(sites.flatMap { site in site.legal.map { site.forms[$0].width.storageBits } }).sorted(by: >)
+  }
+}

@@ -1,0 +1,164 @@
+import Evaluator
+import IR
+import Support
+import Synchronization
+import Training
+
+/// Training, step by step: all that goes on from one step to the next is in here, and a checkpoint holds all of it.
+package struct TrainingRun: Sendable {
+  package private(set) var network: TrainableGraph
+  package let options: TrainingOptions
+  /// Steps done.
+  package internal(set) var step = 0
+  /// Exponential average of the loss of the widest sub-network.
+  package internal(set) var averageLoss: Double?
+  private let plan: GradientPlan
+  private let teacher: GradientPlan?
+  private let supernet: Supernet?
+  private let fixed: Subnetwork
+  private let samples: TrainingSamples
+  private let threads: Int
+  private var order: BatchOrder
+
+  /// - Parameters:
+  ///   - supernet: the choices of a step; nil: quantizers take the forms in force.
+  ///   - teacher: the float network, for `distillation`.
+  package init(
+    _ network: TrainableGraph, _ samples: TrainingSamples, _ options: TrainingOptions, supernet: Supernet? = nil,
+    teacher: Graph? = nil, threads: Int
+  ) throws(CompilerError) {
+    self.network = network
+    self.options = options
+    self.samples = samples
+    self.threads = threads
+    self.supernet = options.supernet == nil ? nil : supernet
+    fixed = [:]
+    plan = try GradientPlan(
+      network.graph, outputs: [.init(try network.graph.logits())],
+      gradientsOf: network.parameters.map(\.value), batchNormalization: .batch, shardSize: options.shard,
+      threads: threads)
+    self.teacher =
+      try options.distillation > 0
+      ? teacher.map { graph throws(CompilerError) in
+        try GradientPlan(
+          graph, outputs: [.init(try graph.logits())], gradientsOf: [], mode: .float, shardSize: options.shard,
+          threads: threads)
+      } : nil
+    order = BatchOrder(count: samples.count, batch: options.batch, seed: options.seed)
+  }
+
+  package var stepsPerEpoch: Int { order.batchesPerEpoch }
+  package var isDone: Bool { step >= options.steps }
+
+  /// Takes one step and returns the loss of the widest sub-network.
+  @discardableResult
+  package mutating func advance() throws(CompilerError) -> Double {
+    let (inputs, labels) = try samples.batch(
+      order.samples(step: step), options.augmentation, seed: options.seed ^ 0xA5A5, number: step * order.batch,
+      threads: threads)
+    let values = network.values
+    var gradients = [[Float]?](repeating: nil, count: network.parameters.count)
+    var guide = try teacher?.outputs([inputs])[0], share = guide == nil ? 0 : options.distillation
+    var firstLoss = 0.0
+    for (index, subnetwork) in subnetworks().enumerated() {
+      let logits = Mutex<[Int: Tensor]>([:])
+      let target = Target(labels: labels, guide: guide, share: share, smoothing: options.labelSmoothing)
+      let result = try plan.run([inputs], overriding: values, forms: subnetwork) { shard throws(CompilerError) in
+        logits.withLock { $0[shard.samples.lowerBound] = shard.outputs[0] }
+        return try target.loss(shard)
+      }
+      if index == 0 {
+        firstLoss = result.loss
+        network.average(result.statistics, momentum: options.momentum)
+      }
+      add(result.gradients, of: subnetwork, to: &gradients)
+      guard let settings = options.supernet else { continue }
+      // The next, narrower one learns from this one.
+      let answers = logits.withLock { parts in parts.keys.sorted().compactMap { parts[$0]?.floats }.flatMap { $0 } }
+      guide = settings.guidance > 0 ? Tensor([labels.count, answers.count / labels.count], answers) : nil
+      share = settings.guidance
+    }
+    regularize(&gradients)
+    let factor = options.schedule.factor(step: step, of: options.steps, warmUp: options.warmUp)
+    let rate = options.optimizer.rate * Float(factor)
+    for index in network.parameters.indices {
+      guard let gradient = gradients[index] else { continue }
+      network.parameters[index].update(gradient, rate: rate, clipping: options.clipping)
+    }
+    guard firstLoss.isFinite else {
+      throw CompilerError(
+        "the loss is \(firstLoss) at step \(step)", notes: ["a smaller --learning-rate may help"],
+        status: .gateFailed)
+    }
+    averageLoss = averageLoss.map { 0.98 * $0 + 0.02 * firstLoss } ?? firstLoss
+    step += 1
+    return firstLoss
+  }
+
+  /// Of this step: the widest, random ones, the narrowest; or the one in force.
+  private func subnetworks() -> [Subnetwork] {
+    guard let supernet, let settings = options.supernet else { return [fixed] }
+    var random = SeededRandom(seed: options.seed ^ 0x5A5A, stream: UInt64(step))
+    let between = (0..<settings.randomSubnetworks).map { _ in supernet.draw(.any, &random) }
+    return [supernet.draw(.widest, &random)] + between + [supernet.draw(.narrowest, &random)]
+  }
+
+  /// Parameters of forms that a sub-network does not take have no part in it: they stay where they are.
+  private func add(_ parts: [Tensor], of subnetwork: Subnetwork, to gradients: inout [[Float]?]) {
+    for (index, parameter) in network.parameters.enumerated() {
+      if let form = parameter.form, let quantizer = parameter.quantizer,
+        form != subnetwork[quantizer] ?? network.currentForm(of: quantizer)
+      {
+        continue
+      }
+      parts[index].withFloats { part in
+        guard var sum = gradients[index] else { return gradients[index] = Array(part) }
+        gradients[index] = nil
+        for position in part.indices { sum[position] += part[position] }
+        gradients[index] = sum
+      }
+    }
+  }
+
+  /// Adds the gradients of the regularization of every layer's weights but the first.
+  private func regularize(_ gradients: inout [[Float]?]) {
+    guard let regularization = options.supernet?.regularization else { return }
+    let layers = network.parameters.indices.filter { network.parameters[$0].kind == .weights }.dropFirst()
+    for index in layers {
+      guard var gradient = gradients[index] else { continue }
+      _ = regularization.add(network.parameters[index].position, layers: layers.count, to: &gradient)
+      gradients[index] = gradient
+    }
+  }
+
+  mutating func restore(_ network: TrainableGraph, step: Int, averageLoss: Double?) {
+    self.network = network
+    self.step = step
+    self.averageLoss = averageLoss
+  }
+}
+
+extension TrainableGraph {
+  fileprivate func currentForm(of quantizer: OpID) -> Int {
+    if case .quantize(let op) = graph[quantizer].op { op.forms.currentIndex } else { 0 }
+  }
+}
+
+/// Labels, and answers to come close to.
+private struct Target: Sendable {
+  let labels: [Int]
+  let guide: Tensor?
+  let share: Float
+  let smoothing: Float
+
+  /// `share` of the divergence from the guide and the rest of the cross-entropy with the labels.
+  func loss(_ shard: GradientPlan.Shard) throws(CompilerError) -> GradientPlan.ShardLoss {
+    let logits = shard.outputs[0]
+    let hard = crossEntropy(logits, labels: labels[shard.samples], smoothing: smoothing, batch: shard.batch)
+    guard let guide, share > 0 else { return GradientPlan.ShardLoss(hard.value, [hard.gradient]) }
+    let soft = distillation(logits, teacher: guide.samples(shard.samples), batch: shard.batch)
+    let value = Double(1 - share) * hard.value + Double(share) * soft.value
+    let gradient = zip(hard.gradient.floats, soft.gradient.floats).map { (1 - share) * $0 + share * $1 }
+    return GradientPlan.ShardLoss(value, [Tensor(logits.shape, gradient)])
+  }
+}
