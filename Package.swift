@@ -139,6 +139,10 @@ let package = Package(
     .testTarget(
       name: "TrainingTests", dependencies: ["Training", "Evaluator", "IR", "Numerics", "Support"],
       swiftSettings: strict),
+    .testTarget(
+      name: "TrainerTests",
+      dependencies: ["Trainer", "Training", "Datasets", "Evaluator", "IR", "Numerics", "Support"],
+      swiftSettings: strict),
     .target(
       name: "TestSupport", dependencies: ["Program", "Runtime", "KernelInterface", "CXXHash"],
       path: "Tests/TestSupport", swiftSettings: strict),

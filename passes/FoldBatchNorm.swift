@@ -59,5 +59,7 @@ package let foldBatchNorm = Pass(
   }
   guard rewriter.graph.stage >= .elastic else { return }
   try fuseClamps(&rewriter)
-  rewriter.setMetadata(batchNormKey, "folded")
+  let graph = rewriter.graph
+  let isDone = !graph.order.contains { if case .batchNorm = graph[$0].op { true } else { false } }
+  if isDone, graph.hasSeparateBatchNorms { rewriter.setMetadata(batchNormKey, "folded") }
 }

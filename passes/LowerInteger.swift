@@ -21,6 +21,9 @@ package let lowerInteger = Pass(
   accepts: .assigned ... .assigned,
   produces: .lowered
 ) { rewriter, context in
+  if rewriter.graph.hasSeparateBatchNorms {
+    throw CompilerError("batch normalizations stand apart from their convolutions: run fold-batch-norm")
+  }
   var lowering = IntegerLowering(rewriter.graph)
   try lowering.run()
   for (name, count) in lowering.statistics { rewriter.count(name, count) }

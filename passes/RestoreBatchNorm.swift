@@ -18,7 +18,6 @@ package let restoreBatchNorm = Pass(
   "restore-batch-norm", "put batch normalizations back behind convolutions, for training",
   accepts: .canonical ... .elastic
 ) { rewriter, _ in
-  rewriter.setMetadata(batchNormKey, "separate")
   for id in rewriter.ops {
     let node = rewriter.graph[id]
     guard case .conv2d(let convolution) = node.op, let result = node.results.first else { continue }
@@ -58,6 +57,7 @@ package let restoreBatchNorm = Pass(
         .unary(Unary(clamp: convolution.activation)), [value], name: "\(node.name).clamp", before: id)[0]
     }
     rewriter.replaceResults(of: id, with: [value])
+    rewriter.setMetadata(batchNormKey, "separate")
     rewriter.count("restored")
   }
 }

@@ -1,0 +1,53 @@
+import IR
+import Numerics
+import Support
+import Testing
+import Trainer
+
+@Suite("Sub-networks of a supernet")
+struct SupernetTests {
+  @Test func drawsAreLegalAndReachEveryForm() throws {
+    let network = try SmallNetwork(elastic: true)
+    let supernet = network.supernet
+    #expect(supernet.widths == [8, 4, 2] && supernet.styles.count == 4)
+    var random = SeededRandom(seed: 5), seen = supernet.sites.map { _ in Set<Int>() }
+    for _ in 0..<400 {
+      for extreme in [Supernet.Extreme.widest, .any, .narrowest] {
+        let drawn = supernet.draw(extreme, &random)
+        for (index, site) in supernet.sites.enumerated() {
+          let form = try #require(drawn[site.id])
+          #expect(site.legal.contains(form))
+          let width = site.forms[form].width.storageBits
+          let widths = site.legal.map { site.forms[$0].width.storageBits }
+          if extreme == .widest { #expect(width == widths.max()) }
+          if extreme == .narrowest { #expect(width == widths.min()) }
+          if extreme == .any { seen[index].insert(form) }
+        }
+      }
+    }
+    for (index, site) in supernet.sites.enumerated() { #expect(seen[index] == Set(site.legal)) }
+  }
+
+  @Test func pinnedSitesKeepTheirWidth() throws {
+    let network = try SmallNetwork(elastic: true)
+    let pinned = network.supernet.sites.filter { $0.legal.count < $0.forms.count }
+    #expect(pinned.count == 4, "the first and the last layer's weights and inputs")
+    for site in pinned { #expect(site.legal.allSatisfy { site.forms[$0].width.storageBits == 8 }) }
+  }
+
+  @Test func uniformTakesTheStyleAndTheNextWiderForm() throws {
+    let supernet = try SmallNetwork(elastic: true).supernet
+    for style in supernet.styles {
+      for bits in [8, 4, 3, 2] {
+        let forms = supernet.uniform(style, weightBits: bits, activationBits: bits)
+        for site in supernet.sites {
+          let form = site.forms[try #require(forms[site.id])]
+          let isPinned = site.legal.count < site.forms.count
+          #expect(form.width.storageBits == (isPinned ? 8 : bits == 3 ? 4 : bits))
+          #expect(form.symmetry == (site.role == .weight ? style.weights : style.activations))
+          if site.role == .weight { #expect(form.granularity == style.granularity) }
+        }
+      }
+    }
+  }
+}

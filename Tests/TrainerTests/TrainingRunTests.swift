@@ -1,0 +1,111 @@
+import Evaluator
+import Foundation
+import IR
+import Numerics
+import Support
+import Testing
+
+@testable import Trainer
+
+@Suite("Training runs")
+struct TrainingRunTests {
+  private func options(steps: Int, supernet: Bool) -> TrainingOptions {
+    var options = TrainingOptions()
+    (options.steps, options.batch, options.shard, options.seed) = (steps, 32, 8, 3)
+    options.optimizer.rate = 5e-3
+    options.augmentation = Augmentation(padding: 1, flips: true)
+    if supernet { options.supernet = SupernetOptions() }
+    return options
+  }
+  private func run(
+    _ options: TrainingOptions, _ samples: TrainingSamples, elastic: Bool, threads: Int = 2
+  ) throws -> TrainingRun {
+    let network = try SmallNetwork(elastic: elastic)
+    return try TrainingRun(
+      TrainableGraph(network.graph, options.optimizer), samples, options, supernet: network.supernet,
+      teacher: options.distillation > 0 ? SmallNetwork(elastic: false).graph : nil, threads: threads)
+  }
+  private func bytes(_ run: TrainingRun) -> [[UInt8]] {
+    run.network.parameters.map(\.tensor.bytes) + run.network.running.keys.sorted().map { value in
+      (run.network.running[value] ?? []).withUnsafeBytes { Array($0) }
+    }
+  }
+
+  @Test func floatNetworkLearns() throws {
+    let samples = try SmallNetwork.samples(400, seed: 1), held = try SmallNetwork.samples(400, seed: 2)
+    var run = try run(options(steps: 120, supernet: false), samples, elastic: false)
+    let before = try SubnetworkEvaluation(run.network, threads: 2).accuracy([:], statistics: nil, on: held)
+    while !run.isDone { try run.advance() }
+    let after = try SubnetworkEvaluation(run.network, threads: 2).accuracy([:], statistics: nil, on: held)
+    #expect(before < 75 && after > 95, "\(before) -> \(after)")
+    // The saved graph answers as the trained network does.
+    let graph = run.network.learned()
+    let (inputs, labels) = try held.batch(Array(0..<64), nil, seed: 0, number: 0, threads: 1)
+    let logits = try Evaluator(graph, threads: 1).run([inputs])[0].floats
+    let right = labels.indices.count { (logits[2 * $0] > logits[2 * $0 + 1] ? 0 : 1) == labels[$0] }
+    #expect(right >= 58)
+  }
+
+  @Test func everyWidthOfASupernetLearns() throws {
+    let samples = try SmallNetwork.samples(400, seed: 1), held = try SmallNetwork.samples(300, seed: 2)
+    let network = try SmallNetwork(elastic: true)
+    var run = try run(options(steps: 150, supernet: true), samples, elastic: true)
+    while !run.isDone { try run.advance() }
+    let evaluation = try SubnetworkEvaluation(run.network, batch: 32, threads: 2)
+    for bits in [8, 4, 2] {
+      for style in network.supernet.styles {
+        let subnetwork = network.supernet.uniform(style, weightBits: bits, activationBits: bits)
+        let statistics = try evaluation.statistics(subnetwork, samples, count: 256)
+        let top1 = try evaluation.accuracy(subnetwork, statistics: statistics, on: held)
+        #expect(top1 > 85, "\(bits) bits, \(style): \(top1)")
+      }
+    }
+  }
+
+  @Test(arguments: [false, true])
+  func sameBytesForAnyThreadsAndWhenResumed(isElastic: Bool) throws {
+    let samples = try SmallNetwork.samples(200, seed: 1)
+    var options = options(steps: 12, supernet: isElastic)
+    options.distillation = 0.5
+    var whole = try run(options, samples, elastic: isElastic, threads: 1)
+    while !whole.isDone { try whole.advance() }
+    var other = try run(options, samples, elastic: isElastic, threads: 4)
+    while !other.isDone { try other.advance() }
+    #expect(bytes(other) == bytes(whole))
+
+    let path = FileManager.default.temporaryDirectory.appending(path: "qcc-\(UUID().uuidString).safetensors").path
+    defer { try? FileManager.default.removeItem(atPath: path) }
+    let checkpoint = Checkpoint(fingerprint: "this run")
+    var first = try run(options, samples, elastic: isElastic)
+    for _ in 0..<7 { try first.advance() }
+    try checkpoint.save(first, to: path)
+    var second = try run(options, samples, elastic: isElastic)
+    try checkpoint.restore(&second, from: path)
+    #expect(second.step == 7 && bytes(second) == bytes(first))
+    while !second.isDone { try second.advance() }
+    #expect(bytes(second) == bytes(whole) && second.averageLoss == whole.averageLoss)
+
+    var third = try run(options, samples, elastic: isElastic)
+    #expect(throws: CompilerError.self) { try Checkpoint(fingerprint: "another").restore(&third, from: path) }
+    let damaged = try Data(contentsOf: URL(filePath: path)).dropLast(5000)
+    try damaged.write(to: URL(filePath: path))
+    #expect(throws: CompilerError.self) { try checkpoint.restore(&third, from: path) }
+  }
+
+  @Test func formsThatAreNotTakenStay() throws {
+    let samples = try SmallNetwork.samples(64, seed: 1)
+    var options = options(steps: 1, supernet: true)
+    options.supernet?.randomSubnetworks = 0
+    var run = try run(options, samples, elastic: true)
+    let before = run.network.parameters
+    try run.advance()
+    for (old, new) in zip(before, run.network.parameters) {
+      guard let form = old.form, let quantizer = old.quantizer,
+        case .quantize(let op) = run.network.graph[quantizer].op
+      else { continue }
+      // Neither the widest nor the narrowest takes four bits.
+      if op.forms.all[form].width.storageBits == 4 { #expect(old.position == new.position) }
+    }
+    #expect(zip(before, run.network.parameters).contains { $0.form != nil && $0.position != $1.position })
+  }
+}
