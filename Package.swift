@@ -91,7 +91,8 @@ let package = Package(
       swiftSettings: optimized),
     .target(
       name: "Trainer",
-      dependencies: ["Support", "Numerics", "IR", "Evaluator", "Training", "Datasets"], swiftSettings: optimized),
+      dependencies: ["Support", "Numerics", "IR", "Evaluator", "Training", "Datasets"],
+      swiftSettings: optimized),
     .target(
       name: "Passes",
       dependencies: [

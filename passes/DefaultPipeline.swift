@@ -46,7 +46,9 @@ package func compilePipeline(
   passes = Array(passes.drop { !$0.hasPrefix(first) })
   if distillation == nil || isCalibrated { passes.removeAll { $0.hasPrefix("distill") } }
   if isCalibrated { passes.removeAll { $0 == "RECIPE" } }
-  if isTrained { passes.insert("estimate-batch-norm, fold-batch-norm", at: passes.firstIndex(of: "lower-integer") ?? 0) }
+  if isTrained {
+    passes.insert("estimate-batch-norm, fold-batch-norm", at: passes.firstIndex(of: "lower-integer") ?? 0)
+  }
   return passes.joined(separator: ", ").replacing("RECIPE", with: recipe.text(calibration: calibration))
     .replacing("TARGET", with: target).replacing("ASSIGNMENT", with: assignment)
     .replacing("DISTILLATION", with: distillation ?? "")

@@ -37,7 +37,8 @@ package let estimateBatchNorm = Pass(
   guard rewriter.takeStep() else { return }
   let inputs = try SampleBank(data, graph, samples: min(options.samples, data.count))
   let plan = try GradientPlan(
-    graph, gradientsOf: [], batchNormalization: .batch, shardSize: max(options.batch / 2, 1), threads: context.threads)
+    graph, gradientsOf: [], batchNormalization: .batch, shardSize: max(options.batch / 2, 1),
+    threads: context.threads)
   var estimate = BatchNormEstimate()
   for first in stride(from: 0, to: inputs.count, by: options.batch) {
     let samples = Array(first..<min(first + options.batch, inputs.count))

@@ -141,7 +141,8 @@ private func quantize(
     quantizer.site = "\(graph[layer].name).input"
     quantizer.forms = FormSet(target.activations.forms)
     let narrowed = try rewriter.insert(
-      .quantize(quantizer), [rewriter.graph[layer].operands[0]], name: "\(quantizer.site).q", before: layer)[0]
+      .quantize(quantizer), [rewriter.graph[layer].operands[0]], name: "\(quantizer.site).q", before: layer)[
+        0]
     rewriter.setOperand(layer, 0, to: narrowed)
     rewriter.count("activation quantizers")
   }

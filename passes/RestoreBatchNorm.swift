@@ -50,8 +50,9 @@ package let restoreBatchNorm = Pass(
     }
     var normalization = BatchNorm()
     normalization.epsilon = Unfolded.epsilon
-    var value = try rewriter.insert(.batchNorm(normalization), operands, name: "\(node.name).norm", before: id)[
-      0]
+    var value = try rewriter.insert(
+      .batchNorm(normalization), operands, name: "\(node.name).norm", before: id)[
+        0]
     if convolution.activation != .none {
       value = try rewriter.insert(
         .unary(Unary(clamp: convolution.activation)), [value], name: "\(node.name).clamp", before: id)[0]

@@ -45,7 +45,8 @@ package struct Target: Sendable {
   private static let embedded: [(name: String, bytes: [UInt8])] = [
     ("generic-int8", PackageResources.generic_int8_yaml), ("x86-int8", PackageResources.x86_int8_yaml),
     ("x86-int4", PackageResources.x86_int4_yaml), ("x86-int2", PackageResources.x86_int2_yaml),
-    ("x86-binary", PackageResources.x86_binary_yaml), ("arm-int8", PackageResources.arm_int8_yaml),
+    ("x86-binary", PackageResources.x86_binary_yaml), ("elastic", PackageResources.elastic_yaml),
+    ("arm-int8", PackageResources.arm_int8_yaml),
     ("arm-int4", PackageResources.arm_int4_yaml),
   ]
   /// The names of the targets that ship with qcc, in the order of `qcc targets`.

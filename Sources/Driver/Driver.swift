@@ -48,7 +48,8 @@ struct RootCommand: ParsableCommand {
       """,
     version: Driver.version,
     subcommands: [
-      CompileCommand.self, SearchCommand.self, TrainCommand.self, EvalCommand.self, RunCommand.self, VerifyCommand.self,
+      CompileCommand.self, SearchCommand.self, TrainCommand.self, EvalCommand.self, RunCommand.self,
+      VerifyCommand.self,
       CompareCommand.self, BisectCommand.self, InspectCommand.self,
       OptCommand.self,
       BenchCommand.self, KernelsCommand.self, PassesCommand.self, TargetsCommand.self, OpsCommand.self,

@@ -29,7 +29,8 @@ package struct Checkpoint: Sendable {
     }
     let loss = run.averageLoss ?? .nan
     constants.append(
-      Constant("state", [3], [Int64(Checkpoint.version), Int64(run.step), Int64(bitPattern: loss.bitPattern)]))
+      Constant(
+        "state", [3], [Int64(Checkpoint.version), Int64(run.step), Int64(bitPattern: loss.bitPattern)]))
     let text = Array(fingerprint.utf8)
     constants.append(Constant("made-with", [text.count], text))
     try SafetensorsFile.write(constants, to: path)
@@ -59,7 +60,8 @@ package struct Checkpoint: Sendable {
     }
     let state = try constant("state", 3, .i64).elements(as: Int64.self)
     guard state[0] == Checkpoint.version, state[1] >= 0 else {
-      throw .malformed("the checkpoint has version \(state[0]), this qcc reads \(Checkpoint.version)", at: path)
+      throw .malformed(
+        "the checkpoint has version \(state[0]), this qcc reads \(Checkpoint.version)", at: path)
     }
     var network = run.network
     for index in network.parameters.indices {

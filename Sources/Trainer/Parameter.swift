@@ -29,7 +29,8 @@ package struct Parameter: Sendable {
   package internal(set) var optimizer: Optimizer
 
   init(
-    _ kind: Kind, _ value: ValueID, _ constant: Constant, quantizer: OpID? = nil, _ settings: Optimizer.Settings
+    _ kind: Kind, _ value: ValueID, _ constant: Constant, quantizer: OpID? = nil,
+    _ settings: Optimizer.Settings
   ) {
     self.kind = kind
     self.value = value

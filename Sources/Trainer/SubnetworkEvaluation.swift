@@ -24,7 +24,8 @@ package struct SubnetworkEvaluation: Sendable {
       graph, gradientsOf: [], overridable: parameters, batchNormalization: .batch, shardSize: batch / 2,
       threads: threads)
     answering = try GradientPlan(
-      graph, outputs: [.init(try graph.logits())], gradientsOf: [], overridable: parameters + Array(network.running.keys).sorted(),
+      graph, outputs: [.init(try graph.logits())], gradientsOf: [],
+      overridable: parameters + Array(network.running.keys).sorted(),
       shardSize: batch / 2, threads: threads)
   }
 

@@ -84,7 +84,8 @@ package struct Supernet: Sendable {
   /// The styles that weights and activations of the unpinned sites can have.
   package var styles: [Style] {
     func values<T: Hashable>(_ role: Quantize.Role, _ of: (QuantizationForm) -> T, _ all: [T]) -> [T] {
-      let present = Set(sites.filter { $0.role == role }.flatMap { site in site.legal.map { of(site.forms[$0]) } })
+      let present = Set(
+        sites.filter { $0.role == role }.flatMap { site in site.legal.map { of(site.forms[$0]) } })
       return all.filter { present.contains($0) }
     }
     var result: [Style] = []

@@ -97,7 +97,8 @@ package struct TrainableGraph: Sendable {
 extension Graph {
   /// What answers are made of: the output, or what its softmax reads; [N, classes].
   package func logits() throws(CompilerError) -> ValueID {
-    guard let output = outputs.first, outputs.count == 1, inputs.count == 1, self[output].type.shape.rank == 2 else {
+    guard let output = outputs.first, outputs.count == 1, inputs.count == 1, self[output].type.shape.rank == 2
+    else {
       throw CompilerError(
         "training needs a network with one input and one output of [N, classes]; this one has \(inputs.count) inputs and \(outputs.count) outputs",
         status: .rejected)

@@ -24,7 +24,8 @@ package struct TrainingRun: Sendable {
   ///   - supernet: the choices of a step; nil: quantizers take the forms in force.
   ///   - teacher: the float network, for `distillation`.
   package init(
-    _ network: TrainableGraph, _ samples: TrainingSamples, _ options: TrainingOptions, supernet: Supernet? = nil,
+    _ network: TrainableGraph, _ samples: TrainingSamples, _ options: TrainingOptions,
+    supernet: Supernet? = nil,
     teacher: Graph? = nil, threads: Int
   ) throws(CompilerError) {
     self.network = network
@@ -41,7 +42,8 @@ package struct TrainingRun: Sendable {
       try options.distillation > 0
       ? teacher.map { graph throws(CompilerError) in
         try GradientPlan(
-          graph, outputs: [.init(try graph.logits())], gradientsOf: [], mode: .float, shardSize: options.shard,
+          graph, outputs: [.init(try graph.logits())], gradientsOf: [], mode: .float,
+          shardSize: options.shard,
           threads: threads)
       } : nil
     order = BatchOrder(count: samples.count, batch: options.batch, seed: options.seed)
@@ -54,7 +56,8 @@ package struct TrainingRun: Sendable {
   @discardableResult
   package mutating func advance() throws(CompilerError) -> Double {
     let (inputs, labels) = try samples.batch(
-      order.samples(step: step), options.augmentation, seed: options.seed ^ 0xA5A5, number: step * order.batch,
+      order.samples(step: step), options.augmentation, seed: options.seed ^ 0xA5A5,
+      number: step * order.batch,
       threads: threads)
     let values = network.values
     var gradients = [[Float]?](repeating: nil, count: network.parameters.count)
@@ -63,7 +66,8 @@ package struct TrainingRun: Sendable {
     for (index, subnetwork) in subnetworks().enumerated() {
       let logits = Mutex<[Int: Tensor]>([:])
       let target = Target(labels: labels, guide: guide, share: share, smoothing: options.labelSmoothing)
-      let result = try plan.run([inputs], overriding: values, forms: subnetwork) { shard throws(CompilerError) in
+      let result = try plan.run([inputs], overriding: values, forms: subnetwork) {
+        shard throws(CompilerError) in
         logits.withLock { $0[shard.samples.lowerBound] = shard.outputs[0] }
         return try target.loss(shard)
       }
@@ -74,7 +78,9 @@ package struct TrainingRun: Sendable {
       add(result.gradients, of: subnetwork, to: &gradients)
       guard let settings = options.supernet else { continue }
       // The next, narrower one learns from this one.
-      let answers = logits.withLock { parts in parts.keys.sorted().compactMap { parts[$0]?.floats }.flatMap { $0 } }
+      let answers = logits.withLock { parts in
+        parts.keys.sorted().compactMap { parts[$0]?.floats }.flatMap { $0 }
+      }
       guide = settings.guidance > 0 ? Tensor([labels.count, answers.count / labels.count], answers) : nil
       share = settings.guidance
     }

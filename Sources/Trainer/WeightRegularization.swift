@@ -16,7 +16,9 @@ package struct WeightRegularization: Hashable, Sendable {
   }
   package static func moments(_ weights: [Float]) -> Moments { standardized(weights).moments }
 
-  private static func standardized(_ weights: [Float]) -> (values: [Double], deviation: Double, moments: Moments) {
+  private static func standardized(
+    _ weights: [Float]
+  ) -> (values: [Double], deviation: Double, moments: Moments) {
     let count = Double(max(weights.count, 1))
     let mean = weights.reduce(0.0) { $0 + Double($1) } / count
     let variance = weights.reduce(0.0) { $0 + (Double($1) - mean) * (Double($1) - mean) } / count
@@ -40,7 +42,8 @@ package struct WeightRegularization: Hashable, Sendable {
     guard !values.isEmpty, layers > 0 else { return 0 }
     let excess = moments.kurtosis - WeightRegularization.kurtosisTarget, share = 1 / Double(layers)
     let scale = share / (Double(weights.count) * deviation)
-    let bySkewness = 6 * skewnessRate * moments.skewness * scale, byKurtosis = 8 * kurtosisRate * excess * scale
+    let bySkewness = 6 * skewnessRate * moments.skewness * scale,
+      byKurtosis = 8 * kurtosisRate * excess * scale
     for (index, t) in values.enumerated() {
       gradient[index] += Float(
         bySkewness * (t * t - 1 - t * moments.skewness)

@@ -58,6 +58,18 @@ enum QCC {
     }
   }
 
+  /// Starts a run that the caller ends; its output goes nowhere.
+  static func start(_ arguments: [String]) throws -> Process {
+    let process = Process()
+    process.executableURL = executable
+    process.arguments = arguments
+    process.standardInput = FileHandle.nullDevice
+    process.standardOutput = FileHandle.nullDevice
+    process.standardError = FileHandle.nullDevice
+    try process.run()
+    return process
+  }
+
   /// Runs what must succeed.
   @discardableResult
   static func expectSuccess(

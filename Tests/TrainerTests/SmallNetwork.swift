@@ -65,7 +65,8 @@ struct SmallNetwork {
       let normalized = try append(
         .batchNorm(BatchNorm()),
         [
-          sums, uniform("gain\(layer)", 8, 1), uniform("shift\(layer)", 8, 0.1), uniform("mean\(layer)", 8, 0),
+          sums, uniform("gain\(layer)", 8, 1), uniform("shift\(layer)", 8, 0.1),
+          uniform("mean\(layer)", 8, 0),
           uniform("variance\(layer)", 8, 1),
         ], "n\(layer)")
       let positive = try append(.unary(Unary(.relu)), [normalized], "r\(layer)")
@@ -100,7 +101,8 @@ struct SmallNetwork {
       }
       labels.append(Int64(label))
     }
-    let folder = FileManager.default.temporaryDirectory.appending(path: "qcc-trainer-\(UUID().uuidString)").path
+    let folder = FileManager.default.temporaryDirectory.appending(path: "qcc-trainer-\(UUID().uuidString)")
+      .path
     try FileManager.default.createDirectory(atPath: folder, withIntermediateDirectories: true)
     defer { try? FileManager.default.removeItem(atPath: folder) }
     let path = "\(folder)/x.npy", labelPath = "\(folder)/y.npy"

@@ -26,9 +26,10 @@ struct TrainingRunTests {
       teacher: options.distillation > 0 ? SmallNetwork(elastic: false).graph : nil, threads: threads)
   }
   private func bytes(_ run: TrainingRun) -> [[UInt8]] {
-    run.network.parameters.map(\.tensor.bytes) + run.network.running.keys.sorted().map { value in
-      (run.network.running[value] ?? []).withUnsafeBytes { Array($0) }
-    }
+    run.network.parameters.map(\.tensor.bytes)
+      + run.network.running.keys.sorted().map { value in
+        (run.network.running[value] ?? []).withUnsafeBytes { Array($0) }
+      }
   }
 
   @Test func floatNetworkLearns() throws {
@@ -73,7 +74,8 @@ struct TrainingRunTests {
     while !other.isDone { try other.advance() }
     #expect(bytes(other) == bytes(whole))
 
-    let path = FileManager.default.temporaryDirectory.appending(path: "qcc-\(UUID().uuidString).safetensors").path
+    let path = FileManager.default.temporaryDirectory.appending(path: "qcc-\(UUID().uuidString).safetensors")
+      .path
     defer { try? FileManager.default.removeItem(atPath: path) }
     let checkpoint = Checkpoint(fingerprint: "this run")
     var first = try run(options, samples, elastic: isElastic)

@@ -40,7 +40,9 @@ struct WeightRegularizationTests {
   @Test func descentMakesWeightsFlatter() {
     var random = SeededRandom(seed: 3)
     // Sums of eight: close to normal, kurtosis 2.85.
-    var weights = (0..<2000).map { _ in (0..<8).reduce(Float(0)) { sum, _ in sum + Float(random.unit()) - 0.5 } }
+    var weights = (0..<2000).map { _ in
+      (0..<8).reduce(Float(0)) { sum, _ in sum + Float(random.unit()) - 0.5 }
+    }
     let before = WeightRegularization.moments(weights).kurtosis
     for _ in 0..<1000 {
       var gradient = [Float](repeating: 0, count: weights.count)

@@ -143,7 +143,8 @@ extension IntegerLowering {
       return Int8(exactly: quantizer.form.quantize(weight, own, .weight) - own.zeroPoint)
     }
     guard !values.contains(nil) else {
-      fail("asymmetric weights of 8 bits have no integer kernel: with their zero point they take 9", node.name)
+      fail(
+        "asymmetric weights of 8 bits have no integer kernel: with their zero point they take 9", node.name)
       return nil
     }
     return Weights(

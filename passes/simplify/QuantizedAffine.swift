@@ -11,7 +11,8 @@ extension Rewriter {
   ///
   /// - Returns: false, and changes nothing, unless the weights are symmetric or no factor is negative, and one form is left.
   mutating func fold(
-    _ affine: ChannelAffine, behindQuantized value: ValueID, insteadOf op: OpID, statistics: ChannelStatistics?
+    _ affine: ChannelAffine, behindQuantized value: ValueID, insteadOf op: OpID,
+    statistics: ChannelStatistics?
   ) throws(VerificationError) -> Bool {
     guard affine.isFinite, let producer = graph.soleProducer(of: value),
       case .conv2d(let convolution) = graph[producer].op, convolution.activation == .none

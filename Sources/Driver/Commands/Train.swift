@@ -10,7 +10,7 @@ struct TrainCommand: ParsableCommand {
     commandName: "train",
     abstract: "Train a network: in float, for given widths, or as a supernet of all forms at once.",
     discussion: """
-      Example: qcc train model.onnx --elastic --target x86-int4 --data train/ --preprocess p.yaml --epochs 30 --flip --crop 4 -o supernet.qir
+      Example: qcc train model.onnx --elastic --target x86-int4 --data train/ --preprocess p.yaml --epochs 30 --random-flip --random-crop 4 -o supernet.qir
                qcc train model.onnx --bits w4a4 --target x86-int4 --data train/ --preprocess p.yaml --test test/ -o trained.qir
                qcc train model.onnx --data train/ --preprocess p.yaml --epochs 3 -o tuned.qir          in float
                qcc compile trained.qir --target x86-int4 --data train/ --preprocess p.yaml -o model.qpk
@@ -44,7 +44,8 @@ struct TrainCommand: ParsableCommand {
   @Option(help: "Samples that are normalized together, on one thread.") var shard = 64
   @Option(name: .customLong("learning-rate"), help: "Of weights, at its highest.") var learningRate: Float?
   @Option(
-    name: .customLong("quantizer-rate"), help: "Of steps, as a share of them; zero points move by tens of it.")
+    name: .customLong("quantizer-rate"), help: "Of steps, as a share of them; zero points move by tens of it."
+  )
   var quantizerRate: Float = 1e-3
   @Option(help: "sgd, adam or adamw.") var optimizer = Optimizer.Algorithm.adam
   @Option(help: "Of sgd.") var momentum: Float = 0.9
@@ -54,8 +55,8 @@ struct TrainCommand: ParsableCommand {
   @Option(name: .customLong("label-smoothing"), help: "Share of the labels spread over all classes.")
   var labelSmoothing: Float = 0
   @Option(help: "Largest magnitude of a gradient's element.") var clip: Float = 1
-  @Option(help: "Augmentation: zeros around images, of which a random part is cut out.") var crop = 0
-  @Flag(help: "Augmentation: mirror half of the images.") var flip = false
+  @Option(help: "Augmentation: zeros around images, of which a random part is cut out.") var randomCrop = 0
+  @Flag(help: "Augmentation: mirror half of the images.") var randomFlip = false
   @Option(
     help: "Share of the float network's answers in the loss of the only or widest sub-network, 0 to 1.")
   var distill: Float = 0
@@ -101,26 +102,32 @@ struct TrainCommand: ParsableCommand {
       if !condition { throw ValidationError(message) }
     }
     try require(!(elastic && bits != nil), "give --elastic or --bits, not both")
-    try require((elastic || bits != nil) == (target != nil), "--target belongs to --elastic and --bits, which need it")
+    try require(
+      (elastic || bits != nil) == (target != nil), "--target belongs to --elastic and --bits, which need it")
     try require(
       [epochs != nil, steps != nil, timeBudget != nil].count { $0 } <= 1,
       "give one of --epochs, --steps and --time-budget")
     try require((epochs ?? 1) > 0 && (epochs ?? 1) <= 1e6, "--epochs must be positive")
     try require((steps ?? 1) > 0, "--steps must be positive")
     try require(batch > 0 && batch <= 65_536, "--batch must be 1 to 65536")
-    try require(shard > 1 && shard <= batch, "--shard must be 2 to the batch: normalization needs several samples")
+    try require(
+      shard > 1 && shard <= batch, "--shard must be 2 to the batch: normalization needs several samples")
     try require((learningRate ?? 1) > 0 && quantizerRate > 0, "rates must be positive")
     try require((0..<1).contains(momentum), "--momentum must be in [0, 1)")
-    try require(weightDecay >= 0 && warmUp >= 0 && crop >= 0 && crop <= 1024, "--weight-decay, --warm-up and --crop must not be negative")
+    try require(
+      weightDecay >= 0 && warmUp >= 0 && randomCrop >= 0 && randomCrop <= 1024,
+      "--weight-decay, --warm-up and --random-crop must not be negative")
     try require((0..<1).contains(labelSmoothing), "--label-smoothing must be in [0, 1)")
     try require(clip > 0, "--clip must be positive")
-    try require((0...1).contains(distill) && (0...1).contains(guidance), "--distill and --guidance must be in [0, 1]")
+    try require(
+      (0...1).contains(distill) && (0...1).contains(guidance), "--distill and --guidance must be in [0, 1]")
     try require((0...64).contains(subnetworks), "--subnetworks must be 0 to 64")
     try require((checkpointEvery ?? 1) > 0, "--checkpoint-every must be positive")
     try require(calibrationSamples > 0 && estimateSamples > 0, "numbers of samples must be positive")
     try require((testSamples ?? 1) > 0, "--test-samples must be at least 1")
     try require(
-      test != nil || (testLabels == nil && testSamples == nil), "--test-labels and --test-samples belong to --test")
+      test != nil || (testLabels == nil && testSamples == nil),
+      "--test-labels and --test-samples belong to --test")
   }
 
   func run() throws {
@@ -150,7 +157,9 @@ struct TrainCommand: ParsableCommand {
     options.clipping = clip
     options.seed = data.seed
     options.distillation = distill
-    if crop > 0 || flip { options.augmentation = Augmentation(padding: crop, flips: flip) }
+    if randomCrop > 0 || randomFlip {
+      options.augmentation = Augmentation(padding: randomCrop, flips: randomFlip)
+    }
     if elastic {
       var supernet = SupernetOptions()
       supernet.randomSubnetworks = subnetworks
@@ -178,7 +187,8 @@ struct TrainCommand: ParsableCommand {
     guard let unit = timeBudget.last.flatMap({ units[$0] }), let number = Double(timeBudget.dropLast()),
       number > 0, number.isFinite
     else {
-      throw CompilerError("--time-budget takes a time such as 90s, 30m or 2h, not '\(timeBudget)'", status: .usage)
+      throw CompilerError(
+        "--time-budget takes a time such as 90s, 30m or 2h, not '\(timeBudget)'", status: .usage)
     }
     return number * unit
   }

@@ -47,12 +47,14 @@ struct TrainingSession {
     options.steps = command.steps ?? max(Int((command.epochs ?? 10) * Double(perEpoch)), 1)
     if let budget {
       options.steps = try TrainingSession.steps(
-        within: budget, TrainingRun(network, samples, options, supernet: supernet, teacher: teacher, threads: threads))
+        within: budget,
+        TrainingRun(network, samples, options, supernet: supernet, teacher: teacher, threads: threads))
       Console.report(Diagnostic(.note, "--steps \(options.steps) repeats this run"))
     }
     run = try TrainingRun(network, samples, options, supernet: supernet, teacher: teacher, threads: threads)
     let content = TensorStorage(copying: Array(graph.text(.hashed).utf8)).hash
-    checkpoint = Checkpoint(fingerprint: "\(options), \(samples.count) samples, graph \(String(content, radix: 16))")
+    checkpoint = Checkpoint(
+      fingerprint: "\(options), \(samples.count) samples, graph \(String(content, radix: 16))")
     if let path = command.checkpoint, access(path, F_OK) == 0 {
       try checkpoint.restore(&run, from: path)
       resumedAt = run.step
@@ -69,7 +71,8 @@ struct TrainingSession {
       throw CompilerError(
         "the graph is \(imported.stage.text): qcc train takes a float network", at: command.model)
     }
-    var context = PassContext(threads: command.general.threadCount, seed: command.data.seed, progress: Console.progress)
+    var context = PassContext(
+      threads: command.general.threadCount, seed: command.data.seed, progress: Console.progress)
     context.calibration = FirstSamples(source: calibration, count: command.calibrationSamples)
     var instrumentation = Instrumentation()
     instrumentation.reproducer = .never
@@ -133,10 +136,13 @@ struct TrainingSession {
         if Interruption.isRequested { throw interruption() }
         continue
       }
-      if run.step % every == 0 || run.isDone || Interruption.isRequested { try checkpoint.save(run, to: path) }
+      if run.step % every == 0 || run.isDone || Interruption.isRequested {
+        try checkpoint.save(run, to: path)
+      }
       if Interruption.isRequested {
         throw CompilerError(
-          "interrupted behind step \(run.step) of \(run.options.steps); the same command goes on from there", at: path,
+          "interrupted behind step \(run.step) of \(run.options.steps); the same command goes on from there",
+          at: path,
           status: .interrupted)
       }
     }
@@ -149,7 +155,8 @@ struct TrainingSession {
   func report(savedTo path: String) throws -> TrainingReport {
     var report = TrainingReport(
       path: path, steps: run.options.steps, samples: samples.count, batch: run.options.batch,
-      seconds: seconds, steppedHere: run.step - resumedAt, weights: run.network.weightCount, loss: run.averageLoss)
+      seconds: seconds, steppedHere: run.step - resumedAt, weights: run.network.weightCount,
+      loss: run.averageLoss)
     guard let test = command.test else { return report }
     var flags = command.data
     flags.data = test

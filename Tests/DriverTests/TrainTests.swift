@@ -1,0 +1,122 @@
+import Foundation
+import Testing
+
+@Suite("qcc train on the digits")
+struct TrainTests {
+  private static let data = [
+    "--data", "\(QCC.digits)/data/calibration", "--preprocess", "\(QCC.digits)/preprocess.yaml",
+  ]
+  private static let test = ["--test", "\(QCC.digits)/data/test", "--test-samples", "200"]
+  private func train(_ arguments: [String]) -> [String] {
+    ["train", "\(QCC.digits)/model.onnx", "--threads", "2"] + Self.data + arguments
+  }
+  private struct Report: Decodable {
+    struct Row: Decodable {
+      var subnetwork: String
+      var top1: Double
+    }
+    var top1: [Row]
+  }
+
+  /// A supernet, a sub-network picked by hand, its program: from training to running.
+  @Test func supernetToProgram() throws {
+    try withTemporaryFolder { folder in
+      let supernet = "\(folder)/supernet.qir", program = "\(folder)/digits.qpk"
+      let outcome = try QCC.expectSuccess(
+        train(
+          [
+            "--elastic", "--target", "x86-int4", "--steps", "24", "--batch", "64", "--shard", "32",
+            "--estimate-samples", "256", "--json",
+          ]
+            + ["-o", supernet] + Self.test))
+      let report = try JSONDecoder().decode(Report.self, from: outcome.output)
+      // Seven widths; weights per channel and per tensor; activations symmetric and not.
+      #expect(report.top1.count == 28)
+      for row in report.top1 where !row.subnetwork.hasPrefix("w2") {
+        #expect(row.top1 > 90, "\(row.subnetwork): \(row.top1)")
+      }
+      let compiled = try QCC.expectSuccess(
+        ["compile", supernet, "--target", "x86-int4", "--weight-bits", "3", "-o", program] + Self.data)
+      #expect(compiled.text.contains("in float: none"))
+      let answers = try QCC.expectSuccess(["eval", program, "--data", "\(QCC.digits)/data/test", "--json"])
+      struct Accuracy: Decodable { var top1: Double }
+      #expect(try JSONDecoder().decode(Accuracy.self, from: answers.output).top1 > 90)
+    }
+  }
+
+  @Test func givenWidthsAnswerAsTrainedWhenCompiled() throws {
+    try withTemporaryFolder { folder in
+      let trained = "\(folder)/trained.qir", lowered = "\(folder)/lowered.qir"
+      let outcome = try QCC.expectSuccess(
+        train(
+          [
+            "--bits", "w4a4", "--target", "x86-int4", "--steps", "30", "--batch", "64", "--shard", "32",
+            "--json",
+          ]
+            + ["-o", trained] + Self.test))
+      let top1 = try #require(JSONDecoder().decode(Report.self, from: outcome.output).top1.first).top1
+      #expect(top1 > 93)
+      try QCC.expectSuccess(
+        ["compile", trained, "--target", "x86-int4", "-o", lowered] + Self.data)
+      let exact = try QCC.expectSuccess(
+        ["eval", lowered, "--data", "\(QCC.digits)/data/test", "--samples", "200", "--json"]
+          + Self.data.suffix(2))
+      struct Accuracy: Decodable { var top1: Double }
+      let integers = try JSONDecoder().decode(Accuracy.self, from: exact.output).top1
+      #expect(abs(integers - top1) <= 1.5)
+    }
+  }
+
+  @Test func interruptedRunsEndWithTheSameBytes() throws {
+    try withTemporaryFolder { folder in
+      func arguments(_ name: String, _ more: [String]) -> [String] {
+        train(["--bits", "w2a4", "--target", "x86-int4", "--steps", "12", "--batch", "32", "--shard", "16"])
+          + ["--samples", "128", "--random-crop", "2", "-o", "\(folder)/\(name).qir"] + more
+      }
+      try QCC.expectSuccess(arguments("whole", []))
+      let checkpoint = ["--checkpoint", "\(folder)/run.safetensors", "--checkpoint-every", "1"]
+      // Ends itself by SIGINT as soon as the first checkpoint is there.
+      let process = try QCC.start(arguments("parts", checkpoint))
+      while process.isRunning, !FileManager.default.fileExists(atPath: checkpoint[1]) { usleep(2000) }
+      process.interrupt()
+      process.waitUntilExit()
+      #expect(process.terminationStatus == 130 || process.terminationStatus == 0)
+      let rest = try QCC.expectSuccess(arguments("parts", checkpoint))
+      if process.terminationStatus == 130 { #expect(rest.messages.contains("goes on behind step")) }
+      for suffix in ["qir", "safetensors"] {
+        let bytes = try ["whole", "parts"].map {
+          try Data(contentsOf: URL(filePath: "\(folder)/\($0).\(suffix)"))
+        }
+        #expect(bytes[0] == bytes[1], "\(suffix) differs")
+      }
+      // The checkpoint fits that run alone.
+      let other = try QCC.run(arguments("other", checkpoint + ["--learning-rate", "0.1"]))
+      #expect(other.status == 64 && other.messages.contains("of another run"))
+    }
+  }
+
+  @Test(arguments: [
+    (["--elastic"], 64, "--target"), (["--bits", "w9a4", "--target", "x86-int4"], 64, "w4a4"),
+    (["--bits", "w1a4", "--target", "x86-int4"], 64, "not legal"),
+    (["--steps", "3", "--epochs", "2"], 64, "one of"), (["--time-budget", "5x"], 64, "2h"),
+    (["--shard", "1"], 64, "--shard"),
+    (["--elastic", "--bits", "w4a4", "--target", "x86-int4"], 64, "not both"),
+    (
+      ["--learning-rate", "3e38", "--steps", "9", "--clip", "1e30", "--optimizer", "sgd"], 2,
+      "--learning-rate"
+    ),
+  ])
+  func badFlagsAreNamed(_ arguments: [String], _ status: Int32, _ text: String) throws {
+    try withTemporaryFolder { folder in
+      let outcome = try QCC.run(train(arguments + ["-o", "\(folder)/x.qir"]))
+      #expect(outcome.status == status && outcome.messages.contains(text), "\(outcome.messages)")
+      #expect(!FileManager.default.fileExists(atPath: "\(folder)/x.qir"))
+    }
+  }
+
+  @Test func trainingWithoutLabelsIsRefused() throws {
+    let outcome = try QCC.run(
+      ["train", "\(QCC.samples)/tiny/gemm.onnx", "--data", "\(QCC.samples)/tiny/gemm.input.npy"])
+    #expect(outcome.status == 1 && outcome.messages.contains("labels"))
+  }
+}
