@@ -19,7 +19,7 @@ package struct SubnetSampler: Sendable {
   }
 
   /// Different sub-networks whose average bits spread evenly over a range, in which `uniform` finds hardly any but the middle
-  /// (EQ-Net, section 3.4): a target is drawn for weights and, independently, for activations, then every width given it.
+  /// (EQ-Net): a target is drawn for weights and, independently, for activations, then every width given it.
   /// Conditions are drawn alike.
   ///
   /// The paper counts the widths of random assignments in bins of their average, which leaves the outer bins

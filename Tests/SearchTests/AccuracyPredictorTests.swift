@@ -60,6 +60,16 @@ import Testing
     #expect(AccuracyPredictor.train(inputs, subnets.map(supernet.accuracy), options).quality == nil)
   }
 
+  /// Noise can be learned by heart, not predicted: what is held out is not seen.
+  @Test func qualityIsThatOnUnseenMeasurements() throws {
+    let supernet = Supernet(layers: 22)
+    var sampler = SubnetSampler(supernet.space, seed: 5), random = SeededRandom(seed: 6)
+    let inputs = sampler.spread(100).map(supernet.space.encode), noise = inputs.map { _ in random.unit() }
+    let (predictor, quality) = AccuracyPredictor.train(inputs, noise)
+    #expect(PredictionQuality(predictor.predict(inputs), noise).pearson > 0.7)
+    #expect(abs(try #require(quality).pearson) < 0.5)
+  }
+
   @Test func refusesTextThatIsNoPredictor() throws {
     let supernet = Supernet(layers: 3, widths: [2, 4])
     let count = supernet.space.encodedCount
@@ -88,5 +98,15 @@ import Testing
     #expect(quality.meanAbsoluteError == 0.5)
     #expect(PredictionQuality([1, 2, 3], [9, 5, 1]).kendall == -1)
     #expect(PredictionQuality([1, 1], [1, 2]).kendall == 0)
+  }
+
+  /// Two steps by hand: means of 0.3 and 0.17, squares of 0.009 and 0.009991, before their corrections.
+  @Test func adamTakesCorrectedSteps() {
+    var optimizer = Adam(count: 1), values = [2.0]
+    optimizer.update(&values, [3], rate: 0.1)
+    #expect(abs(values[0] - 1.9) < 1e-9)
+    optimizer.update(&values, [-1], rate: 0.1, weightDecay: 0.5)
+    let step = 0.17 / 0.19 / (0.009991 / 0.001999).squareRoot()
+    #expect(abs(values[0] - (1.9 * 0.95 - 0.1 * step)) < 1e-9)
   }
 }

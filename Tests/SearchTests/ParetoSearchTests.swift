@@ -25,4 +25,28 @@ import Testing
     #expect(front.allSatisfy { region.contains($0.subnet) })
     #expect(front == search.run { $0.map(supernet.accuracy) })
   }
+
+  /// A front of more points than the population keeps its ends, and the points between lie apart.
+  @Test func fewPointsSpreadOverALongFront() throws {
+    let supernet = Supernet(layers: 12)
+    let operations = supernet.space.bitOperations(supernet.layers)
+    let region = try FeasibleRegion(supernet.space), possible = try region.interval(operations)
+    let first = supernet.space.sites.map { $0.open[0] }
+    let widest = supernet.space.sites.map { $0.open[$0.open.count - 1] }
+    let narrowest = Array(widest[0...2] + first[3...])
+    var options = ParetoSearch.Options()
+    (options.population, options.generations) = (20, 100)
+    let front = ParetoSearch(region, operations, options).run(initial: [narrowest, widest]) {
+      $0.map(supernet.accuracy)
+    }
+    #expect(front.count == 20)
+    #expect(front.first?.cost == possible.lowerBound && front.first?.score == supernet.accuracy(narrowest))
+    #expect(front.last?.cost == possible.upperBound && front.last?.score == supernet.accuracy(widest))
+    let costs = possible.upperBound - possible.lowerBound
+    let scores = supernet.accuracy(widest) - supernet.accuracy(narrowest)
+    for (a, b) in zip(front, front.dropFirst()) {
+      #expect(a.cost < b.cost && a.score < b.score)
+      #expect((b.cost - a.cost) / costs + (b.score - a.score) / scores < 0.25)
+    }
+  }
 }
