@@ -35,6 +35,7 @@ package struct GeneticSearch: Sendable {
   package let options: Options
 
   package init(_ region: FeasibleRegion, _ options: Options = Options()) {
+    precondition(options.population > 0)
     self.region = region
     self.options = options
   }

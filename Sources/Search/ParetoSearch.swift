@@ -31,6 +31,7 @@ package struct ParetoSearch: Sendable {
   package let options: Options
 
   package init(_ region: FeasibleRegion, _ resource: Resource, _ options: Options = Options()) {
+    precondition(options.population > 0)
     self.region = region
     self.resource = resource
     self.options = options
