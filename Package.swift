@@ -77,7 +77,7 @@ let package = Package(
       name: "Importer", dependencies: ["Support", "IR", "COnnxProto", "CProtobufC", "COnnxCheck"],
       swiftSettings: strict),
     .target(name: "PassKit", dependencies: ["Support", "IR"], swiftSettings: strict),
-    .target(name: "Search", dependencies: ["Support", "CGLPK"], swiftSettings: strict),
+    .target(name: "Search", dependencies: ["Support", "CGLPK"], swiftSettings: optimized),
     .target(
       name: "Datasets",
       dependencies: [

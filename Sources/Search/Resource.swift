@@ -1,0 +1,79 @@
+/// Something that a sub-network takes: a sum over sites, and over pairs of them such as the weights and the input of a
+/// layer.
+package struct Resource: Hashable, Sendable {
+  package struct Coupling: Hashable, Sendable {
+    package var first: Int
+    package var second: Int
+    /// `[i][j]` for choice i of the first site and j of the second.
+    package var costs: [[Double]]
+  }
+  package var name: String
+  /// By site and choice.
+  package var costs: [[Double]]
+  package var couplings: [Coupling] = []
+
+  package func cost(_ subnet: [Int]) -> Double {
+    var sum = 0.0
+    for site in costs.indices { sum += costs[site][subnet[site]] }
+    for pair in couplings { sum += pair.costs[subnet[pair.first]][subnet[pair.second]] }
+    return sum
+  }
+}
+
+extension ElasticSpace {
+  /// The sites of a layer with weights.
+  package struct Layer: Hashable, Sendable {
+    package var weights: Int
+    package var activations: Int
+    package var multiplyAccumulates: Int
+
+    package init(weights: Int, activations: Int, multiplyAccumulates: Int) {
+      self.weights = weights
+      self.activations = activations
+      self.multiplyAccumulates = multiplyAccumulates
+    }
+  }
+
+  /// The mean width of all elements of a role, but for pinned sites.
+  package func averageBits(_ role: Role) -> Resource {
+    let name = role == .weights ? "average weight bits" : "average activation bits"
+    let counted = sites.filter { $0.role == role && !$0.isPinned }
+    let total = Double(max(counted.reduce(0) { $0 + $1.elements }, 1))
+    return resource(name) { site, bits in
+      site.role == role && !site.isPinned ? Double(site.elements * bits) / total : 0
+    }
+  }
+  /// Of all weights, pinned ones too.
+  package func sizeInBytes() -> Resource {
+    resource("size in bytes") { site, bits in
+      site.role == .weights ? Double(site.elements * bits) / 8 : 0
+    }
+  }
+  /// Σ multiply-accumulates · weight bits · activation bits (AQT, arXiv 2105.03536).
+  package func bitOperations(_ layers: [Layer]) -> Resource {
+    resource("bit operations", layers) { Double(layers[$0].multiplyAccumulates * $1 * $2) }
+  }
+  /// - Parameter seconds: of layer `$0` with weights of `$1` and activations of `$2` bits.
+  package func latency(_ layers: [Layer], seconds: (Int, Int, Int) -> Double) -> Resource {
+    resource("latency in seconds", layers, seconds)
+  }
+
+  /// What sites cost alone, by their bits or options.
+  package func resource(_ name: String, _ cost: (Site, Int) -> Double) -> Resource {
+    Resource(name: name, costs: sites.map { site in site.choices.map { cost(site, $0) } })
+  }
+  /// What layers cost, by their index, weight bits and activation bits.
+  package func resource(
+    _ name: String, _ layers: [Layer], _ cost: (Int, Int, Int) -> Double
+  ) -> Resource {
+    var result = resource(name) { _, _ in 0 }
+    result.couplings = layers.enumerated().map { index, layer in
+      Resource.Coupling(
+        first: layer.weights, second: layer.activations,
+        costs: sites[layer.weights].choices.map { weightBits in
+          sites[layer.activations].choices.map { cost(index, weightBits, $0) }
+        })
+    }
+    return result
+  }
+}
