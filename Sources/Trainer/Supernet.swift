@@ -17,14 +17,34 @@ package struct Supernet: Sendable {
   }
   package let sites: [Site]
 
-  /// - Parameter pinned: sites that always take their widest forms.
-  package init(_ graph: Graph, pinned: Set<OpID>) {
+  /// The first and the last layer's weights and inputs always take their widest forms.
+  package init(_ graph: Graph) {
+    let pinned = graph.outerQuantizers
     sites = graph.order.compactMap { id in
       guard case .quantize(let quantizer) = graph[id].op else { return nil }
       let forms = quantizer.forms.all, widest = forms.map(\.width.storageBits).max() ?? 8
       let legal = forms.indices.filter { !pinned.contains(id) || forms[$0].width.storageBits == widest }
       return Site(id: id, name: quantizer.site, role: quantizer.role, forms: forms, legal: legal)
     }
+  }
+
+  private init(sites: [Site]) { self.sites = sites }
+
+  /// The same with the forms that `isLegal` accepts.
+  /// - Throws: with every site that has none left.
+  package func restricted(
+    _ isLegal: (Site, QuantizationForm) -> Bool
+  ) throws(CompilerError) -> Supernet {
+    let left = sites.map { site in
+      Site(
+        id: site.id, name: site.name, role: site.role, forms: site.forms,
+        legal: site.legal.filter { isLegal(site, site.forms[$0]) })
+    }
+    let problems = left.filter(\.legal.isEmpty).map {
+      Diagnostic.error("the supernet was trained for no form of '\($0.name)' that is legal here", at: $0.name)
+    }
+    if !problems.isEmpty { throw CompilerError(problems) }
+    return Supernet(sites: left)
   }
 
   /// How wide the quantizers of a drawn sub-network are.
@@ -71,7 +91,7 @@ package struct Supernet: Sendable {
 
     /// The legal form of `site` that comes closest: first by width, not below `bits` where it can, then by granularity and
     /// symmetry.
-    func form(of site: Site, bits: Int) -> Int {
+    package func form(of site: Site, bits: Int) -> Int {
       func distance(_ index: Int) -> (Int, Int) {
         let form = site.forms[index], width = form.width.storageBits
         var mismatches = form.symmetry == (site.role == .weight ? weights : activations) ? 0 : 1
@@ -101,5 +121,33 @@ package struct Supernet: Sendable {
   /// The widths of unpinned sites, widest first.
   package var widths: [Int] {
     Set(sites.flatMap { site in site.legal.map { site.forms[$0].width.storageBits } }).sorted(by: >)
+  }
+}
+
+extension Graph {
+  /// The quantizers of the first and the last layer's weights and inputs.
+  var outerQuantizers: Set<OpID> {
+    let layers = order.filter { id in
+      switch self[id].op {
+      case .conv2d, .convTranspose2d, .gemm: true
+      default: false
+      }
+    }
+    var result = Set<OpID>()
+    for layer in [layers.first, layers.last] {
+      guard let layer else { continue }
+      for operand in self[layer].operands.prefix(2) {
+        var value = operand
+        while let id = definingOp(of: value) {
+          if case .quantize = self[id].op {
+            result.insert(id)
+            break
+          }
+          guard self[id].op.keepsElements else { break }
+          value = self[id].operands[0]
+        }
+      }
+    }
+    return result
   }
 }

@@ -59,6 +59,17 @@ package struct TrainingSamples: Sendable {
     self.decoded = keeps ? decoded : nil
   }
 
+  private init(_ other: TrainingSamples, _ range: Range<Int>) {
+    (shape, data, unreadable) = (other.shape, other.data, [])
+    labels = Array(other.labels[range])
+    positions = Array(other.positions[range])
+    let length = other.length
+    decoded = other.decoded.map { Array($0[range.lowerBound * length..<range.upperBound * length]) }
+  }
+  /// Some of the samples.
+  /// - Requires: the range lies within them.
+  package func part(_ range: Range<Int>) -> TrainingSamples { TrainingSamples(self, range) }
+
   /// The input of one sample, row-major.
   private func withSample<R>(
     _ index: Int, _ body: (UnsafeBufferPointer<Float>) -> R

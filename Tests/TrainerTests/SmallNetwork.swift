@@ -81,11 +81,7 @@ struct SmallNetwork {
     let features = try quantized(flat, .activation, "flat", range: 3)
     graph.addOutput(try append(.gemm(gemm), [features, last, uniform("b3", 2, 0)], "logits"))
     self.graph = graph
-    let outer = Set(["x", "c1.weight", "g.weight", "flat"])
-    let pinned = graph.order.filter { id in
-      if case .quantize(let quantizer) = graph[id].op { outer.contains(quantizer.site) } else { false }
-    }
-    supernet = Supernet(graph, pinned: Set(pinned))
+    supernet = Supernet(graph)
   }
 
   /// Images of a horizontal or a vertical bar in noise, as `.npz` with labels.

@@ -104,7 +104,7 @@ package struct CostTable: Sendable {
   }
 
   /// Seconds of a layer; nil when the table knows neither its shape nor its kind.
-  func seconds(_ layer: SearchLayer, _ kind: Instruction.Convolution.Kind) -> Double? {
+  package func seconds(_ layer: SearchLayer, _ kind: Instruction.Convolution.Kind) -> Double? {
     if let time = shapes[layer.shape]?[kind] { return time * 1e-9 }
     guard let rate = (layer.isProduct ? productRates[kind] : nil) ?? rates[kind] else { return nil }
     return (rate.fixed + 2 * Double(layer.multiplyAccumulates) / rate.gops) * 1e-9

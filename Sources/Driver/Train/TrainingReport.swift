@@ -13,13 +13,16 @@ struct TrainingReport {
   let steppedHere: Int
   let weights: Int
   let loss: Double?
+  /// Seconds.
+  let medianStep: Double?
   var accuracies: [(name: String, top1: Double)] = []
   var testSamples = 0
 
   init(
     path: String, steps: Int, samples: Int, batch: Int, seconds: Double, steppedHere: Int, weights: Int,
-    loss: Double?
+    loss: Double?, medianStep: Double?
   ) {
+    self.medianStep = medianStep
     (self.path, self.steps, self.samples, self.batch) = (path, steps, samples, batch)
     (self.seconds, self.steppedHere, self.weights, self.loss) = (seconds, steppedHere, weights, loss)
   }
@@ -54,6 +57,7 @@ struct TrainingReport {
     .object([
       ("path", .string(path)), ("steps", .int(steps)), ("batch", .int(batch)), ("samples", .int(samples)),
       ("weights", .int(weights)), ("loss", loss.map { .double($0) } ?? .null), ("seconds", .double(seconds)),
+      ("median-step-seconds", medianStep.map { .double($0) } ?? .null),
       ("test-samples", .int(testSamples)),
       (
         "top1",

@@ -20,6 +20,7 @@ struct TrainingSession {
   /// Steps that were done before this process.
   private var resumedAt = 0
   private var seconds = 0.0
+  private var stepSeconds: [Double] = []
 
   init(_ command: TrainCommand) throws {
     self.command = command
@@ -85,12 +86,12 @@ struct TrainingSession {
     let teacher = imported.stage == .imported ? try apply("canonical", to: imported) : imported
     guard let target = command.target else {
       let graph = try apply("restore-batch-norm", to: teacher)
-      return (graph, teacher, Supernet(graph, pinned: []))
+      return (graph, teacher, Supernet(graph))
     }
     var graph = try apply(
       "insert-quantizers{target = \(target.quotedText), own-inputs = true}, restore-batch-norm", to: teacher)
     if let widths {
-      let elastic = Supernet(graph, pinned: graph.outerQuantizers)
+      let elastic = Supernet(graph)
       let legal = Set(elastic.widths)
       for bits in [widths.weights, widths.activations] where !legal.contains(bits) {
         throw CompilerError(
@@ -103,7 +104,7 @@ struct TrainingSession {
     }
     graph = try apply("calibrate", to: graph)
     context.diagnostics.forEach(Console.report)
-    return (graph, teacher, Supernet(graph, pinned: graph.outerQuantizers))
+    return (graph, teacher, Supernet(graph))
   }
 
   /// How many steps fit, from the time of a few (the first, which prepares, left out); a twentieth is kept for the rest.
@@ -127,7 +128,9 @@ struct TrainingSession {
   mutating func train() throws {
     let start = ContinuousClock.now, every = command.checkpointEvery ?? run.stepsPerEpoch
     while !run.isDone {
+      let stepStart = ContinuousClock.now
       try run.advance()
+      stepSeconds.append((ContinuousClock.now - stepStart).seconds)
       Console.progress("training", run.step, run.options.steps)
       if run.step % run.stepsPerEpoch == 0 {
         Console.line("epoch \(run.step / run.stepsPerEpoch): loss \(fixed(run.averageLoss ?? .nan, 4))")
@@ -156,7 +159,8 @@ struct TrainingSession {
     var report = TrainingReport(
       path: path, steps: run.options.steps, samples: samples.count, batch: run.options.batch,
       seconds: seconds, steppedHere: run.step - resumedAt, weights: run.network.weightCount,
-      loss: run.averageLoss)
+      loss: run.averageLoss,
+      medianStep: stepSeconds.isEmpty ? nil : stepSeconds.sorted()[stepSeconds.count / 2])
     guard let test = command.test else { return report }
     var flags = command.data
     flags.data = test
@@ -188,32 +192,4 @@ private struct FirstSamples: CalibrationData {
   init(source: SampleSource, count: Int) { (self.source, limit) = (source, count) }
   var count: Int { min(source.count, limit) }
   func sample(_ index: Int) throws -> [Float] { try source.sample(index) }
-}
-
-extension Graph {
-  /// The quantizers of the first and the last layer's weights and inputs.
-  fileprivate var outerQuantizers: Set<OpID> {
-    let layers = order.filter { id in
-      switch self[id].op {
-      case .conv2d, .convTranspose2d, .gemm: true
-      default: false
-      }
-    }
-    var result = Set<OpID>()
-    for layer in [layers.first, layers.last] {
-      guard let layer else { continue }
-      for operand in self[layer].operands.prefix(2) {
-        var value = operand
-        while let id = definingOp(of: value) {
-          if case .quantize = self[id].op {
-            result.insert(id)
-            break
-          }
-          guard self[id].op.keepsElements else { break }
-          value = self[id].operands[0]
-        }
-      }
-    }
-    return result
-  }
 }

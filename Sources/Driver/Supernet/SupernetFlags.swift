@@ -1,0 +1,42 @@
+import ArgumentParser
+
+/// Flags of `qcc search` for trained supernets.
+struct SupernetFlags: ParsableArguments {
+  @Option(help: "Supernets: how the assignment is found: genetic, or policy (one distribution a layer).")
+  var method = Method.genetic
+  @Option(
+    name: .customLong("avg-activation-bits"),
+    help: ArgumentHelp("Supernets: largest mean width of the layers' inputs.", valueName: "bits"))
+  var averageActivationBits: Double?
+  @Option(help: "Supernets: sub-networks measured to train the accuracy predictor.") var pairs = 600
+  @Option(
+    name: .customLong("measure-samples"), help: "Supernets: samples of --data on which they are measured.")
+  var measureSamples = 2000
+  @Option(
+    name: .customLong("estimate-samples"),
+    help: "Supernets: other samples of --data, on which normalizations are measured for each of them.")
+  var estimateSamples = 512
+  @Option(help: "Supernets: weights per channel or per tensor; default: whatever answers better.")
+  var granularity: GranularityName?
+  @Option(help: "Supernets: children of a generation.") var population = 100
+  @Option(help: "Supernets: generations.") var generations = 500
+  @Option(name: .customLong("mutation"), help: "Supernets: share of the sites that a mutation changes.")
+  var mutation = 0.1
+  @Option(help: "Supernets: the best predicted, which are measured before one is chosen.") var candidates = 10
+
+  enum Method: String, ExpressibleByArgument, CaseIterable { case genetic, policy }
+  enum GranularityName: String, ExpressibleByArgument, CaseIterable { case channel, tensor }
+
+  func validate() throws {
+    func require(_ condition: Bool, _ message: String) throws {
+      if !condition { throw ValidationError(message) }
+    }
+    try require(pairs >= 10 && pairs <= 1_000_000, "--pairs must be 10 to 1000000")
+    try require(measureSamples > 0 && estimateSamples > 0, "numbers of samples must be positive")
+    try require(population > 1 && population <= 100_000, "--population must be 2 to 100000")
+    try require(generations > 0 && generations <= 1_000_000, "--generations must be 1 to 1000000")
+    try require((0...1).contains(mutation), "--mutation must be in [0, 1]")
+    try require(candidates > 0, "--candidates must be at least 1")
+    try require((averageActivationBits ?? 1) > 0, "--avg-activation-bits must be positive")
+  }
+}

@@ -1,0 +1,125 @@
+import IR
+import Numerics
+import Passes
+import Search
+import Support
+import Trainer
+
+/// A trained supernet as a space to search: what holds for the whole network, then a width for every quantizer.
+struct SupernetSpace {
+  let graph: Graph
+  let supernet: Supernet
+  let space: ElasticSpace
+  /// The layers with weights, for costs; positions count quantizers.
+  let layers: [SearchLayer]
+  private static let granularities: [Granularity] = [.tensor, .channel]
+  private static let symmetries: [Symmetry] = [.symmetric, .asymmetric]
+  private static let conditions = 3
+
+  /// - Parameters:
+  ///   - target: leaves the forms that are legal there.
+  ///   - granularity: of all weights; nil: searched.
+  init(_ graph: Graph, _ target: Target, granularity: Granularity?) throws(CompilerError) {
+    self.graph = graph
+    let legal = [
+      Quantize.Role.weight: Set(target.weights.forms), .activation: Set(target.activations.forms),
+    ]
+    let supernet = try Supernet(graph).restricted { site, form in
+      legal[site.role]?.contains(form) == true
+        && (site.role == .activation || granularity == nil || form.granularity == granularity)
+    }
+    self.supernet = supernet
+    let styles = supernet.styles
+    func options<Value: Equatable>(_ name: String, _ all: [Value], _ of: (Supernet.Style) -> Value)
+      -> ElasticSpace.Site
+    {
+      let present = all.indices.filter { index in styles.contains { of($0) == all[index] } }
+      return ElasticSpace.Site(name, .condition, choices: present)
+    }
+    var sites = [
+      options("granularity", Self.granularities, \.granularity),
+      options("weight symmetry", Self.symmetries, \.weights),
+      options("activation symmetry", Self.symmetries, \.activations),
+    ]
+    for site in supernet.sites {
+      let widths = Set(site.legal.map { site.forms[$0].width.storageBits }).sorted(by: >)
+      let type = graph[graph[site.id].operands[0]].type
+      sites.append(
+        ElasticSpace.Site(
+          site.name, site.role == .weight ? .weights : .activations, choices: widths,
+          elements: type.shape.bound(batch: 1).reduce(1, *)))
+    }
+    space = ElasticSpace(sites)
+    layers = Searcher.layers(of: graph)
+  }
+
+  /// The forms of a sub-network.
+  func subnetwork(_ subnet: [Int]) -> Subnetwork {
+    let values = space.values(subnet)
+    let style = Supernet.Style(
+      granularity: Self.granularities[values[0]], weights: Self.symmetries[values[1]],
+      activations: Self.symmetries[values[2]])
+    var result: Subnetwork = [:]
+    for (index, site) in supernet.sites.enumerated() {
+      result[site.id] = style.form(of: site, bits: values[Self.conditions + index])
+    }
+    return result
+  }
+
+  /// The sub-networks of one width, or the next wider one a site has, under every condition; widest first.
+  var uniform: [(bits: Int, subnet: [Int])] {
+    let conditions = space.sites.prefix(Self.conditions).map(\.choices.indices)
+    return supernet.widths.flatMap { bits in
+      conditions[0].flatMap { granularity in
+        conditions[1].flatMap { weights in
+          conditions[2].map { activations in
+            let widths = space.sites.dropFirst(Self.conditions).map { site in
+              site.choices.lastIndex { $0 >= bits } ?? 0
+            }
+            return (bits, [granularity, weights, activations] + widths)
+          }
+        }
+      }
+    }
+  }
+
+  /// What budgets of this kind count.
+  /// - Throws: for kinds that depend on more than the sum over layers.
+  func resource(_ kind: BudgetKind, _ costs: CostTable?) throws(CompilerError) -> Resource {
+    let searched = layers.compactMap { layer in
+      layer.input.map { input in
+        ElasticSpace.Layer(
+          weights: Self.conditions + layer.weights, activations: Self.conditions + input,
+          multiplyAccumulates: layer.multiplyAccumulates)
+      }
+    }
+    switch kind {
+    case .averageBits: return space.averageBits(.weights)
+    case .size: return space.sizeInBytes()
+    case .bitOperations: return space.bitOperations(searched)
+    case .latency:
+      guard let costs else {
+        throw CompilerError("there is no cost table for this target; give one with --costs", status: .usage)
+      }
+      let timed = layers.filter { $0.input != nil }
+      return space.latency(searched) { index, weightBits, activationBits in
+        costs.seconds(timed[index], timed[index].kind(weightBits: weightBits, activationBits: activationBits))
+          ?? 0
+      }
+    case .memory:
+      throw CompilerError("--ram is not known for supernets: inputs of layers are narrowed one at a time", status: .usage)
+    }
+  }
+
+  /// The assignment of a sub-network, for `qcc compile`.
+  func file(_ subnet: [Int], target: Target, notes: [(key: String, text: String)]) -> AssignmentFile {
+    let forms = subnetwork(subnet)
+    var file = AssignmentFile(
+      target: target.name, model: graph.metadata("source-hash") ?? "",
+      entries: supernet.sites.map { site in
+        .init(site: site.name, role: site.role, form: site.forms[forms[site.id] ?? 0], score: nil)
+      })
+    file.notes = notes
+    return file
+  }
+}
