@@ -109,7 +109,7 @@ let package = Package(
       name: "Driver",
       dependencies: [
         "Support", "Numerics", "IR", "Importer", "PassKit", "Passes", "Evaluator", "Explain", "Datasets",
-        "Trainer", "Program", "Runtime",
+        "Trainer", "Search", "Program", "Runtime",
         "KernelInterface", "CXXHash",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Yams", package: "Yams"),

@@ -14,6 +14,10 @@ package struct AssignmentFile: Hashable, Sendable {
     package var form: QuantizationForm
     /// What the search measured; nil for sites that were not searched.
     package var score: Double?
+
+    package init(site: String, role: Quantize.Role, form: QuantizationForm, score: Double?) {
+      (self.site, self.role, self.form, self.score) = (site, role, form, score)
+    }
   }
   package static let format = "qcc-assignment-1"
   package var target: String

@@ -17,11 +17,15 @@ struct SearchCommand: ParsableCommand {
                qcc search model.onnx --target x86-int4 --data train/ --pareto front --points 12
                qcc search model.onnx --target x86-int4 --data train/ --measure-costs costs.yaml
                qcc search model.onnx --target x86-int4 --data train/ --latency 80us --costs costs.yaml
+               qcc search supernet.qir --target x86-int4 --data train/ --preprocess p.yaml --avg-bits 3 --avg-activation-bits 3
       Every form of every site is scored without labels: what it alone does to the answers of the float network, on samples
       of --data; hessian and eigenvalue predict it for weights. The sum of scores is then minimized exactly, by integer
       programming. What was measured is kept in a cache, so that other budgets take seconds, and an interrupted search
       (Ctrl-C) goes on where it stopped. Exit code 3: no assignment keeps to the budgets. K, M and G are powers of 1000,
       Ki, Mi and Gi of 1024.
+      In a supernet that 'qcc train --elastic' made, sub-networks are measured instead, a predictor of their accuracy is
+      trained on these pairs, and a genetic search by it finds the best one (EQ-Net, arXiv 2308.07650); the means of bits
+      leave the first and the last layer out, which keep 8.
       """)
   @Argument(help: "An .onnx model, or a .qir graph before assign.") var model: String
   @Option(help: "A target that 'qcc targets' lists, or a YAML file.") var target: String
@@ -100,6 +104,7 @@ struct SearchCommand: ParsableCommand {
   @Option(help: "Where measurements are kept; default: qcc/search in the user's cache, 'none' keeps none.")
   var cache: String?
   @Flag(help: "Print the report as JSON.") var json = false
+  @OptionGroup var supernet: SupernetFlags
   @OptionGroup var data: DataFlags
   @OptionGroup var general: GeneralFlags
 
@@ -124,11 +129,15 @@ struct SearchCommand: ParsableCommand {
   func run() throws {
     general.apply()
     let options = try options(), budgets = try options.budgets()
-    if budgets.limits.isEmpty, maximumDrop == nil, pareto == nil, measuredCosts == nil {
+    let supernet = try trainedSupernet()
+    if budgets.limits.isEmpty, maximumDrop == nil, pareto == nil, measuredCosts == nil,
+      supernet == nil || self.supernet.averageActivationBits == nil
+    {
       throw CompilerError(
         "qcc search needs a budget: --size, --avg-bits, --bitops, --latency or --ram; or --max-drop or --pareto",
         status: .usage)
     }
+    if let supernet { return try search(supernet, budgets) }
     for pin in pins where !pin.contains("=") {
       throw CompilerError("'\(pin)' is not a pin; write 'name=w8a8', 'name=w4' or 'name=a8'", status: .usage)
     }
@@ -237,12 +246,12 @@ struct SearchCommand: ParsableCommand {
     return widths
   }
 
-  private var defaultOutput: String {
+  var defaultOutput: String {
     let name = model == "-" ? "model" : model.split(separator: "/").last.map(String.init) ?? model
     return (name.lastIndex(of: ".").map { String(name[..<$0]) } ?? name) + ".assignment.json"
   }
 
-  private var cacheFolder: String? {
+  var cacheFolder: String? {
     if let cache { return cache == "none" ? nil : cache }
     // Relative paths are to be ignored, says the XDG specification.
     if let folder = environment("XDG_CACHE_HOME"), folder.hasPrefix("/") { return "\(folder)/qcc/search" }

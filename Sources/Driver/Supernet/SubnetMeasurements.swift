@@ -1,3 +1,4 @@
+import Evaluator
 import IR
 import Support
 import Trainer
@@ -24,7 +25,7 @@ struct SubnetMeasurements {
     estimating = samples.count > count ? samples.part(count..<samples.count) : measuring
     evaluation = try SubnetworkEvaluation(
       TrainableGraph(space.graph, Optimizer.Settings()), threads: threads)
-    path = try cacheFolder.map { folder throws(CompilerError) in
+    path = try cacheFolder.map { [measuring, estimating] folder throws(CompilerError) in
       var key = [TensorStorage(copying: Array(space.graph.text(.hashed).utf8)).hash]
       for part in [measuring, estimating] {
         key += [UInt64(part.count), TensorStorage(copying: part.labels).hash]

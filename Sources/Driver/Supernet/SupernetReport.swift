@@ -70,7 +70,8 @@ struct SupernetReport {
       title: "A supernet's front", horizontal: "average weight bits",
       panels: [
         LineChart.Panel("top-1 of the front, measured", entries.map { ($0.weightBits, $0.measured) }),
-        LineChart.Panel("top-1 of uniform widths, measured", uniform.reversed().map { ($0.weightBits, $0.measured) }),
+        LineChart.Panel(
+          "top-1 of uniform widths, measured", uniform.reversed().map { ($0.weightBits, $0.measured) }),
       ])
   }
 }

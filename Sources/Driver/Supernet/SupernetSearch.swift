@@ -47,14 +47,15 @@ struct SupernetSearch {
     if let bits = flags.averageActivationBits { windows.append(.target(bits, averages.activations)) }
     region = try FeasibleRegion(space.space, windows, seed: request.seed)
     measurements = try SubnetMeasurements(
-      space, samples, measured: flags.measureSamples, cacheFolder: request.cacheFolder, threads: request.threads)
+      space, samples, measured: flags.measureSamples, cacheFolder: request.cacheFolder,
+      threads: request.threads)
     var sampler = SubnetSampler(space.space, seed: request.seed)
     let drawn = sampler.spread(flags.pairs)
     let accuracies = try measurements.accuracies(drawn, "measuring sub-networks")
     var options = AccuracyPredictor.Options()
     options.seed = request.seed
     options.threads = request.threads
-    let encoded = drawn.map { space.space.encode($0) }
+    let encoded = drawn.map { [space] in space.space.encode($0) }
     quality = AccuracyPredictor.train(encoded, accuracies, options).quality
     // What is searched by has seen all pairs.
     options.heldOut = 0
@@ -134,7 +135,8 @@ struct SupernetSearch {
   private mutating func uniformEntries() throws -> [SupernetReport.Entry] {
     // Of every width the conditions that answer best.
     var best: [Int: (subnet: [Int], accuracy: Double)] = [:]
-    let all = space.uniform, accuracies = try measurements.accuracies(all.map(\.subnet), "measuring uniform widths")
+    let all = space.uniform,
+      accuracies = try measurements.accuracies(all.map(\.subnet), "measuring uniform widths")
     for (index, (bits, subnet)) in all.enumerated() where accuracies[index] > best[bits]?.accuracy ?? -1 {
       best[bits] = (subnet, accuracies[index])
     }

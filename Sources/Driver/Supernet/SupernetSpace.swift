@@ -30,7 +30,9 @@ struct SupernetSpace {
     }
     self.supernet = supernet
     let styles = supernet.styles
-    func options<Value: Equatable>(_ name: String, _ all: [Value], _ of: (Supernet.Style) -> Value)
+    func options<Value: Equatable>(
+      _ name: String, _ all: [Value], _ of: (Supernet.Style) -> Value
+    )
       -> ElasticSpace.Site
     {
       let present = all.indices.filter { index in styles.contains { of($0) == all[index] } }
@@ -107,7 +109,8 @@ struct SupernetSpace {
           ?? 0
       }
     case .memory:
-      throw CompilerError("--ram is not known for supernets: inputs of layers are narrowed one at a time", status: .usage)
+      throw CompilerError(
+        "--ram is not known for supernets: inputs of layers are narrowed one at a time", status: .usage)
     }
   }
 
