@@ -87,10 +87,11 @@ struct RangeMethodTests {
   /// Half of a normal distribution, an outlier, and as many zeros as told: what a ReLU leaves.
   private static func rectified(zeros: Int) -> SiteStatistics {
     var random = SeededRandom(seed: 7), site = SiteStatistics()
-    let positive = (0..<50_000).map { _ in
+    let positive = (0..<49_999).map { _ in
       abs((0..<12).reduce(Float(0)) { sum, _ in sum + Float(random.below(2001)) / 2000 - 0.5 })
     }
-    site.add(Tensor([1, positive.count + zeros + 1], positive + Array(repeating: 0, count: zeros) + [6]))
+    let values = positive + [6] + Array(repeating: 0, count: zeros)
+    site.add(Tensor([values.count / 1000, 1000], values))
     return site
   }
 
