@@ -30,7 +30,7 @@ struct ObservedStatisticsTests {
     let counts = site.histogram.occupied.map(\.count)
     #expect(counts.count == 24)
     let total = counts.reduce(0, +)
-    #expect(total >= 3 * 4096 && total < 3 * 60_000 / 4)
+    #expect(total >= 3 * 8192 && total < 3 * 60_000 / 4)
     #expect(counts.allSatisfy { abs($0 - total / 24) <= 0.02 * total / 24 })
   }
 

@@ -56,7 +56,7 @@ struct Histogram: Sendable {
   }
 
   /// Values of a sample that are counted at least.
-  private static let quota = 4096
+  private static let quota = 8192
 
   private static func step(_ length: Int) -> Int {
     var step = max(length / quota, 1)
