@@ -40,7 +40,9 @@ struct CompileCommand: ParsableCommand {
     name: .customLong("pin"),
     help: ArgumentHelp("Fixed widths of layers: 'name=w8a8', * matches any text.", valueName: "pin"))
   var pins: [String] = []
-  @Option(help: ArgumentHelp("The forms that 'qcc search' chose; pins come before it.", valueName: "file"))
+  @Option(
+    name: [.customLong("assignment"), .customLong("config")],
+    help: ArgumentHelp("The forms that 'qcc search' chose; pins come before it.", valueName: "file"))
   var assignment: String?
   @Option(
     name: [.customShort("O", allowingJoined: true), .customLong("recipe")],
