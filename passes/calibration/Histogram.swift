@@ -21,8 +21,8 @@ struct Histogram: Sendable {
   /// The middle of a bin.
   func center(_ bin: Int) -> Float { (Float(bin - Histogram.half) + 0.5) * binWidth }
 
-  /// Counts some values of every sample: all of up to `quota`, else every n-th, where n shares no divisor with their number,
-  /// so that channels, rows and columns get their shares. Every sample, counted from `first`, starts elsewhere.
+  /// Counts every n-th value of every sample: n leaves at least `quota` of them, and shares no divisor with their number, so
+  /// that channels, rows and columns get their shares. Every sample, counted from `first`, starts elsewhere.
   /// - Parameter extremes: those of all values.
   mutating func add(
     _ values: UnsafeBufferPointer<Float>, _ extremes: Extremes, samples: Int = 1, first: Int = 0
@@ -55,7 +55,7 @@ struct Histogram: Sendable {
     }
   }
 
-  /// Values of a sample that are counted at least.
+  /// So many values of a sample are counted, or all.
   private static let quota = 8192
 
   private static func step(_ length: Int) -> Int {
