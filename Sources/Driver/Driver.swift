@@ -14,7 +14,9 @@ package enum Driver {
   package static func run(_ arguments: [String]) -> Int32 {
     do {
       var command = try RootCommand.parseAsRoot(arguments)
-      guard !Ranks.isDistributed || command is any DistributedCommand else {
+      // Help is a command too.
+      let isOurs = RootCommand.configuration.subcommands.contains { $0 == type(of: command) }
+      guard !Ranks.isDistributed || !isOurs || command is any DistributedCommand else {
         throw CompilerError("under mpirun only 'qcc train' and 'qcc search' run", status: .usage)
       }
       try command.run()
