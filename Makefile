@@ -4,7 +4,7 @@ SWIFT ?= swift
 QCC := .build/release/qcc
 
 .DEFAULT_GOAL := build
-.PHONY: help build test demo format lint bless fuzz bench bench-peers clean dependencies test-dependencies
+.PHONY: help build test demo format lint bless fuzz bench bench-peers eqnet clean dependencies test-dependencies
 
 help: ## this list
 	@awk -F ':.*## ' '/^[a-z-]+:.*## / { printf "  make %-8s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
@@ -36,6 +36,9 @@ bench: build ## time the kernels against the peak of this processor
 
 bench-peers: build ## time qcc and other runtimes side by side: Benchmarks/Peers/README.md (PEERS='--models resnet20')
 	python3 Benchmarks/Peers/bench_peers.py $(PEERS)
+
+eqnet: build ## train a supernet for every width and search through it: hours, goes on where it stopped (EQNET='--epochs 10')
+	python3 Benchmarks/EQNet/eqnet.py $(EQNET)
 
 clean: ## remove everything that was built
 	rm -rf .build

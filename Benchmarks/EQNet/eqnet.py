@@ -1,0 +1,174 @@
+#!/usr/bin/env python3
+"""One supernet for every quantization form, the search through it, and dedicated training beside it, on CIFAR-10 JPEGs.
+
+    eqnet.py [--epochs N] [--parts supernet,front,dedicated,ablation,fashion] [--pairs 600] [--output FOLDER]
+
+Each part leaves a JSON file in the output folder and is not done again; training goes on from its checkpoint, so an
+interrupted run continues when it is started again. At the end the tables of RESULTS.md are printed and an SVG of accuracy
+against bits is written. QCC_DATA names the folder of models and data, QCC the executable.
+
+supernet   resnet20-jpegft on the 50,000 training images; every uniform width in every style on the 10,000 test images
+front      pairs, predictor and searched sub-networks at 2.5 to 6 bits on average, beside uniform ones; under a latency, too
+dedicated  W4A4 and W2A2 alone, from the same start
+ablation   with and without weight regularization and guidance, three seeds, on a smaller budget; 2 bits, paired
+fashion    fashion-dscnn, which is depthwise, at 4 bits
+"""
+import argparse
+import json
+import os
+import pathlib
+import statistics
+import subprocess
+import tarfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+DATA = pathlib.Path(os.environ.get("QCC_DATA", ROOT.parent / "shared" / "data"))
+QCC = os.environ.get("QCC", str(ROOT / ".build/release/qcc"))
+PREPROCESS = ROOT / "Benchmarks/Accuracy/preprocess"
+MODEL = DATA / "models/resnet20-jpegft.onnx"
+AUGMENT = ["--random-crop", "4", "--random-flip"]
+
+
+def qcc(*arguments, output=None):
+    """Runs qcc, messages to the terminal; gives its JSON, kept in `output` once it is there."""
+    if output and output.exists():
+        return json.loads(output.read_text())
+    print("qcc", *arguments, flush=True)
+    text = subprocess.run([QCC, *map(str, arguments)], check=True, stdout=subprocess.PIPE).stdout.decode()
+    if output:
+        output.write_text(text)
+    return json.loads(text) if text.startswith("{") else text
+
+
+def images(folder):
+    """The unpacked JPEGs."""
+    for name in ("train", "test"):
+        if not (folder / name).exists():
+            with tarfile.open(DATA / f"cifar10/jpeg-{name}.tar.xz") as archive:
+                archive.extractall(folder, filter="data")
+    return folder / "train", folder / "test"
+
+
+class Experiment:
+    def __init__(self, options):
+        self.options, self.folder = options, options.output
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.train, self.test = images(self.folder)
+        self.data = ["--data", self.train, "--preprocess", PREPROCESS / "cifar-standardized.yaml"]
+
+    def trained(self, name, *arguments, test=True):
+        flags = ["--test", self.test] if test else []
+        return qcc(
+            "train", MODEL, *self.data, *AUGMENT, "--target", "elastic", "--seed", "1", "--json", "-o",
+            self.folder / f"{name}.qir", "--checkpoint", self.folder / f"{name}.checkpoint.safetensors", *flags, *arguments,
+            output=self.folder / f"{name}.json")
+
+    def float_accuracy(self):
+        report = qcc("eval", MODEL, "--data", self.test, *self.data[2:], "--json", output=self.folder / "float.json")
+        return report["top1"]
+
+    def supernet(self):
+        report = self.trained(
+            "supernet", "--elastic", "--epochs", self.options.epochs, "--learning-rate", "1e-3")
+        rows = {row["subnetwork"]: row["top1"] for row in report["top1"]}
+        reference = self.float_accuracy()
+        styles = sorted({name.split(", ", 1)[1] for name in rows})
+        print(f"\nfloat {reference:.2f}; {report['steps']} steps of {report['batch']}, {report['seconds'] / 60:.0f} minutes\n")
+        print("| weights and activations | " + " | ".join(styles) + " |\n|---" * 1 + "|---" * len(styles) + "|")
+        for bits in range(8, 1, -1):
+            print(f"| {bits} bits | " + " | ".join(f"{rows[f'w{bits}a{bits}, {s}']:.2f} ({rows[f'w{bits}a{bits}, {s}'] - reference:+.2f})" for s in styles) + " |")
+
+    def front(self):
+        self.supernet()
+        found = []
+        search = ["search", self.folder / "supernet.qir", *self.data, "--test", self.test, "--pairs", self.options.pairs, "--json",
+                  "--cache", self.folder / "cache"]
+        for bits in (2.5, 3, 3.5, 4, 5, 6):
+            name = f"search-{bits}"
+            found.append((bits, qcc(
+                *search, "--target", "elastic", "--avg-bits", bits, "--avg-activation-bits", bits, "-o",
+                self.folder / f"{name}.assignment.json", output=self.folder / f"{name}.json")))
+        report = found[0][1]
+        print(f"\npredictor: Pearson {report['pearson']:.3f}, Kendall {report['kendall']:.3f}, mean error {report['mean-absolute-error']:.2f} points\n")
+        print("| mean bits at most | weights | activations | top-1 % |\n|---|---|---|---|")
+        for bits, report in found:
+            best = report["found"][0]
+            print(f"| {bits} | {best['weight-bits']:.2f} | {best['activation-bits']:.2f} | {best['tested']:.2f} |")
+        print("\n| uniform | top-1 % |\n|---|---|")
+        for row in report["uniform"]:
+            print(f"| {row['weight-bits']:.0f} | {row['tested']:.2f} |")
+        self.draw(found)
+
+    def draw(self, found):
+        try:
+            import matplotlib
+        except ImportError:
+            return print("matplotlib is absent: no picture")
+        matplotlib.use("svg")
+        matplotlib.rcParams.update({"svg.hashsalt": "qcc", "font.size": 9})
+        from matplotlib import pyplot
+        figure, axes = pyplot.subplots(figsize=(6, 3.6))
+        uniform = sorted((row["weight-bits"], row["tested"]) for row in found[0][1]["uniform"])
+        searched = [(report["found"][0]["weight-bits"], report["found"][0]["tested"]) for _, report in found]
+        axes.plot(*zip(*uniform), "o-", label="uniform widths of the supernet")
+        axes.plot(*zip(*searched), "s-", label="searched")
+        axes.axhline(self.float_accuracy(), linestyle="--", color="gray", label="float")
+        axes.set_xlabel("average bits of weights and activations")
+        axes.set_ylabel("top-1 %, 10,000 test images")
+        axes.legend()
+        figure.tight_layout()
+        figure.savefig(ROOT / "docs/supernet.svg", metadata={"Date": None})
+
+    def dedicated(self):
+        reference = self.float_accuracy()
+        print("\n| dedicated | top-1 % | beside float |\n|---|---|---|")
+        for bits in ("w4a4", "w2a2"):
+            report = self.trained(
+                f"dedicated-{bits}", "--bits", bits, "--epochs", self.options.dedicated_epochs, "--learning-rate", "1e-3")
+            top1 = report["top1"][0]["top1"]
+            print(f"| {bits} | {top1:.2f} | {top1 - reference:+.2f} |")
+
+    def ablation(self):
+        variants = {"both": [], "no regularization": ["--no-regularization"], "no guidance": ["--guidance", "0"],
+                    "neither": ["--no-regularization", "--guidance", "0"]}
+        means = {}
+        for name, flags in variants.items():
+            for seed in (1, 2, 3):
+                report = self.trained(
+                    f"ablation-{name.replace(' ', '-')}-{seed}", "--elastic", "--samples", "10000", "--epochs",
+                    self.options.ablation_epochs, "--learning-rate", "1e-3", "--seed", seed, *flags)
+                means.setdefault(name, []).append(
+                    statistics.mean(row["top1"] for row in report["top1"] if row["subnetwork"].startswith("w2a2")))
+        print("\n| supernet | 2 bits, three seeds | mean | paired with both |\n|---|---|---|---|")
+        for name, values in means.items():
+            pairs = [a - b for a, b in zip(values, means["both"])]
+            print(f"| {name} | {', '.join(f'{v:.2f}' for v in values)} | {statistics.mean(values):.2f} | {statistics.mean(pairs):+.2f} |")
+
+    def fashion(self):
+        model, folder = DATA / "models/fashion-dscnn.onnx", DATA / "fashion-mnist"
+        preprocess = ["--preprocess", PREPROCESS / "gray-unit.yaml"]
+        test = folder / "heldout10k-images-idx3-ubyte.gz"
+        reference = qcc("eval", model, "--data", test, *preprocess, "--json", output=self.folder / "fashion-float.json")["top1"]
+        report = qcc(
+            "train", model, "--bits", "w4a4", "--target", "elastic", "--data", folder / "train5k-images-idx3-ubyte.gz",
+            *preprocess, "--epochs", "40", "--distill", "0.7", "--random-crop", "2", "--test", test, "--seed", "1", "--json", "-o",
+            self.folder / "fashion.qir", output=self.folder / "fashion.json")
+        top1 = report["top1"][0]["top1"]
+        print(f"\nfashion-dscnn W4A4: {top1:.2f}, float {reference:.2f} ({top1 - reference:+.2f})")
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--epochs", default="30", help="of the supernet")
+    parser.add_argument("--dedicated-epochs", default="10")
+    parser.add_argument("--ablation-epochs", default="6")
+    parser.add_argument("--pairs", default="600")
+    parser.add_argument("--parts", default="supernet,front,dedicated,ablation,fashion")
+    parser.add_argument("--output", type=pathlib.Path, default=ROOT / ".build/eqnet")
+    options = parser.parse_args()
+    experiment = Experiment(options)
+    for part in options.parts.split(","):
+        getattr(experiment, part)()
+
+
+main()

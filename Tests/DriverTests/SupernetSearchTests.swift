@@ -1,0 +1,77 @@
+import Foundation
+import Testing
+
+@Suite("qcc search through a supernet of the digits")
+struct SupernetSearchTests {
+  private static let data = [
+    "--data", "\(QCC.digits)/data/calibration", "--preprocess", "\(QCC.digits)/preprocess.yaml",
+  ]
+  private struct Report: Decodable {
+    struct Entry: Decodable {
+      var weightBits: Double
+      var activationBits: Double
+      var measured: Double
+      enum CodingKeys: String, CodingKey {
+        case weightBits = "weight-bits"
+        case activationBits = "activation-bits"
+        case measured
+      }
+    }
+    var found: [Entry]
+    var uniform: [Entry]
+  }
+
+  @Test func picksKeepTheirBudgetsAndCompile() throws {
+    try withTemporaryFolder { folder in
+      let supernet = "\(folder)/supernet.qir", pick = "\(folder)/pick.json"
+      try QCC.expectSuccess(
+        [
+          "train", "\(QCC.digits)/model.onnx", "--elastic", "--target", "x86-int4", "--steps", "16",
+          "--batch", "64",
+        ]
+          + ["--shard", "32", "-o", supernet] + Self.data)
+      func search(_ arguments: [String]) -> [String] {
+        ["search", supernet, "--target", "x86-int4", "--pairs", "24", "--measure-samples", "128"]
+          + [
+            "--estimate-samples", "64", "--generations", "40", "--candidates", "3", "--cache",
+            "\(folder)/cache",
+          ]
+          + Self.data + arguments
+      }
+      let budgets = ["--avg-bits", "3", "--avg-activation-bits", "4", "--json"]
+      let first = try QCC.expectSuccess(search(budgets + ["-o", pick]))
+      let report = try JSONDecoder().decode(Report.self, from: first.output)
+      #expect(report.found.count == 3 && report.uniform.count == 7)
+      for entry in report.found {
+        #expect(entry.weightBits > 2.5 && entry.weightBits <= 3 + 1e-9)
+        #expect(entry.activationBits > 3.5 && entry.activationBits <= 4 + 1e-9)
+      }
+      let order = report.found.map(\.measured)
+      #expect(order == order.sorted(by: >))
+      // Measurements come from the cache: the same answer with other threads, byte for byte.
+      let bytes = try Data(contentsOf: URL(filePath: pick))
+      let second = try QCC.expectSuccess(search(budgets + ["-o", pick, "--threads", "1"]))
+      #expect(try second.output == first.output && Data(contentsOf: URL(filePath: pick)) == bytes)
+
+      let program = "\(folder)/digits.qpk"
+      let compiled = try QCC.expectSuccess(
+        ["compile", supernet, "--target", "x86-int4", "--assignment", pick, "-o", program] + Self.data)
+      #expect(compiled.text.contains("in float: none"))
+      struct Accuracy: Decodable { var top1: Double }
+      let answers = try QCC.expectSuccess(["eval", program, "--data", "\(QCC.digits)/data/test", "--json"])
+      #expect(try JSONDecoder().decode(Accuracy.self, from: answers.output).top1 > 85)
+
+      let front = try QCC.expectSuccess(search(["--pareto", "\(folder)/front", "--points", "4", "--json"]))
+      let points = try JSONDecoder().decode(Report.self, from: front.output).found
+      #expect(points.map(\.weightBits) == points.map(\.weightBits).sorted() && points.count >= 2)
+      for name in ["front.csv", "front.svg", "front.1.assignment.json"] {
+        #expect(FileManager.default.fileExists(atPath: "\(folder)/\(name)"))
+      }
+
+      let impossible = try QCC.run(search(["--avg-bits", "1.5"]))
+      #expect(impossible.status == 3 && impossible.messages.contains("2.0 to 8.0"))
+      let unsuitable = try QCC.run(search(["--avg-bits", "3", "--pin", "conv=w8"]))
+      #expect(unsuitable.status == 64 && unsuitable.messages.contains("--pin"))
+    }
+  }
+}
