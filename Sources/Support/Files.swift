@@ -39,7 +39,9 @@ package final class MappedFile: @unchecked Sendable {  // immutable after init
       bytes = UnsafeRawBufferPointer(start: nil, count: 0)
       return
     }
-    contents.withUnsafeBytes { UnsafeMutableRawBufferPointer(start: base, count: $0.count).copyMemory(from: $0) }
+    contents.withUnsafeBytes {
+      UnsafeMutableRawBufferPointer(start: base, count: $0.count).copyMemory(from: $0)
+    }
     bytes = UnsafeRawBufferPointer(start: base, count: contents.count)
   }
 

@@ -87,7 +87,8 @@ package struct TrainingSamples: Sendable {
   ///   - number: of the first sample in the whole of training, so that every appearance of a sample differs.
   ///   - rows: those of the batch that are made, others stay undefined; nil: all.
   package func batch(
-    _ indices: [Int], _ augmentation: Augmentation?, seed: UInt64, number: Int, rows: [Int]? = nil, threads: Int
+    _ indices: [Int], _ augmentation: Augmentation?, seed: UInt64, number: Int, rows: [Int]? = nil,
+    threads: Int
   ) throws(CompilerError) -> (inputs: Tensor, labels: [Int]) {
     let inputs = Tensor([indices.count] + shape, .f32), target = Target(inputs.pointer(Float.self))
     let next = Atomic(0), failure = Mutex<CompilerError?>(nil), rows = rows ?? Array(indices.indices)

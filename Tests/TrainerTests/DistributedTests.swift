@@ -8,7 +8,7 @@ struct DistributedTests {
   /// - Parameter batch: 36 leaves a last shard of four samples.
   private func trained(
     _ samples: TrainingSamples, elastic: Bool, batch: Int, _ ranks: any Communicator
-  ) throws -> (parameters: [[UInt8]], loss: Double?, hash: UInt64) {
+  ) throws -> (parameters: [[Float]], loss: Double?, hash: UInt64) {
     var options = TrainingOptions()
     (options.steps, options.batch, options.shard, options.seed) = (6, batch, 8, 3)
     options.optimizer.rate = 5e-3
@@ -20,7 +20,7 @@ struct DistributedTests {
       TrainableGraph(network.graph, options.optimizer), samples, options, supernet: network.supernet,
       teacher: SmallNetwork(elastic: false).graph, threads: 2, ranks: ranks)
     while !run.isDone { try run.advance() }
-    return (run.network.parameters.map(\.tensor.bytes), run.averageLoss, run.hash)
+    return (run.network.parameters.map(\.position), run.averageLoss, run.hash)
   }
 
   @Test(arguments: [false, true], [8, 32, 36])

@@ -88,7 +88,7 @@ struct TrainingRunTests {
     #expect(bytes(second) == bytes(whole) && second.averageLoss == whole.averageLoss)
 
     var third = try run(options, samples, elastic: isElastic)
-    #expect(throws: CompilerError.self) { 
+    #expect(throws: CompilerError.self) {
       try Checkpoint(fingerprint: "another").restore(&third, from: SafetensorsFile(path: path))
     }
     let damaged = try Data(contentsOf: URL(filePath: path)).dropLast(5000)

@@ -68,7 +68,8 @@ struct SupernetSearch {
   private var uniformInside: [[Int]] { space.uniform.map(\.subnet).filter { region.contains($0) } }
 
   private func entries(_ subnets: [[Int]], measured: [Double]) throws -> [SupernetReport.Entry] {
-    let predicted = predictions(subnets), tested = try test.map { try measurements.accuracies(subnets, on: $0) }
+    let predicted = predictions(subnets),
+      tested = try test.map { try measurements.accuracies(subnets, on: $0) }
     return subnets.indices.map { index in
       SupernetReport.Entry(
         subnet: subnets[index], weightBits: averages.weights.cost(subnets[index]),
@@ -128,7 +129,8 @@ struct SupernetSearch {
     let chosen = (0..<wanted).map { points[wanted > 1 ? $0 * last / (wanted - 1) : 0].subnet }
     let measured = try measurements.accuracies(chosen, "measuring the front")
     return SupernetReport(
-      entries: try entries(chosen, measured: measured), uniform: try uniformEntries(), quality: quality, pairs: request.flags.pairs)
+      entries: try entries(chosen, measured: measured), uniform: try uniformEntries(), quality: quality,
+      pairs: request.flags.pairs)
   }
 
   private mutating func uniformEntries() throws -> [SupernetReport.Entry] {
