@@ -93,17 +93,17 @@ package struct TrainingRun: Sendable {
       // The next, narrower one learns from this one.
       guide = .answers(answers.withLock { $0 }, share: settings.guidance)
     }
+    guard firstLoss.isFinite, gradients.allSatisfy({ $0?.allSatisfy(\.isFinite) ?? true }) else {
+      throw CompilerError(
+        "the loss is \(firstLoss) at step \(step), or a gradient is not finite",
+        notes: ["a smaller --learning-rate may help"], status: .gateFailed)
+    }
     regularize(&gradients)
     let factor = options.schedule.factor(step: step, of: options.steps, warmUp: options.warmUp)
     let rate = options.optimizer.rate * Float(factor)
     for index in network.parameters.indices {
       guard let gradient = gradients[index] else { continue }
       network.parameters[index].update(gradient, rate: rate, clipping: options.clipping)
-    }
-    guard firstLoss.isFinite else {
-      throw CompilerError(
-        "the loss is \(firstLoss) at step \(step)", notes: ["a smaller --learning-rate may help"],
-        status: .gateFailed)
     }
     averageLoss = averageLoss.map { 0.98 * $0 + 0.02 * firstLoss } ?? firstLoss
     step += 1

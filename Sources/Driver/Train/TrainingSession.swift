@@ -174,8 +174,7 @@ struct TrainingSession {
     var report = TrainingReport(
       path: path, steps: run.options.steps, samples: samples.count, batch: run.options.batch,
       seconds: seconds, steppedHere: run.step - resumedAt, weights: run.network.weightCount,
-      loss: run.averageLoss,
-      medianStep: stepSeconds.isEmpty ? nil : stepSeconds.sorted()[stepSeconds.count / 2])
+      loss: run.averageLoss, stepSeconds: stepSeconds)
     guard let test = command.test else { return report }
     var flags = command.data
     flags.data = test
