@@ -30,6 +30,10 @@ static inline int qcc_mpi_rank_count(void) {
 static inline void qcc_mpi_all_gather(const void *own, int count, void *all) {
   MPI_Allgather(own, count, MPI_BYTE, all, count, MPI_BYTE, MPI_COMM_WORLD);
 }
+/* `count` bytes from every rank to every rank. */
+static inline void qcc_mpi_all_to_all(const void *own, int count, void *all) {
+  MPI_Alltoall(own, count, MPI_BYTE, all, count, MPI_BYTE, MPI_COMM_WORLD);
+}
 /* From rank 0. */
 static inline void qcc_mpi_broadcast(void *bytes, int count) {
   MPI_Bcast(bytes, count, MPI_BYTE, 0, MPI_COMM_WORLD);

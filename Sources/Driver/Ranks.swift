@@ -60,6 +60,11 @@ private struct OpenMPI: Communicator {
   ) throws(CompilerError) {
     qcc_mpi_all_gather(own.baseAddress, try size(own.count), all.baseAddress)
   }
+  func allToAll(
+    _ own: UnsafeRawBufferPointer, into all: UnsafeMutableRawBufferPointer
+  ) throws(CompilerError) {
+    qcc_mpi_all_to_all(own.baseAddress, try size(own.count / rankCount), all.baseAddress)
+  }
   func broadcast(_ bytes: UnsafeMutableRawBufferPointer) throws(CompilerError) {
     qcc_mpi_broadcast(bytes.baseAddress, try size(bytes.count))
   }

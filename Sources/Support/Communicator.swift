@@ -8,6 +8,11 @@ package protocol Communicator: Sendable {
   func allGather(
     _ own: UnsafeRawBufferPointer, into all: UnsafeMutableRawBufferPointer
   ) throws(CompilerError)
+  /// Sends the i-th of `rankCount` parts of `own` to rank i, and fills `all` with what the ranks sent here, in their order.
+  /// - Requires: equal parts, of the same size on every rank.
+  func allToAll(
+    _ own: UnsafeRawBufferPointer, into all: UnsafeMutableRawBufferPointer
+  ) throws(CompilerError)
   /// Overwrites the bytes with those of rank 0.
   /// - Requires: as many on every rank.
   func broadcast(_ bytes: UnsafeMutableRawBufferPointer) throws(CompilerError)
@@ -19,6 +24,9 @@ package struct SingleProcess: Communicator {
   package let rankCount = 1
   package init() {}
   package func allGather(_ own: UnsafeRawBufferPointer, into all: UnsafeMutableRawBufferPointer) {
+    all.copyMemory(from: own)
+  }
+  package func allToAll(_ own: UnsafeRawBufferPointer, into all: UnsafeMutableRawBufferPointer) {
     all.copyMemory(from: own)
   }
   package func broadcast(_ bytes: UnsafeMutableRawBufferPointer) {}

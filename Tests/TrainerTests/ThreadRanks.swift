@@ -76,6 +76,13 @@ final class ThreadRanks: @unchecked Sendable {  // `state` is guarded by `condit
     ) throws(CompilerError) {
       all.copyBytes(from: try shared.exchange(Array(own), rank).joined())
     }
+    func allToAll(
+      _ own: UnsafeRawBufferPointer, into all: UnsafeMutableRawBufferPointer
+    ) throws(CompilerError) {
+      let size = own.count / rankCount
+      let parts = try shared.exchange(Array(own), rank).map { $0[rank * size..<(rank + 1) * size] }
+      all.copyBytes(from: parts.joined())
+    }
     func broadcast(_ bytes: UnsafeMutableRawBufferPointer) throws(CompilerError) {
       bytes.copyBytes(from: try shared.exchange(rank == 0 ? Array(bytes) : [], rank)[0])
     }
