@@ -83,6 +83,6 @@ extension Communicator {
     guard let other = all.firstIndex(where: { $0 != all[0] }) else { return }
     throw CompilerError(
       "\(what) of rank \(other) differs from that of rank 0",
-      notes: ["all machines need the same files and the same kind of processor"])
+      notes: ["all need the same command, files and kind of processor"])
   }
 }

@@ -11,7 +11,6 @@ struct ShardMerge: Sendable {
   private var next = 0
   private var loss = 0.0
   private var sampleCount = 0
-  private var sums: [Tensor] = []
   private var pieces: [[Tensor]]
   private(set) var statistics: [GradientPlan.BatchStatistics] = []
 

@@ -25,16 +25,16 @@ struct SubnetMeasurements {
     estimating = samples.count > count ? samples.part(count..<samples.count) : measuring
     evaluation = try SubnetworkEvaluation(
       TrainableGraph(space.graph, Optimizer.Settings()), threads: threads)
-    path = try cacheFolder.map { [measuring, estimating] folder throws(CompilerError) in
-      var key = [TensorStorage(copying: Array(space.graph.text(.hashed).utf8)).hash]
-      for part in [measuring, estimating] {
-        key += [UInt64(part.count), TensorStorage(copying: part.labels).hash]
-        let first = try part.batch(Array(0..<min(part.count, 256)), nil, seed: 0, number: 0, threads: 1)
-        key.append(TensorStorage(copying: first.inputs.bytes).hash)
-      }
-      if Ranks.isFirst { try createFolder(folder) }
-      return "\(folder)/\(String(TensorStorage(copying: key).hash, radix: 16)).accuracies"
+    var key = [TensorStorage(copying: Array(space.graph.text(.hashed).utf8)).hash]
+    for part in [measuring, estimating] {
+      key += [UInt64(part.count), TensorStorage(copying: part.labels).hash]
+      let first = try part.batch(Array(0..<min(part.count, 256)), nil, seed: 0, number: 0, threads: 1)
+      key.append(TensorStorage(copying: first.inputs.bytes).hash)
     }
+    let hash = TensorStorage(copying: key).hash
+    try Ranks.all.requireSame(hash, "the supernet or the data")
+    path = cacheFolder.map { "\($0)/\(String(hash, radix: 16)).accuracies" }
+    if let cacheFolder, Ranks.isFirst { try createFolder(cacheFolder) }
     try read()
   }
 

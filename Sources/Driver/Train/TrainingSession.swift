@@ -57,8 +57,10 @@ struct TrainingSession {
     let content = TensorStorage(copying: Array(graph.text(.hashed).utf8)).hash
     checkpoint = Checkpoint(
       fingerprint: "\(options), \(samples.count) samples, graph \(String(content, radix: 16))")
+    let madeWith = TensorStorage(copying: Array(checkpoint.fingerprint.utf8)).hash
     try Ranks.all.requireSame(
-      TensorStorage(copying: Array(checkpoint.fingerprint.utf8)).hash, "what is trained: the data or model")
+      TensorStorage(copying: [madeWith, TensorStorage(copying: samples.labels).hash]).hash,
+      "the model or the data")
     if let path = command.checkpoint, let file = try TrainingSession.contents(path) {
       try checkpoint.restore(&run, from: file)
       resumedAt = run.step
