@@ -132,7 +132,7 @@ let package = Package(
 
     .testTarget(
       name: "PassesTests",
-      dependencies: ["Passes", "PassKit", "IR", "Support", "Importer", "Evaluator", "Numerics"],
+      dependencies: ["Passes", "PassKit", "IR", "Support", "Importer", "Evaluator", "Numerics", "Training"],
       swiftSettings: strict),
     .testTarget(
       name: "EvaluatorTests",

@@ -5,10 +5,13 @@ import PassKit
 import Support
 import Training
 
+/// Where the weights of `reconstruct` begin.
+package enum StartingRounding: String, TextEnumeration, Hashable { case none, gptq, adaround }
+
 package struct ReconstructOptions: PassOptions {
   package static let table: [Attribute<Self>] = [
     Attribute("bits-below", \.bitsBelow, help: "units with a quantizer of fewer bits than this are trained"),
-    Attribute("rounding", \.rounding, help: "start from the roundings that gptq finds, not the nearest"),
+    Attribute("rounding", \.rounding, help: "roundings that weights start from: none, gptq or adaround"),
     Attribute(
       "reach", \.reach, help: "how far from their first level, at most, weights begin: in steps, below 0.5"),
     Attribute("samples", \.samples, help: "calibration samples to learn from"),
@@ -34,7 +37,7 @@ package struct ReconstructOptions: PassOptions {
       help: "share of activations that stay unquantized in a step of a unit's training"),
   ]
   package var bitsBelow = 8
-  package var rounding = true
+  package var rounding = StartingRounding.gptq
   package var reach: Float = 0.25
   package var samples = 2048
   package var leastSamples = 1
@@ -65,7 +68,7 @@ package struct ReconstructOptions: PassOptions {
 /// Block reconstruction (BRECQ, Li et al., arXiv 2102.05426) with activations dropped at random from quantization
 /// (QDrop, Wei et al., arXiv 2203.05740); weights move freely under a straight-through rounding with learned steps (LSQ,
 /// Esser et al., arXiv 1902.08153), since with a few hundred samples or more they do not overfit. Blocks see inputs from
-/// the quantized blocks before them. Weights begin where gptq rounds them to. An eighth of the samples is held
+/// the quantized blocks before them. Weights begin where gptq, or adaround, rounds them to. An eighth of the samples is held
 /// out: what training makes worse on those stays as it was. Without calibration data nothing happens.
 ///
 /// Adam moves every parameter at its rate as long as gradients agree in sign, whatever their size. So many small batches
@@ -86,7 +89,11 @@ package let reconstruct = Pass(
   }
   let teacher = rewriter.graph
   // Networks that cannot be trained are rounded all the same.
-  if options.rounding { try roundWeights(&rewriter, context, GptqOptions()) }
+  switch options.rounding {
+  case .none: break
+  case .gptq: try roundWeights(&rewriter, context, GptqOptions())
+  case .adaround: try roundWeights(&rewriter, context, GptqOptions(), .adaptive(AdaptiveRounding()))
+  }
   guard teacher.isCalibrated, let input = teacher.inputs.first, teacher.inputs.count == 1,
     let logits = teacher.logits
   else { return rewriter.count("left alone") }

@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """8-bit weights and activations by qcc, ONNX Runtime's static quantizer and NNCF, on the same images: accuracy, seconds, peak memory.
 
-    peer_quantizers.py [--samples N] [--contenders qcc-O1,qcc-O2,…] [MODEL…]
+    peer_quantizers.py [--samples N] [--repeat N] [--contenders qcc-O1,qcc-O2,…] [MODEL…]
 
 ONNX Runtime: u8 activations, s8 weights per channel, QDQ format, after its recommended `quant_pre_process`, by min-max and by
 entropy. NNCF: `nncf.quantize` of the OpenVINO model with its defaults, all samples (`subset_size`). Seconds and memory are
-those of a process that reads the model and the images, quantizes and writes; all use what cores there are. Accuracy is measured
-by the contender's own runtime on the test images; the half-width is that of the 95 % interval of the difference between the
-contender and qcc -O2 on the same images, 1.96 times the root of the number of images on which one of the two alone is right.
+those of a process that reads the model and the images, quantizes and writes, the least of several runs in turns; all use what
+cores there are. Answers are those of the contender's own runtime to the test images: top-1, signal to noise of all outputs
+beside float, and the share of images with float's answer. The half-width is that of the 95 % interval of the difference between
+the contender and qcc -O2 on the same images, 1.96 times the root of the number of images on which one of the two alone is right.
 """
 
 import argparse
@@ -84,10 +85,6 @@ def quantize_by_nncf(model, samples, output):
     openvino.save_model(nncf.quantize(network, nncf.Dataset(images), subset_size=len(images)), str(output), compress_to_fp16=False)
 
 
-def runtime_answers(path, inputs):
-    return run(session(path), inputs).argmax(1)
-
-
 def openvino_answers(path, inputs):
     import openvino
 
@@ -95,34 +92,62 @@ def openvino_answers(path, inputs):
     size = network.input(0).partial_shape[0]
     size = size.get_length() if size.is_static else 50
     return np.concatenate([
-        network(inputs[start : start + size])[0].reshape(len(inputs[start : start + size]), -1).argmax(1)
+        network(inputs[start : start + size])[0].reshape(len(inputs[start : start + size]), -1)
         for start in range(0, len(inputs), size)])
 
 
-def contender_row(model, contender, samples, folder):
-    """Seconds, MiB, bytes, and the answers on the test images."""
+def output_path(model, contender):
+    suffix = {"qcc": ".qpk", "nncf": ".xml"}.get(contender.partition("-")[0], ".onnx")
+    return SCRATCH / "quantizers" / f"{model.name}-{contender}{suffix}"
+
+
+def quantize(model, contender, samples):
+    """Seconds and MiB."""
     kind, _, how = contender.partition("-")
-    images, _ = read(model.test)
+    output = output_path(model, contender)
     if kind == "qcc":
-        qcc, output = os.environ["QCC"], folder / f"{model.name}-{contender}.qpk"
-        seconds, memory, _ = measure(
-            [qcc, model.path, "--target", TARGET, f"-{how}", "--data", calibration_file(model, samples), "--seed", 1,
-             "--preprocess", model.preprocess_path, "-o", output])
-        inputs, logits = folder / "inputs.npy", folder / "logits.npy"
-        np.save(inputs, prepare(model, images))
-        measure([qcc, "run", output, "--input", inputs, "--output", logits])
-        return seconds, memory, output.stat().st_size, np.load(logits).reshape(len(images), -1).argmax(1)
-    output = folder / f"{model.name}-{contender}{'.xml' if kind == 'nncf' else '.onnx'}"
-    seconds, memory, _ = measure(
-        [sys.executable, __file__, "--quantize-to", output, "--samples", samples, "--contenders", contender, model.name])
-    answers = (openvino_answers if kind == "nncf" else runtime_answers)(output, prepare(model, images))
-    stored = output.with_suffix(".bin") if kind == "nncf" else output
-    return seconds, memory, stored.stat().st_size, answers
+        command = [
+            os.environ["QCC"], model.path, "--target", TARGET, f"-{how}", "--data", calibration_file(model, samples), "--seed", 1,
+            "--preprocess", model.preprocess_path, "-o", output]
+    else:
+        command = [sys.executable, __file__, "--quantize-to", output, "--samples", samples, "--contenders", contender, model.name]
+    return measure(command)[:2]
+
+
+def answers(model, contender, inputs):
+    """All outputs for the test images."""
+    kind, path = contender.partition("-")[0], output_path(model, contender)
+    if kind != "qcc":
+        return openvino_answers(path, inputs) if kind == "nncf" else run(session(path), inputs)
+    saved, logits = path.with_name("inputs.npy"), path.with_name("logits.npy")
+    np.save(saved, inputs)
+    measure([os.environ["QCC"], "run", path, "--input", saved, "--output", logits])
+    return np.load(logits).reshape(len(inputs), -1)
+
+
+def timed(model, contenders, samples, repeat):
+    """Seconds and MiB of each contender, None where it fails."""
+    figures = {}
+    for _ in range(repeat):
+        for contender in contenders:
+            if figures.get(contender, ()) is None:
+                continue
+            try:
+                seconds, memory = quantize(model, contender, samples)
+            except RuntimeError as error:
+                print(error, file=sys.stderr)
+                figures[contender] = None
+                continue
+            least = figures.get(contender, (seconds, memory))
+            figures[contender] = min(seconds, least[0]), max(memory, least[1])
+            print(model.name, contender, f"{seconds:.1f} s", file=sys.stderr, flush=True)
+    return figures
 
 
 def main():
     parser = argparse.ArgumentParser()
     parser.add_argument("--samples", type=int, default=512)
+    parser.add_argument("--repeat", type=int, default=3, help="runs of which the fastest counts")
     parser.add_argument("--contenders", default=",".join(CONTENDERS))
     parser.add_argument("--quantize-to", type=pathlib.Path, help="used by this script itself")
     parser.add_argument("models", nargs="*", default=MODELS)
@@ -134,28 +159,31 @@ def main():
         else:
             quantize_for_runtime(model, how, arguments.samples, arguments.quantize_to)
         return
-    folder = SCRATCH / "quantizers"
-    folder.mkdir(parents=True, exist_ok=True)
-    rows = [["model", "quantizer", "seconds", "MiB", "bytes", "float top-1", "top-1", "change", "beside qcc -O2", "half-width"]]
+    (SCRATCH / "quantizers").mkdir(parents=True, exist_ok=True)
+    rows = [[
+        "model", "quantizer", "seconds", "MiB", "bytes", "float top-1", "top-1", "change", "SQNR dB", "agreement", "beside qcc -O2",
+        "half-width"]]
     for model in chosen(arguments.models):
         images, labels = read(model.test)
-        reference = 100 * (runtime_answers(model.path, prepare(model, images)) == labels).mean()
+        inputs = prepare(model, images)
+        float_outputs = run(session(model.path), inputs)
+        reference = 100 * (float_outputs.argmax(1) == labels).mean()
         own = None
         calibration_file(model, arguments.samples)
-        for contender in arguments.contenders.split(","):
-            try:
-                seconds, memory, size, answers = contender_row(model, contender, arguments.samples, folder)
-            except RuntimeError as error:
-                print(error, file=sys.stderr)
-                rows.append([model.name, contender, "failed"] + [""] * 7)
+        for contender, figures in timed(model, arguments.contenders.split(","), arguments.samples, arguments.repeat).items():
+            if figures is None:
+                rows.append([model.name, contender, "failed"] + [""] * 9)
                 continue
-            right = answers == labels
+            outputs, stored = answers(model, contender, inputs), output_path(model, contender)
+            size = stored.with_suffix(".bin" if stored.suffix == ".xml" else stored.suffix).stat().st_size
+            right = outputs.argmax(1) == labels
             own = right if own is None else own
             half = 196 * np.sqrt((right != own).sum()) / len(labels)
-            top1 = 100 * right.mean()
+            top1, agreement = 100 * right.mean(), 100 * (outputs.argmax(1) == float_outputs.argmax(1)).mean()
+            decibels = 10 * np.log10((float_outputs**2).sum() / ((outputs - float_outputs) ** 2).sum())
             rows.append([
-                model.name, contender, f"{seconds:.1f}", f"{memory:.0f}", size, f"{reference:.2f}", f"{top1:.2f}", f"{top1 - reference:+.2f}",
-                f"{top1 - 100 * own.mean():+.2f}", f"{half:.2f}"])
+                model.name, contender, f"{figures[0]:.1f}", f"{figures[1]:.0f}", size, f"{reference:.2f}", f"{top1:.2f}",
+                f"{top1 - reference:+.2f}", f"{decibels:.1f}", f"{agreement:.1f}", f"{top1 - 100 * own.mean():+.2f}", f"{half:.2f}"])
             print(*rows[-1], file=sys.stderr, flush=True)
     print(table(rows))
 

@@ -3,6 +3,7 @@ import Glibc
 import IR
 import Passes
 import Program
+import Runtime
 import Support
 
 /// How close the integer network is to the float one on samples.
@@ -14,24 +15,17 @@ struct Quality {
   var agreement: Double
 
   /// Measured on up to 16 samples; nil without samples.
-  init?(original: Graph, lowered: Graph, _ source: SampleSource?, threads: Int) throws {
+  init?(original: Graph, program: Program, _ source: SampleSource?, threads: Int) throws {
     guard let source, source.count > 0, let input = original.inputs.first, original.inputs.count == 1 else {
       return nil
     }
-    let count = min(source.count, 16), shape = original[input].type.shape.bound(batch: 1)
-    var float: [[Float]] = [], integer: [[Float]] = []
-    let samples = try (0..<count).map { try source.sample($0) }
-    for (graph, isFloat) in [(original, true), (lowered, false)] {
-      let evaluator = try Evaluator(graph, mode: .float, threads: threads)
-      let isBatched = graph[graph.inputs[0]].type.shape.isBatched
-      for group in isBatched ? [samples] : samples.map({ [$0] }) {
-        let tensor = Tensor([group.count] + shape.dropFirst(), Array(group.joined()))
-        let result = try evaluator.run([tensor])[0].floats
-        let width = result.count / max(group.count, 1)
-        let rows = group.indices.map { Array(result[$0 * width..<($0 + 1) * width]) }
-        if isFloat { float += rows } else { integer += rows }
-      }
+    let count = min(source.count, 16), samples = try (0..<count).map { try source.sample($0) }
+    let isBatched = original[input].type.shape.isBatched
+    func answers(_ model: LoadedModel) throws -> [[Float]] {
+      let predictor = try Predictor(model, mode: .float, features: .host, threads: threads)
+      return try (isBatched ? [samples] : samples.map { [$0] }).flatMap { try predictor.predict($0) }
     }
+    let float = try answers(.graph(original)), integer = try answers(.program(program))
     var signal = 0.0, noise = 0.0, same = 0
     for (a, b) in zip(float, integer) {
       for (x, y) in zip(a, b) {

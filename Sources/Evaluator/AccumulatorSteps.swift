@@ -7,23 +7,44 @@ import Numerics
 extension Graph {
   /// `s_x s_w` of a convolution or product with a quantized input and quantized weights: one, or one for each output
   /// channel; nil when an operand is not quantized and calibrated.
+  ///
+  /// Of a batch normalization behind a convolution these are the convolution's: folded, its shift becomes part of the bias,
+  /// which counts in such steps. With few bits they are coarse, and what they do to the shift shows in the answers.
   package func accumulatorSteps(of node: Node) -> [Double]? {
-    guard node.operands.count >= 2, let input = quantizedScales(node.operands[0]), input.count == 1,
-      let weights = definingOp(of: node.operands[1]), case .quantize(let quantizer) = self[weights].op,
-      let scales = scales(of: self[weights], quantizer)
+    guard let (input, weights) = accumulatorQuantizers(of: node), let inputScales = currentScales(input),
+      inputScales.count == 1, let weightScales = currentScales(weights)
     else { return nil }
-    if case .group = quantizer.form.granularity { return nil }
-    let steps = scales.map { Double(input[0]) * Double($0) }
+    return Self.accumulatorSteps(input: inputScales[0], weights: weightScales)
+  }
+  /// The products of an input's scale and those of weights; nil where one cannot be a step.
+  package static func accumulatorSteps(input: Float, weights: [Float]) -> [Double]? {
+    let steps = weights.map { Double(input) * Double($0) }
     return steps.allSatisfy { $0 > 0 && $0.isFinite && (1 / $0).isFinite } ? steps : nil
   }
 
-  /// The scales of a quantized activation, also behind operations that only move its elements.
-  private func quantizedScales(_ value: ValueID) -> [Float]? {
+  /// The quantizers of the input and the weights of a convolution or product, or of the convolution before a batch
+  /// normalization; nil where one has none, or groups.
+  package func accumulatorQuantizers(of node: Node) -> (input: OpID, weights: OpID)? {
+    if case .batchNorm = node.op {
+      guard let producer = definingOp(of: node.operands[0]), case .conv2d = self[producer].op else {
+        return nil
+      }
+      return accumulatorQuantizers(of: self[producer])
+    }
+    guard node.operands.count >= 2, let input = activationQuantizer(node.operands[0]),
+      let weights = definingOp(of: node.operands[1]), case .quantize(let quantizer) = self[weights].op
+    else { return nil }
+    if case .group = quantizer.form.granularity { return nil }
+    return (input, weights)
+  }
+
+  /// The quantizer of an activation, also behind operations that only move its elements.
+  private func activationQuantizer(_ value: ValueID) -> OpID? {
     guard let op = definingOp(of: value) else { return nil }
     switch self[op].op {
-    case .quantize(let quantizer): return scales(of: self[op], quantizer)
+    case .quantize: return op
     case .flatten, .reshape, .squeeze, .unsqueeze, .identity, .transpose, .slice, .pad, .maxPool:
-      return quantizedScales(self[op].operands[0])
+      return activationQuantizer(self[op].operands[0])
     case .conv2d, .convTranspose2d, .gemm, .matMul, .batchNorm, .layerNorm, .unary, .binary, .select,
       .averagePool,
       .globalAveragePool, .reduce, .softmax, .concat, .split, .gather, .expand, .resize, .shapeOf, .cast,
@@ -33,8 +54,10 @@ extension Graph {
     }
   }
 
-  private func scales(of node: Node, _ quantizer: Quantize) -> [Float]? {
-    guard quantizer.isCalibrated(operandCount: node.operands.count) else { return nil }
+  private func currentScales(_ id: OpID) -> [Float]? {
+    let node = self[id]
+    guard case .quantize(let quantizer) = node.op, quantizer.isCalibrated(operandCount: node.operands.count)
+    else { return nil }
     return constant(node.operands[1 + 2 * quantizer.forms.currentIndex])?.floats
   }
 }

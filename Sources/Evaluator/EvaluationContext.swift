@@ -43,7 +43,7 @@ package final class EvaluationContext {
     case .convTranspose2d(let op): return [try transposedConvolution(step, op, &operands, result)]
     case .gemm(let op): return [rounded(try product(op, &operands, result), to: step.accumulatorSteps)]
     case .matMul: return [try product(&operands, result)]
-    case .batchNorm(let op): return [batchNormalization(op, &operands, result)]
+    case .batchNorm(let op): return [batchNormalization(op, &operands, result, step.accumulatorSteps)]
     case .layerNorm(let op): return [layerNormalization(op, &operands)]
     case .unary(let op): return [unary(op, &operands)]
     case .binary(let op): return [binary(op, &operands, result)]

@@ -41,8 +41,9 @@ package final class Evaluator: Sendable {
     package var isLastUse: [Bool]
     /// Results that nobody reads.
     var deadResults: [ValueID] = []
-    /// Of convolutions and products of quantized numbers: their sums are rounded to multiples of these.
-    var accumulatorSteps: [Double]?
+    /// Of convolutions and products of quantized numbers: their sums are rounded to multiples of these; of batch
+    /// normalizations behind them: their shifts.
+    package var accumulatorSteps: [Double]?
 
     /// The operation `id` of `graph`, whose sums stay unrounded.
     package init(_ graph: Graph, _ id: OpID, isConstant: (ValueID) -> Bool) {

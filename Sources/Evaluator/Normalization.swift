@@ -1,12 +1,15 @@
 import IR
 
 extension EvaluationContext {
-  func batchNormalization(_ op: BatchNorm, _ operands: inout [Tensor], _ result: Result) -> Tensor {
+  func batchNormalization(
+    _ op: BatchNorm, _ operands: inout [Tensor], _ result: Result, _ steps: [Double]?
+  ) -> Tensor {
     let y = overwrite(&operands), x = operands[0], channels = x.shape[1]
     let scale = operands[1].pointer(Float.self), bias = operands[2].pointer(Float.self)
     let mean = operands[3].pointer(Float.self), variance = operands[4].pointer(Float.self)
     let factors = (0..<channels).map { scale[$0] / (variance[$0] + op.epsilon).squareRoot() }
-    let offsets = (0..<channels).map { bias[$0] - mean[$0] * factors[$0] }
+    var offsets = (0..<channels).map { bias[$0] - mean[$0] * factors[$0] }
+    if mode == .quantized, let steps { offsets = roundedShifts(offsets, factors, steps) }
     let area = x.shape[2...].reduce(1, *)
     switch x.order {
     case .channelsLast:
@@ -19,6 +22,16 @@ extension EvaluationContext {
       }
     }
     return y
+  }
+
+  /// The shifts of a batch normalization as the bias of the convolution before it can hold them: in multiples of `|factor| *
+  /// step`.
+  package func roundedShifts(_ shifts: [Float], _ factors: [Float], _ steps: [Double]) -> [Float] {
+    shifts.indices.map { channel in
+      let unit = abs(Double(factors[channel])) * steps[steps.count == 1 ? 0 : channel]
+      let levels = (Double(shifts[channel]) / unit).rounded(.toNearestOrEven)
+      return unit > 0 && levels.isFinite ? Float(levels * unit) : shifts[channel]
+    }
   }
 
   /// `to[p][c] = from[p][c] * factors[c] + offsets[c]`, by rows of several pixels: few channels would make short loops.

@@ -64,20 +64,15 @@ package struct Constant: Sendable {
 
   /// A copy of the elements; the storage may be unaligned.
   package func elements<T: BitwiseCopyable>(as _: T.Type = T.self) -> [T] {
-    let stride = MemoryLayout<T>.stride
-    return (0..<storage.bytes.count / stride).map {
-      storage.bytes.loadUnaligned(fromByteOffset: $0 * stride, as: T.self)
-    }
-  }
-  /// The elements of an f32 constant.
-  package var floats: [Float] {
-    let count = storage.bytes.count / 4
-    return [Float](unsafeUninitializedCapacity: count) { buffer, initialized in
-      UnsafeMutableRawBufferPointer(buffer).copyMemory(
-        from: UnsafeRawBufferPointer(rebasing: storage.bytes[..<(count * 4)]))
+    let count = storage.bytes.count / MemoryLayout<T>.stride
+    return [T](unsafeUninitializedCapacity: count) { buffer, initialized in
+      let target = UnsafeMutableRawBufferPointer(buffer)
+      target.copyMemory(from: UnsafeRawBufferPointer(rebasing: storage.bytes[..<target.count]))
       initialized = count
     }
   }
+  /// The elements of an f32 constant.
+  package var floats: [Float] { elements() }
   /// The elements of an integer or boolean constant, widened; nil for other types.
   package var integers: [Int]? {
     switch type.element {

@@ -8,7 +8,8 @@ import Support
 /// A plan covers the whole graph or the part between any values. A run cuts the batch into shards of a fixed number of
 /// samples, which threads take one by one: forward through the evaluator's own operations, the loss, and back. What
 /// shards contribute is summed in their order, so that results are the same bits for any number of threads. Sums of
-/// quantized products stay unrounded, since their steps may change from run to run. A plan may be used from several
+/// quantized products stay unrounded; shifts of batch normalizations behind them are rounded to what the bias of a folded
+/// convolution can hold, so that few-bit networks learn with the biases they will have. A plan may be used from several
 /// threads at once.
 package final class GradientPlan: Sendable {
   package enum BatchNormalization: Sendable {
@@ -109,7 +110,7 @@ package final class GradientPlan: Sendable {
       let isDifferentiated = step.results.contains { needs[$0.index] && !given.contains($0) }
       steps.append(
         GradientStep(
-          step, given: given,
+          step, graph, given: given,
           operandNeedsGradient: isDifferentiated ? flows : flows.map { _ in false }, mode: mode,
           batchNormalization))
     }

@@ -13,6 +13,8 @@ struct GradientStep: Sendable {
   let keepsOperand: [Bool]
   let keepsResult: Bool
   let usesBatchStatistics: Bool
+  /// Of batch normalizations behind quantized convolutions: what their shifts are rounded to.
+  let accumulator: Accumulator?
   /// Results that nobody reads.
   var deadResults: [ValueID] = []
   /// Values that no later part of the backward pass reads.
@@ -23,8 +25,37 @@ struct GradientStep: Sendable {
     zip(step.operands, keepsOperand).filter(\.1).map(\.0) + (keepsResult ? step.results.prefix(1) : [])
   }
 
+  /// The scales, by form, of the quantizers whose product is a step of the accumulator.
+  struct Accumulator: Sendable {
+    struct Scales: Sendable {
+      let quantizer: OpID
+      let current: Int
+      let values: [ValueID]
+
+      init?(_ id: OpID, _ graph: Graph) {
+        let node = graph[id]
+        guard case .quantize(let op) = node.op, op.isCalibrated(operandCount: node.operands.count) else {
+          return nil
+        }
+        quantizer = id
+        current = op.forms.currentIndex
+        values = op.forms.all.indices.map { node.operands[1 + 2 * $0] }
+      }
+    }
+    let input: Scales
+    let weights: Scales
+
+    init?(_ node: Graph.Node, _ graph: Graph) {
+      guard let quantizers = graph.accumulatorQuantizers(of: node),
+        let input = Scales(quantizers.input, graph), let weights = Scales(quantizers.weights, graph)
+      else { return nil }
+      (self.input, self.weights) = (input, weights)
+    }
+  }
+
   init(
-    _ step: Evaluator.Step, given: Set<ValueID>, operandNeedsGradient needs: [Bool], mode: Evaluator.Mode,
+    _ step: Evaluator.Step, _ graph: Graph, given: Set<ValueID>, operandNeedsGradient needs: [Bool],
+    mode: Evaluator.Mode,
     _ batchNormalization: GradientPlan.BatchNormalization
   ) {
     self.step = step
@@ -32,8 +63,10 @@ struct GradientStep: Sendable {
     operandNeedsGradient = needs
     if case .batchNorm = step.op {
       usesBatchStatistics = batchNormalization == .batch
+      accumulator = mode == .quantized ? Accumulator(graph[step.id], graph) : nil
     } else {
       usesBatchStatistics = false
+      accumulator = nil
     }
     guard needs.contains(true) else {
       keepsOperand = needs

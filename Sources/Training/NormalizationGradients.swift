@@ -11,21 +11,33 @@ struct ChannelMoments {
 extension ShardPass {
   /// Batch normalization by the shard's own statistics, which the backward pass reads again.
   func normalizeByBatch(
-    _ op: BatchNorm, _ step: Evaluator.Step, _ operands: [Tensor]
+    _ op: BatchNorm, _ step: Evaluator.Step, _ operands: [Tensor], _ steps: [Double]?
   ) throws(OneDNNError) -> Tensor {
     let x = operands[0], scale = operands[1].floats, bias = operands[2].floats
     if x.shape.count == 4 {
       let result = try normalizeByOneDNN(op, x, scale, bias)
       batchMoments[step.id] = result.moments
+      guard let steps else { return result.tensor }
+      let (factors, offsets) = affine(op, result.moments, scale, bias)
+      let rounded = context.roundedShifts(offsets, factors, steps)
+      add(zip(rounded, offsets).map { $0 - $1 }, to: result.tensor)
       return result.tensor
     }
     let moments = channelMoments(x)
+    let (factors, offsets) = affine(op, moments, scale, bias)
+    batchMoments[step.id] = moments
+    return combined(
+      x, factors, nil, [], steps.map { context.roundedShifts(offsets, factors, $0) } ?? offsets)
+  }
+
+  /// What a normalization multiplies channels by, and then adds.
+  private func affine(
+    _ op: BatchNorm, _ moments: ChannelMoments, _ scale: [Float], _ bias: [Float]
+  ) -> (factors: [Float], offsets: [Float]) {
     let factors = moments.variances.indices.map {
       scale[$0] / Float((moments.variances[$0] + Double(op.epsilon)).squareRoot())
     }
-    let offsets = factors.indices.map { bias[$0] - Float(moments.means[$0]) * factors[$0] }
-    batchMoments[step.id] = moments
-    return combined(x, factors, nil, [], offsets)
+    return (factors, factors.indices.map { bias[$0] - Float(moments.means[$0]) * factors[$0] })
   }
 
   /// Gradients of x, scale, bias, mean and variance; the latter two are constant where the batch gives its own.
@@ -177,6 +189,26 @@ extension ShardPass {
       totals[channel] += total
     }
     return totals
+  }
+
+  /// Adds a number to every channel of a tensor that nothing else refers to.
+  private func add(_ values: [Float], to x: Tensor) {
+    let channels = values.count, area = x.shape[2...].reduce(1, *), base = x.pointer(Float.self)
+    defer { keepAlive(x) }
+    if x.order == .channelsLast || area == 1 {
+      let width = pixelsOfRow(channels) * channels, count = x.count
+      pixelRow(values).withUnsafeBufferPointer { values in
+        for offset in stride(from: 0, to: count, by: max(width, 1)) {
+          let row = base + offset
+          for i in 0..<min(width, count &- offset) { row[i] += values[i] }
+        }
+      }
+      return
+    }
+    for plane in 0..<x.shape[0] * channels {
+      let row = base + plane * area, value = values[plane % channels]
+      for i in 0..<area { row[i] += value }
+    }
   }
 
   /// `x * a[channel] + y * b[channel] + c[channel]`; without `y` or `c` where there are none.

@@ -15,6 +15,8 @@ final class ShardPass {
   /// Of the batch normalizations that use the shard's own.
   var batchMoments: [OpID: ChannelMoments] = [:]
   private var slots: [Tensor?] = []
+  /// Constants and overridden values of the run.
+  private var given: [Tensor?] = []
   private var gradients: [Tensor?]
 
   init(
@@ -33,6 +35,7 @@ final class ShardPass {
 
   /// The plan's outputs for the shard `inputs`; `given` holds constants and overridden values by value.
   func forward(_ inputs: [Tensor], _ given: [Tensor?]) throws(CompilerError) -> [Tensor] {
+    self.given = given
     slots = given
     for (value, tensor) in zip(plan.inputs, inputs) { slots[value.index] = tensor }
     for step in plan.steps {
@@ -63,10 +66,15 @@ final class ShardPass {
   private func compute(_ step: GradientStep, _ operands: inout [Tensor]) throws(CompilerError) -> [Tensor] {
     if case .batchNorm(let op) = step.step.op, step.usesBatchStatistics {
       do {
-        return [try normalizeByBatch(op, step.step, operands)]
+        return [try normalizeByBatch(op, step.step, operands, accumulatorSteps(of: step))]
       } catch {
         throw CompilerError("batch-norm: \(error)", at: "node '\(step.step.name)'")
       }
+    }
+    if let steps = accumulatorSteps(of: step) {
+      var evaluated = step.step
+      evaluated.accumulatorSteps = steps
+      return try context.evaluate(evaluated, &operands)
     }
     if case .quantize(let quantizer) = step.step.op {
       var evaluated = step.step
@@ -80,6 +88,18 @@ final class ShardPass {
       return [restored(rounded.ordered(x.order, pool: pool), x, keeps)]
     }
     return try context.evaluate(step.step, &operands)
+  }
+
+  /// The steps of the accumulator before a batch normalization under the scales of this run.
+  private func accumulatorSteps(of step: GradientStep) -> [Double]? {
+    guard let accumulator = step.accumulator else { return nil }
+    func scales(_ part: GradientStep.Accumulator.Scales) -> [Float]? {
+      let value = part.values[variant.forms[part.quantizer] ?? part.current]
+      return given[value.index]?.floats ?? plan.graph.constant(value)?.floats
+    }
+    guard let input = scales(accumulator.input), input.count == 1, let weights = scales(accumulator.weights)
+    else { return nil }
+    return Graph.accumulatorSteps(input: input[0], weights: weights)
   }
 
   /// Of the batch normalizations that used the shard's own, in the graph's order.

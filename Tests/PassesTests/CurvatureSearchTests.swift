@@ -36,31 +36,31 @@ struct CurvatureSearchTests {
     }
   }
 
-  /// What was measured is below the bound, and not far above the mean, where errors are small.
-  @Test func measuredDivergencesAreBelowTheBound() throws {
+  /// What was measured is what second derivatives along the errors predict, and below the bound, where errors are small.
+  @Test func predictionsAgreeWithMeasurements() throws {
     func table(_ score: SearchScore) throws -> SensitivityTable {
       var context = context()
       var settings = settings(score)
       settings.activationBits = [8, 4]
       return try Searcher(try sampleNetwork(), settings, Budgets(), &context).table
     }
-    let measured = try table(.divergence), mean = try table(.hessian), largest = try table(.eigenvalue)
+    let measured = try table(.divergence), along = try table(.hessian), largest = try table(.eigenvalue)
     for site in measured.sites where site.candidates.count > 1 {
       for form in site.candidates {
         let kl = try #require(measured.entries[site.index][form])
-        let trace = try #require(mean.entries[site.index][form])
+        let predicted = try #require(along.entries[site.index][form])
         let bound = try #require(largest.entries[site.index][form])
         guard site.role == .weight else {
           // Of activations it is the measured one.
-          #expect(SearchScore.hessian.of(trace) == kl.divergence && trace.isMeasured)
+          #expect(SearchScore.hessian.of(predicted) == kl.divergence && predicted.isMeasured)
           continue
         }
-        #expect(trace.perturbation == kl.perturbation && !trace.isMeasured)
-        #expect(SearchScore.hessian.of(trace) < SearchScore.eigenvalue.of(bound))
+        #expect(predicted.perturbation == kl.perturbation && !predicted.isMeasured)
         guard site.forms[form].width.storageBits == 8 else { continue }
         #expect(kl.divergence < 1.1 * SearchScore.eigenvalue.of(bound))
-        // GPTQ errs where little depends on it: much less than in a random direction.
-        #expect(kl.divergence < 2 * SearchScore.hessian.of(trace), "\(site.name)")
+        // Of 20 samples, by random signs.
+        let ratio = SearchScore.hessian.of(predicted) / kl.divergence
+        #expect(ratio > 0.5 && ratio < 2, "\(site.name): \(ratio)")
       }
     }
   }

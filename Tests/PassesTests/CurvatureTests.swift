@@ -117,7 +117,9 @@ struct CurvatureTests {
     let graph = try classifier([5, 4])
     let curvature = curvature(graph, [batch().samples(0..<8), batch().samples(8..<12)])
     #expect(curvature.layers.count == 2)
-    let traces = try HessianTrace(curvature)
+    let traces = try CurvatureProbes(
+      curvature, gradientsOf: curvature.layers,
+      squares: { $0.map { gradient in gradient.floats.reduce(0.0) { $0 + Double($1) * Double($1) } } })
     for (index, layer) in curvature.layers.enumerated() {
       let hessian = try bruteForce(graph, layer), weights = try contents(layer, graph)
       // Products with a vector, without chance.
@@ -129,7 +131,7 @@ struct CurvatureTests {
       let largest = try LargestEigenvalue(curvature, layer: index, weights: weights).value
       let expected = largestEigenvalue(hessian)
       #expect(largest > 0.95 * expected && largest < 1.005 * expected, "\(largest) \(expected)")
-      let error = abs(traces.traces[index] - trace(hessian))
+      let error = abs(traces.means[index] - trace(hessian))
       #expect(error < 4 * traces.standardErrors[index] + 0.005 * trace(hessian))
       #expect(traces.standardErrors[index] < 0.1 * trace(hessian))
     }

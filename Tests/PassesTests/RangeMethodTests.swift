@@ -64,7 +64,7 @@ struct RangeMethodTests {
     let bins = (0..<64).map { _ in Double(random.below(5) == 0 ? 0 : random.below(100)) }
     for threshold in [16, 24, 40, 64] {
       for buckets in [4, 8, 16] {
-        // The definition, term by term: P with the tail in its last bin, Q flat in each bucket over occupied bins.
+        // The definition, term by term: P with the tail in its last occupied bin, Q flat in each bucket over occupied bins.
         var p = Array(bins[..<threshold]), q = [Double](repeating: 0, count: threshold)
         for bucket in 0..<buckets {
           let members = (bucket * threshold / buckets..<(bucket + 1) * threshold / buckets).filter {
@@ -72,7 +72,7 @@ struct RangeMethodTests {
           }
           for bin in members { q[bin] = members.reduce(0.0) { $0 + bins[$1] } / Double(members.count) }
         }
-        if bins[threshold - 1] > 0 { p[threshold - 1] += bins[threshold...].reduce(0, +) }
+        if let last = p.lastIndex(where: { $0 > 0 }) { p[last] += bins[threshold...].reduce(0, +) }
         let sumP = p.reduce(0, +), sumQ = q.reduce(0, +)
         let expected = (0..<threshold).filter { p[$0] > 0 && q[$0] > 0 }.reduce(0.0) {
           $0 + p[$1] / sumP * log(p[$1] / sumP / (q[$1] / sumQ))
@@ -82,6 +82,59 @@ struct RangeMethodTests {
         #expect(value > -1e-12)
       }
     }
+  }
+
+  /// Half of a normal distribution, an outlier, and as many zeros as told: what a ReLU leaves.
+  private static func rectified(zeros: Int) -> SiteStatistics {
+    var random = SeededRandom(seed: 7), site = SiteStatistics()
+    let positive = (0..<49_999).map { _ in
+      abs((0..<12).reduce(Float(0)) { sum, _ in sum + Float(random.below(2001)) / 2000 - 0.5 })
+    }
+    let values = positive + [6] + Array(repeating: 0, count: zeros)
+    site.add(Tensor([values.count / 1000, 1000], values))
+    return site
+  }
+
+  /// Zeros are exact in every interval: how many there are must not narrow it.
+  @Test(arguments: [RangeMethod.entropy, .maskedEntropy], [8, 4])
+  func zerosDoNotNarrowTheInterval(method: RangeMethod, bits: Int) {
+    let form = QuantizationForm(.bits(bits), .tensor, .asymmetric)
+    let none = method.range(RangeMethodTests.rectified(zeros: 0), form, percentile: 100)
+    let many = method.range(RangeMethodTests.rectified(zeros: 200_000), form, percentile: 100)
+    #expect(many == none)
+    #expect(many.upperBound > 2.5 && many.upperBound < 6)
+  }
+
+  /// Against the divergence of every threshold, by the definition.
+  @Test(arguments: [RangeMethod.entropy, .maskedEntropy])
+  func entropyIsLeast(method: RangeMethod) {
+    let site = RangeMethodTests.rectified(zeros: 1000), histogram = site.histogram
+    let pairs = stride(from: Histogram.half, to: 2 * Histogram.half, by: 2).map {
+      Double(histogram.counts[$0] + histogram.counts[$0 + 1])
+    }
+    let observed = Array(pairs[...(pairs.lastIndex { $0 > 0 } ?? 0)])
+    let bins = observed.indices.map { bin in
+      let neighbours = [bin - 1, bin + 1].filter { observed.indices.contains($0) }.map { observed[$0] }
+      return bin == observed.count - 1 ? observed[bin] : min(observed[bin], neighbours.max() ?? 0)
+    }
+    func divergence(_ threshold: Int) -> Double {
+      var p = Array(bins[..<threshold]), q = [Double](repeating: 0, count: threshold)
+      for bucket in 0..<16 {
+        let members = (bucket * threshold / 16..<(bucket + 1) * threshold / 16).filter { bins[$0] > 0 }
+        for bin in members { q[bin] = members.reduce(0.0) { $0 + bins[$1] } / Double(members.count) }
+      }
+      let last = method == .entropy ? threshold - 1 : p.lastIndex { $0 > 0 } ?? 0
+      p[last] += bins[threshold...].reduce(0, +)
+      let sumP = p.reduce(0, +), sumQ = q.reduce(0, +)
+      return p.indices.filter { p[$0] > 0 }.reduce(0.0) {
+        $0 + p[$1] / sumP * log(p[$1] / sumP / max(q[$1] / sumQ, 1e-9))
+      }
+    }
+    let least = (16...bins.count).map(divergence).min() ?? 0
+    let width = 2 * histogram.binWidth
+    let chosen = method.range(site, RangeMethodTests.form, percentile: 100).upperBound / width
+    // Every n-th threshold is tried.
+    #expect(divergence(min(Int(chosen.rounded()), bins.count)) < least + 1e-3)
   }
 
   @Test(arguments: [RangeMethod.percentile, .entropy, .maskedEntropy, .mse, .l24])

@@ -97,6 +97,22 @@ struct ReconstructTests {
     #expect(left.text(.embedded) == rounded.text(.embedded))
   }
 
+  /// Without a step of training they stay as they begin.
+  @Test(arguments: StartingRounding.allCases) func weightsBeginWhereTheRoundingPutsThem(
+    rounding: StartingRounding
+  ) throws {
+    var context = context()
+    let graph = try network(&context)
+    let options = [("iterations", "0"), ("network-iterations", "0"), ("rounding", rounding.rawValue)]
+    let expected =
+      switch rounding {
+      case .none: graph
+      case .gptq: try graph.applying(gptq, [], &context)
+      case .adaround: try graph.applying(adaRound, [], &context)
+      }
+    #expect(try graph.applying(reconstruct, options, &context).text(.embedded) == expected.text(.embedded))
+  }
+
   @Test func aLimitOfWorkLeavesSmallNetworksAlone() throws {
     var context = context()
     let graph = try network(&context)

@@ -55,6 +55,8 @@ struct SemanticsTests {
         "\(pass.name), seed \(seed): \(next.verificationDiagnostics())")
       graph = next
     }
+    let (restored, _) = try run([restoreBatchNorm], on: graph)
+    #expect(try difference(graph, restored, seed: seed) < 1e-4, "restore-batch-norm changes seed \(seed)")
     let kinds = Set(graph.order.map { graph[$0].op.mnemonic })
     #expect(
       kinds.isDisjoint(with: [
@@ -106,5 +108,7 @@ struct SemanticsTests {
     let (canonical, _) = try run(canonicalPasses, on: graph)
     let error = try difference(graph, canonical, batch: 2, seed: 7)
     #expect(error < 1e-4, "\(name) changes by \(error)")
+    let (restored, _) = try run([restoreBatchNorm], on: canonical)
+    #expect(try difference(canonical, restored, batch: 2, seed: 8) < 1e-4, "\(name): restore-batch-norm")
   }
 }

@@ -1,7 +1,7 @@
 import Glibc
 
-/// The threshold T that minimizes KL(P || Q) over |x|: P the distribution clipped at T, Q the same in `levels / 2`
-/// buckets of equal width, spread over the bins that P occupies.
+/// The threshold T that minimizes KL(P || Q) over |x|, the largest of equals: P the distribution clipped at T, Q the same in
+/// `levels`, or `levels / 2` if there are negative values, buckets of equal width, spread over the bins that P occupies.
 func leastDivergence(
   _ histogram: Histogram, levels: Int,
   _ divergence: (_ bins: [Double], _ threshold: Int, _ buckets: Int) -> Double
@@ -12,13 +12,18 @@ func leastDivergence(
   // Fold to at most 2048 bins that hold something.
   let used = (magnitudes.lastIndex { $0 > 0 } ?? 0) + 1
   let fold = (used + 2047) / 2048
-  let bins = stride(from: 0, to: used, by: fold).map { magnitudes[$0..<min($0 + fold, used)].reduce(0, +) }
+  var bins = stride(from: 0, to: used, by: fold).map { magnitudes[$0..<min($0 + fold, used)].reduce(0, +) }
+  // Constants, such as the zeros of a ReLU or what a background becomes, stand out of the density whose shape is to be
+  // kept; uncapped, a bucket of more bins than theirs would look like a great loss (TensorRT leaves out zeros).
+  let all = bins
+  for bin in all.indices.dropLast() {
+    bins[bin] = min(all[bin], max(bin > 0 ? all[bin - 1] : 0, all[bin + 1]))
+  }
   let width = histogram.binWidth * Float(fold)
-  let isSigned = histogram.minimum < 0
-  let buckets = max(isSigned ? levels / 2 : levels, 2)
+  let buckets = max(histogram.minimum < 0 ? levels / 2 : levels, 2)
   guard bins.count > buckets else { return width * Float(bins.count) }
   var best = bins.count, least = Double.infinity
-  for threshold in stride(from: buckets, through: bins.count, by: max((bins.count - buckets) / 256, 1)) {
+  for threshold in stride(from: bins.count, through: buckets, by: -max((bins.count - buckets) / 256, 1)) {
     let value = divergence(bins, threshold, buckets)
     if value < least {
       least = value
@@ -52,17 +57,17 @@ func divergence(_ bins: [Double], _ threshold: Int, _ buckets: Int) -> Double {
   return result
 }
 
-/// P with its tail in the last bin, both normalized over the bins that both occupy; 0 or more, since their supports then
-/// coincide. Without the smoothing of empty bins a clipped tail costs what it displaces and no more.
+/// P with its tail in the last bin that Q occupies too, both normalized; 0 or more, since their supports coincide. Without the
+/// smoothing of empty bins a clipped tail costs what it displaces: no more, and, in front of an empty bin, no less.
 func maskedDivergence(_ bins: [Double], _ threshold: Int, _ buckets: Int) -> Double {
   var p = 0.0, q = 0.0, sum = 0.0
-  let tail = bins[threshold...].reduce(0, +)
+  let tail = bins[threshold...].reduce(0, +), last = bins[..<threshold].lastIndex { $0 > 0 }
   for bucket in 0..<buckets {
     let start = bucket * threshold / buckets, end = max((bucket + 1) * threshold / buckets, start + 1)
     let members = (start..<min(end, threshold)).filter { bins[$0] > 0 }
     let mean = members.reduce(0.0) { $0 + bins[$1] } / Double(max(members.count, 1))
     for bin in members {
-      let mass = bins[bin] + (bin == threshold - 1 ? tail : 0)
+      let mass = bins[bin] + (bin == last ? tail : 0)
       p += mass
       q += mean
       sum += mass * (log(mass) - log(mean))

@@ -1,6 +1,7 @@
 /// Counts of one tensor's values over any number of samples, in constant memory: `2 * half` equal bins over
 /// [-limit, limit), where the limit is a power of two that doubles as needed by joining pairs of bins. Bins never depend
-/// on the order of the values, so histograms merge exactly and threads do not change results.
+/// on the order of the values, so histograms merge exactly and threads do not change results. Extremes are those of all
+/// values; of large tensors some are counted.
 struct Histogram: Sendable {
   static let half = 4096
   private(set) var counts: [UInt64]
@@ -20,38 +21,55 @@ struct Histogram: Sendable {
   /// The middle of a bin.
   func center(_ bin: Int) -> Float { (Float(bin - Histogram.half) + 0.5) * binWidth }
 
-  mutating func add(_ values: UnsafeBufferPointer<Float>) { add(values, extremes(of: values)) }
-
-  /// - Parameter extremes: those of the values.
-  mutating func add(_ values: UnsafeBufferPointer<Float>, _ extremes: Extremes) {
+  /// Counts some values of every sample: all of up to `quota`, else every n-th, where n shares no divisor with their number,
+  /// so that channels, rows and columns get their shares. Every sample, counted from `first`, starts elsewhere.
+  /// - Parameter extremes: those of all values.
+  mutating func add(
+    _ values: UnsafeBufferPointer<Float>, _ extremes: Extremes, samples: Int = 1, first: Int = 0
+  ) {
     if !extremes.areFinite { return addFinite(of: values) }
     guard extremes.low <= extremes.high else { return }
     minimum = min(minimum, extremes.low)
     maximum = max(maximum, extremes.high)
     reach(max(-extremes.low, extremes.high))
     let scale = Float(Histogram.half) / limit, offset = Float(Histogram.half)
+    let length = values.count / samples, step = Histogram.step(length)
     // |value| < limit, so the index lies in 0 ..< 2 * half: adding half makes it positive and truncation floors it.
     // Neighbours often share a bin, and additions to one place wait for one another: odd ones have places of their own.
     withUnsafeTemporaryAllocation(of: UInt32.self, capacity: 2 * Histogram.half) { odd in
       odd.initialize(repeating: 0)
       counts.withUnsafeMutableBufferPointer { counts in
-        var index = 0
-        while index + 1 < values.count {
-          counts[Int(values[index] * scale + offset)] &+= 1
-          odd[Int(values[index + 1] * scale + offset)] &+= 1
-          index += 2
+        for sample in 0..<samples {
+          var index = sample * length + (first + sample) % step
+          let end = (sample + 1) * length
+          total += UInt64((end - index + step - 1) / step)
+          while index + step < end {
+            counts[Int(values[index] * scale + offset)] &+= 1
+            odd[Int(values[index + step] * scale + offset)] &+= 1
+            index += 2 * step
+          }
+          if index < end { counts[Int(values[index] * scale + offset)] &+= 1 }
         }
-        if index < values.count { counts[Int(values[index] * scale + offset)] &+= 1 }
         for bin in counts.indices { counts[bin] &+= UInt64(odd[bin]) }
       }
     }
-    total += UInt64(values.count)
   }
+
+  /// Values of a sample that are counted at least.
+  private static let quota = 8192
+
+  private static func step(_ length: Int) -> Int {
+    var step = max(length / quota, 1)
+    while !areCoprime(step, length) { step -= 1 }
+    return step
+  }
+
+  private static func areCoprime(_ a: Int, _ b: Int) -> Bool { b == 0 ? a == 1 : areCoprime(b, a % b) }
 
   private mutating func addFinite(of values: UnsafeBufferPointer<Float>) {
     let finite = values.filter(\.isFinite)
     notFinite += UInt64(values.count - finite.count)
-    finite.withUnsafeBufferPointer { if !$0.isEmpty { add($0) } }
+    finite.withUnsafeBufferPointer { add($0, Passes.extremes(of: $0)) }
   }
 
   mutating func merge(_ other: Histogram) {

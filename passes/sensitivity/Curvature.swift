@@ -4,13 +4,12 @@ import PassKit
 import Support
 import Training
 
-/// What of a layer's second derivatives predicts the divergence that rounded weights cause: half of it times their squared
-/// distance from the float ones.
+/// What of a layer's second derivatives H predicts the divergence that errors v of its rounded weights and biases cause.
 package enum Curvature: String, Sendable {
-  /// The mean eigenvalue, the trace by the number of weights: right for errors that point nowhere in particular
-  /// (HAWQ-V2, arXiv 1911.03852).
-  case mean
-  /// The largest eigenvalue: what the worst error of that size would do (HAWQ, arXiv 1905.03696).
+  /// vᵀ H v / 2: what these errors do, up to third order. HAWQ-V2 (arXiv 1911.03852) takes the mean eigenvalue times |v|²
+  /// in its place, as if errors pointed nowhere in particular; those of GPTQ avoid what the layer's inputs have most of.
+  case alongErrors = "along-errors"
+  /// The largest eigenvalue times |v|² / 2: what the worst error of that size would do (HAWQ, arXiv 1905.03696).
   case largest
 }
 

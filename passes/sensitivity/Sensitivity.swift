@@ -32,20 +32,18 @@ package enum SearchScore: String, TextEnumeration, Hashable {
   case localNoise = "local"
   /// Noise of the weights: needs no data.
   case weightNoise = "weights"
-  /// The divergence that a layer's mean eigenvalue predicts: half the trace of its second derivatives by the number of its
-  /// weights, times their squared error (HAWQ-V2, arXiv 1911.03852). The network never runs with rounded weights, so that
-  /// forms cost nothing. Activations have no weights: theirs is measured, as `kl` does, in the same unit. GPTQ errs where
-  /// little depends on it, by up to 30 times less than the mean and not evenly: on ResNet-20 and ResNet-56 at 4 bits
-  /// assignments had 6 to 8 dB less signal to noise than those of `sqnr`.
+  /// The divergence that second derivatives predict for the errors of rounded weights and biases (HAWQ-V2, arXiv 1911.03852,
+  /// but along these errors instead of in the mean direction). The network never runs with rounded weights, so that forms
+  /// cost nothing. Activations have no weights: theirs is measured, as `kl` does, in the same unit.
   case hessian
-  /// The same with a layer's largest eigenvalue in place of the mean (HAWQ, arXiv 1905.03696): a bound of what errors of
-  /// that size could do, of which real ones do a share that differs from layer to layer.
+  /// The largest that errors of this size could cause, by a layer's largest eigenvalue (HAWQ, arXiv 1905.03696). Real ones
+  /// cause a share of it that differs from layer to layer.
   case eigenvalue
 
   /// The second derivatives it takes.
   var curvature: Curvature? {
     switch self {
-    case .hessian: .mean
+    case .hessian: .alongErrors
     case .eigenvalue: .largest
     case .divergence, .outputNoise, .localNoise, .weightNoise: nil
     }

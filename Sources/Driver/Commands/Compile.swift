@@ -100,10 +100,10 @@ struct CompileCommand: ParsableCommand {
     let destination = output ?? defaultOutput
     if destination.hasSuffix(".qir") { return try graph.save(destination) }
     let vectors = try goldenVectors(graph, samples)
-    let quality = try Quality(original: original, lowered: graph, samples, threads: general.threadCount)
     let made = samples == nil ? context.calibration : nil
     let program = try emit(
       graph, metadata: try metadata(graph, chosen, samples, made), goldenVectors: vectors)
+    let quality = try Quality(original: original, program: program, samples, threads: general.threadCount)
     let bytes = program.serialize()
     try writeFile(destination, bytes)
     if let savedGraph { try graph.save(savedGraph) }
