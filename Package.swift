@@ -35,6 +35,7 @@ let package = Package(
     .systemLibrary(name: "CSpng", pkgConfig: "spng", providers: [.apt(["libspng-dev"])]),
     .systemLibrary(name: "CZip", pkgConfig: "libzip", providers: [.apt(["libzip-dev"])]),
     .systemLibrary(name: "CZlib", pkgConfig: "zlib", providers: [.apt(["zlib1g-dev"])]),
+    .systemLibrary(name: "COpenMPI", pkgConfig: "ompi-c", providers: [.apt(["libopenmpi-dev"])]),
     .systemLibrary(name: "CGLPK", providers: [.apt(["libglpk-dev"])]),
     .target(name: "CXXHash"),
     .target(name: "CInstructions"),
@@ -110,7 +111,7 @@ let package = Package(
       dependencies: [
         "Support", "Numerics", "IR", "Importer", "PassKit", "Passes", "Evaluator", "Explain", "Datasets",
         "Trainer", "Search", "Program", "Runtime",
-        "KernelInterface", "CXXHash",
+        "KernelInterface", "CXXHash", "COpenMPI",
         .product(name: "ArgumentParser", package: "swift-argument-parser"),
         .product(name: "Yams", package: "Yams"),
       ], swiftSettings: strict),

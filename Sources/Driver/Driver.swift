@@ -5,16 +5,24 @@ import Support
 /// The command line of qcc: parses, runs one command, prints what went wrong and exits with a documented code.
 package enum Driver {
   package static func main() {
-    exit(run(Array(CommandLine.arguments.dropFirst())))
+    let status = run(Array(CommandLine.arguments.dropFirst()))
+    Ranks.finish(status)
+    exit(status)
   }
 
   /// Runs one command line and returns its exit code.
   package static func run(_ arguments: [String]) -> Int32 {
     do {
       var command = try RootCommand.parseAsRoot(arguments)
+      // Help is a command too.
+      let isOurs = RootCommand.configuration.subcommands.contains { $0 == type(of: command) }
+      guard !Ranks.isDistributed || !isOurs || command is any DistributedCommand else {
+        throw CompilerError("under mpirun only 'qcc train' and 'qcc search' run", status: .usage)
+      }
       try command.run()
       return ExitStatus.success.rawValue
     } catch let error as CompilerError {
+      guard Ranks.shouldReport() else { return error.status.rawValue }
       Console.finishProgress()
       error.diagnostics.forEach(Console.report)
       return error.status.rawValue
@@ -24,6 +32,7 @@ package enum Driver {
       Console.finishProgress()
       let text = RootCommand.fullMessage(for: error)
       let code = RootCommand.exitCode(for: error)
+      guard Ranks.isFirst else { return code.rawValue }
       if code == .success { print(text) } else { Console.write(text + "\n") }
       return code == .success
         ? 0 : code == .validationFailure ? ExitStatus.usage.rawValue : ExitStatus.internalError.rawValue
@@ -32,6 +41,9 @@ package enum Driver {
 
   package static let version = "0.1.0"
 }
+
+/// What several ranks can do together.
+protocol DistributedCommand: ParsableCommand {}
 
 struct RootCommand: ParsableCommand {
   static let configuration = CommandConfiguration(

@@ -5,7 +5,8 @@ import Importer
 
 /// Flags that every command with real work takes.
 struct GeneralFlags: ParsableArguments {
-  @Option(help: "Worker threads; results do not depend on them. 0: one per processor.") var threads: Int = 0
+  @Option(help: "Worker threads; results do not depend on them. 0: one per processor (of a rank's share).")
+  var threads: Int = 0
   @Flag(name: .shortAndLong, help: "Print errors only.") var quiet = false
   @Option(name: .customLong("onnx-check"), help: "libonnx's opinion of the model: auto, on or off.")
   var onnxCheck: OnnxCheck = .auto
@@ -18,8 +19,8 @@ struct GeneralFlags: ParsableArguments {
   func validate() throws {
     if threads < 0 || threads > 1024 { throw ValidationError("--threads must be 0 to 1024") }
   }
-  func apply() { Console.setQuiet(quiet) }
-  var threadCount: Int { threads > 0 ? threads : max(1, Int(sysconf(Int32(_SC_NPROCESSORS_ONLN)))) }
+  func apply() { Console.setQuiet(quiet || !Ranks.isFirst) }
+  var threadCount: Int { threads > 0 ? threads : Ranks.processorCount }
 }
 
 extension OnnxCheck: ExpressibleByArgument {}

@@ -5,13 +5,15 @@ import Synchronization
 enum Interruption {
   private static let isAsked = Atomic(false)
 
-  /// From here on SIGINT is noted instead of ending the process.
+  /// From here on SIGINT is noted instead of ending the process; SIGTERM too where mpirun sends it to all ranks.
   static func watch() {
     // Touched first here: the handler must not run the lazy initializer.
     isAsked.store(false, ordering: .relaxed)
-    signal(SIGINT) { _ in
-      Interruption.isAsked.store(true, ordering: .relaxed)
-      signal(SIGINT, SIG_DFL)
+    for number in [SIGINT] + (Ranks.isDistributed ? [SIGTERM] : []) {
+      signal(number) { number in
+        Interruption.isAsked.store(true, ordering: .relaxed)
+        signal(number, SIG_DFL)
+      }
     }
   }
   static var isRequested: Bool { isAsked.load(ordering: .relaxed) }

@@ -29,6 +29,22 @@ package final class MappedFile: @unchecked Sendable {  // immutable after init
     bytes = UnsafeRawBufferPointer(start: base, count: count)
   }
 
+  /// What the file `path` of another machine holds.
+  package init(path: String, holding contents: [UInt8]) {
+    self.path = path
+    guard !contents.isEmpty,
+      let base = mmap(nil, contents.count, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0),
+      base != MAP_FAILED
+    else {
+      bytes = UnsafeRawBufferPointer(start: nil, count: 0)
+      return
+    }
+    contents.withUnsafeBytes {
+      UnsafeMutableRawBufferPointer(start: base, count: $0.count).copyMemory(from: $0)
+    }
+    bytes = UnsafeRawBufferPointer(start: base, count: contents.count)
+  }
+
   /// A copy, for which the file surely stays mapped: `bytes` of a temporary may be gone before they are read.
   package var contents: [UInt8] { withExtendedLifetime(self) { Array(bytes) } }
 

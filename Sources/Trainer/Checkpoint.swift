@@ -38,8 +38,8 @@ package struct Checkpoint: Sendable {
 
   /// Puts a run into the state that a file holds.
   /// - Throws: when the file is damaged, or is of a run with other options, another model or other data.
-  package func restore(_ run: inout TrainingRun, from path: String) throws(CompilerError) {
-    let file = try SafetensorsFile(path: path)
+  package func restore(_ run: inout TrainingRun, from file: SafetensorsFile) throws(CompilerError) {
+    let path = file.path
     func constant(_ name: String, _ count: Int, _ element: ElementType) throws(CompilerError) -> Constant {
       let type = TensorType(Shape([count]), element)
       guard let storage = try file.storage(name, type) else {

@@ -18,20 +18,23 @@ package struct TrainingRun: Sendable {
   private let fixed: Subnetwork
   private let samples: TrainingSamples
   private let threads: Int
+  private let ranks: any Communicator
   private var order: BatchOrder
 
   /// - Parameters:
   ///   - supernet: the choices of a step; nil: quantizers take the forms in force.
   ///   - teacher: the float network, for `distillation`.
+  ///   - ranks: share every step, and end with the same bits as one process.
   package init(
     _ network: TrainableGraph, _ samples: TrainingSamples, _ options: TrainingOptions,
     supernet: Supernet? = nil,
-    teacher: Graph? = nil, threads: Int
+    teacher: Graph? = nil, threads: Int, ranks: any Communicator = SingleProcess()
   ) throws(CompilerError) {
     self.network = network
     self.options = options
     self.samples = samples
     self.threads = threads
+    self.ranks = ranks
     self.supernet = options.supernet == nil ? nil : supernet
     fixed = [:]
     plan = try GradientPlan(
@@ -49,26 +52,36 @@ package struct TrainingRun: Sendable {
     order = BatchOrder(count: samples.count, batch: options.batch, seed: options.seed)
   }
 
+  /// Of all that goes on to the next step: ranks must agree on it.
+  package var hash: UInt64 {
+    let parameters = network.parameters.map { TensorStorage(copying: $0.position).hash }
+    let running = network.running.keys.sorted().map { value in
+      TensorStorage(copying: network.running[value] ?? []).hash
+    }
+    return TensorStorage(copying: parameters + running).hash
+  }
   package var stepsPerEpoch: Int { order.batchesPerEpoch }
   package var isDone: Bool { step >= options.steps }
 
   /// Takes one step and returns the loss of the widest sub-network.
   @discardableResult
   package mutating func advance() throws(CompilerError) -> Double {
+    let chosen = order.samples(step: step)
+    let own = try plan.shards(ofBatch: chosen.count).enumerated().filter { ranks.owns($0.offset) }
     let (inputs, labels) = try samples.batch(
-      order.samples(step: step), options.augmentation, seed: options.seed ^ 0xA5A5,
-      number: step * order.batch,
-      threads: threads)
+      chosen, options.augmentation, seed: options.seed ^ 0xA5A5, number: step * order.batch,
+      rows: own.flatMap(\.element), threads: threads)
     let values = network.values
     var gradients = [[Float]?](repeating: nil, count: network.parameters.count)
-    var guide = try teacher?.outputs([inputs])[0], share = guide == nil ? 0 : options.distillation
+    var guide = Guide.labels
+    if let teacher { guide = .network(teacher, inputs, share: options.distillation) }
     var firstLoss = 0.0
     for (index, subnetwork) in subnetworks().enumerated() {
-      let logits = Mutex<[Int: Tensor]>([:])
-      let target = Target(labels: labels, guide: guide, share: share, smoothing: options.labelSmoothing)
-      let result = try plan.run([inputs], overriding: values, forms: subnetwork) {
+      let answers = Mutex<[Int: Tensor]>([:])
+      let target = Target(labels: labels, guide: guide, smoothing: options.labelSmoothing)
+      let result = try plan.run([inputs], overriding: values, forms: subnetwork, among: ranks) {
         shard throws(CompilerError) in
-        logits.withLock { $0[shard.samples.lowerBound] = shard.outputs[0] }
+        answers.withLock { $0[shard.samples.lowerBound] = shard.outputs[0] }
         return try target.loss(shard)
       }
       if index == 0 {
@@ -78,11 +91,12 @@ package struct TrainingRun: Sendable {
       add(result.gradients, of: subnetwork, to: &gradients)
       guard let settings = options.supernet else { continue }
       // The next, narrower one learns from this one.
-      let answers = logits.withLock { parts in
-        parts.keys.sorted().compactMap { parts[$0]?.floats }.flatMap { $0 }
-      }
-      guide = settings.guidance > 0 ? Tensor([labels.count, answers.count / labels.count], answers) : nil
-      share = settings.guidance
+      guide = .answers(answers.withLock { $0 }, share: settings.guidance)
+    }
+    guard firstLoss.isFinite, gradients.allSatisfy({ $0?.allSatisfy(\.isFinite) ?? true }) else {
+      throw CompilerError(
+        "the loss is \(firstLoss) at step \(step), or a gradient is not finite",
+        notes: ["a smaller --learning-rate may help"], status: .gateFailed)
     }
     regularize(&gradients)
     let factor = options.schedule.factor(step: step, of: options.steps, warmUp: options.warmUp)
@@ -90,11 +104,6 @@ package struct TrainingRun: Sendable {
     for index in network.parameters.indices {
       guard let gradient = gradients[index] else { continue }
       network.parameters[index].update(gradient, rate: rate, clipping: options.clipping)
-    }
-    guard firstLoss.isFinite else {
-      throw CompilerError(
-        "the loss is \(firstLoss) at step \(step)", notes: ["a smaller --learning-rate may help"],
-        status: .gateFailed)
     }
     averageLoss = averageLoss.map { 0.98 * $0 + 0.02 * firstLoss } ?? firstLoss
     step += 1
@@ -150,19 +159,39 @@ extension TrainableGraph {
   }
 }
 
+/// Answers to come close to. Each shard needs those to its own samples alone, so that ranks exchange none.
+private enum Guide: Sendable {
+  case labels
+  case network(GradientPlan, _ inputs: Tensor, share: Float)
+  /// By the first sample of each shard.
+  case answers([Int: Tensor], share: Float)
+
+  /// nil: the labels say it all.
+  func answers(to samples: Range<Int>) throws(CompilerError) -> (logits: Tensor, share: Float)? {
+    switch self {
+    case .labels: return nil
+    case .network(let plan, let inputs, let share):
+      return (try plan.outputs([inputs.samples(samples)])[0], share)
+    case .answers(let logits, let share):
+      return share > 0 ? logits[samples.lowerBound].map { ($0, share) } : nil
+    }
+  }
+}
+
 /// Labels, and answers to come close to.
 private struct Target: Sendable {
   let labels: [Int]
-  let guide: Tensor?
-  let share: Float
+  let guide: Guide
   let smoothing: Float
 
-  /// `share` of the divergence from the guide and the rest of the cross-entropy with the labels.
+  /// A share of the divergence from the guide and the rest of the cross-entropy with the labels.
   func loss(_ shard: GradientPlan.Shard) throws(CompilerError) -> GradientPlan.ShardLoss {
     let logits = shard.outputs[0]
     let hard = crossEntropy(logits, labels: labels[shard.samples], smoothing: smoothing, batch: shard.batch)
-    guard let guide, share > 0 else { return GradientPlan.ShardLoss(hard.value, [hard.gradient]) }
-    let soft = distillation(logits, teacher: guide.samples(shard.samples), batch: shard.batch)
+    guard let (teacher, share) = try guide.answers(to: shard.samples) else {
+      return GradientPlan.ShardLoss(hard.value, [hard.gradient])
+    }
+    let soft = distillation(logits, teacher: teacher, batch: shard.batch)
     let value = Double(1 - share) * hard.value + Double(share) * soft.value
     let gradient = zip(hard.gradient.floats, soft.gradient.floats).map { (1 - share) * $0 + share * $1 }
     return GradientPlan.ShardLoss(value, [Tensor(logits.shape, gradient)])

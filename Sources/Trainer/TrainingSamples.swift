@@ -83,16 +83,20 @@ package struct TrainingSamples: Sendable {
   }
 
   /// Samples with what `augmentation` makes of each; the same for any number of threads.
-  /// - Parameter number: of the first sample in the whole of training, so that every appearance of a sample differs.
+  /// - Parameters:
+  ///   - number: of the first sample in the whole of training, so that every appearance of a sample differs.
+  ///   - rows: those of the batch that are made, others stay undefined; nil: all.
   package func batch(
-    _ indices: [Int], _ augmentation: Augmentation?, seed: UInt64, number: Int, threads: Int
+    _ indices: [Int], _ augmentation: Augmentation?, seed: UInt64, number: Int, rows: [Int]? = nil,
+    threads: Int
   ) throws(CompilerError) -> (inputs: Tensor, labels: [Int]) {
     let inputs = Tensor([indices.count] + shape, .f32), target = Target(inputs.pointer(Float.self))
-    let next = Atomic(0), failure = Mutex<CompilerError?>(nil)
+    let next = Atomic(0), failure = Mutex<CompilerError?>(nil), rows = rows ?? Array(indices.indices)
     DispatchQueue.concurrentPerform(iterations: decoded == nil ? max(threads, 1) : 1) { _ in
       while true {
-        let index = next.wrappingAdd(1, ordering: .relaxed).oldValue
-        guard index < indices.count else { return }
+        let turn = next.wrappingAdd(1, ordering: .relaxed).oldValue
+        guard turn < rows.count else { return }
+        let index = rows[turn]
         do throws(CompilerError) {
           try withSample(indices[index]) { sample in
             let place = UnsafeMutableBufferPointer(start: target.base + index * length, count: length)

@@ -56,15 +56,17 @@ extension GradientPlan {
   ///   - inputs: the whole batch, by the plan's inputs.
   ///   - values: contents of overridable values; constants not named keep theirs.
   ///   - forms: for quantizers that do not take their current form, the index of that they take.
-  ///   - loss: called once for each shard, from several threads at once.
+  ///   - ranks: share the work, and get the same result. Shards are dealt to them in turn; of inputs only the samples of a
+  ///     rank's own shards are read.
+  ///   - loss: called once for each (own) shard, from several threads at once.
   package func run(
     _ inputs: [Tensor], overriding values: [ValueID: Tensor] = [:], forms: [OpID: Int] = [:],
-    dropping: Dropping? = nil, loss: Loss
+    dropping: Dropping? = nil, among ranks: any Communicator = SingleProcess(), loss: Loss
   ) throws(CompilerError) -> Result {
     let given = try parameters(values)
     let variant = try variant(forms, dropping)
-    let merged = Mutex(Merge(self))
-    try forEachShard(inputs) { index, samples, batch, parts throws(CompilerError) in
+    let merged = Mutex(ShardMerge(self, ranks))
+    try forEachShard(inputs, of: ranks) { index, samples, batch, parts throws(CompilerError) in
       let pass = try ShardPass(self, batch: samples.count, firstSample: samples.lowerBound, variant)
       let outputs = try pass.forward(parts, given)
       let shardLoss = try loss(Shard(samples: samples, batch: batch, outputs: outputs))
@@ -73,7 +75,11 @@ extension GradientPlan {
         loss: shardLoss.value, sampleCount: samples.count, gradients: gradients, statistics: pass.statistics)
       merged.withLock { $0.add(part, at: index) }
     }
-    return merged.withLock { $0.result() }
+    let shards = try shards(of: inputs)
+    return try merged.withLock { merge throws(CompilerError) in
+      try merge.exchange(shards)
+      return merge.result()
+    }
   }
 
   /// The plan's outputs for a whole batch, without gradients.
@@ -102,7 +108,7 @@ extension GradientPlan {
   ) throws(CompilerError) -> [BatchStatistics] {
     let given = try parameters(values)
     let variant = try variant(forms, nil)
-    let merged = Mutex(Merge(self))
+    let merged = Mutex(ShardMerge(self, SingleProcess()))
     try forEachShard(inputs) { index, samples, _, tensors throws(CompilerError) in
       let pass = try ShardPass(self, batch: samples.count, firstSample: samples.lowerBound, variant)
       _ = try pass.forward(tensors, given)
@@ -154,11 +160,16 @@ extension GradientPlan {
     return Variant(forms: forms, dropping: dropping)
   }
 
-  private func forEachShard(
-    _ inputs: [Tensor],
-    _ body:
-      @Sendable (_ index: Int, _ samples: Range<Int>, _ batch: Int, [Tensor]) throws(CompilerError) -> Void
-  ) throws(CompilerError) {
+  /// The samples of each shard of a batch.
+  /// - Throws: when they do not fit the plan.
+  package func shards(ofBatch batch: Int) throws(CompilerError) -> [Range<Int>] {
+    let size = min(shardSize ?? batch, batch)
+    guard size > 0, fixedBatch == nil || batch % size == 0 else {
+      throw CompilerError("\(batch) samples do not fit batches of \(fixedBatch ?? 1)")
+    }
+    return stride(from: 0, to: batch, by: size).map { $0..<min($0 + size, batch) }
+  }
+  private func shards(of inputs: [Tensor]) throws(CompilerError) -> [Range<Int>] {
     guard inputs.count == self.inputs.count else {
       throw CompilerError("the plan takes \(self.inputs.count) inputs, not \(inputs.count)")
     }
@@ -168,12 +179,15 @@ extension GradientPlan {
       let axis = fixedBatch != nil ? 0 : shape.extents.firstIndex(of: .batch)
       if let axis, axis < tensor.shape.count { leading = tensor.shape[axis] }
     }
-    let batch = leading
-    let size = min(shardSize ?? batch, batch)
-    guard size > 0, fixedBatch == nil || batch % size == 0 else {
-      throw CompilerError("\(batch) samples do not fit batches of \(fixedBatch ?? 1)")
-    }
-    let ranges = stride(from: 0, to: batch, by: size).map { $0..<min($0 + size, batch) }
+    return try shards(ofBatch: leading)
+  }
+
+  private func forEachShard(
+    _ inputs: [Tensor], of ranks: any Communicator = SingleProcess(),
+    _ body:
+      @Sendable (_ index: Int, _ samples: Range<Int>, _ batch: Int, [Tensor]) throws(CompilerError) -> Void
+  ) throws(CompilerError) {
+    let ranges = try shards(of: inputs), batch = ranges.last?.upperBound ?? 0
     let parts = ranges.map { range in
       zip(inputs, self.inputs).map { tensor, value in
         let isCut = shardSize != nil && (fixedBatch != nil || graph[value].type.shape.isBatched)
@@ -189,10 +203,12 @@ extension GradientPlan {
       }
     }
     let next = Atomic(0), failure = Mutex<(index: Int, error: CompilerError)?>(nil)
-    DispatchQueue.concurrentPerform(iterations: min(threads, ranges.count)) { _ in
+    let own = ranges.indices.filter(ranks.owns)
+    DispatchQueue.concurrentPerform(iterations: min(threads, own.count)) { _ in
       while failure.withLock({ $0 == nil }) {
-        let index = next.wrappingAdd(1, ordering: .relaxed).oldValue
-        guard index < ranges.count else { return }
+        let turn = next.wrappingAdd(1, ordering: .relaxed).oldValue
+        guard turn < own.count else { return }
+        let index = own[turn]
         do throws(CompilerError) {
           try body(index, ranges[index], batch, parts[index])
         } catch {
@@ -215,70 +231,5 @@ extension GradientPlan {
       keepAlive(piece)
     }
     return result
-  }
-}
-
-/// What one shard contributes.
-struct ShardPart: Sendable {
-  var loss: Double
-  var sampleCount: Int
-  /// By the plan's wanted values, row-major.
-  var gradients: [Tensor]
-  var statistics: [GradientPlan.BatchStatistics]
-}
-
-/// Adds the parts of shards in their order, each as soon as those before it are in, so that few wait.
-private struct Merge: Sendable {
-  let plan: GradientPlan
-  private var waiting: [Int: ShardPart] = [:]
-  private var next = 0
-  private var loss = 0.0
-  private var sampleCount = 0
-  private var sums: [Tensor] = []
-  private var pieces: [[Tensor]]
-  private(set) var statistics: [GradientPlan.BatchStatistics] = []
-
-  init(_ plan: GradientPlan) {
-    self.plan = plan
-    pieces = plan.wanted.map { _ in [] }
-  }
-
-  mutating func add(_ part: ShardPart, at index: Int) {
-    waiting[index] = part
-    while let part = waiting.removeValue(forKey: next) {
-      loss += part.loss
-      for (index, value) in plan.wanted.enumerated() {
-        if plan.isPerSample[value.index] {
-          pieces[index].append(part.gradients[index])
-        } else if next == 0 {
-          pieces[index] = [part.gradients[index]]
-        } else {
-          pieces[index][0].makeUnique(pool: plan.pool)
-          addFloats(part.gradients[index], to: pieces[index][0])
-        }
-      }
-      mergeStatistics(part)
-      sampleCount += part.sampleCount
-      next += 1
-    }
-  }
-
-  private mutating func mergeStatistics(_ part: ShardPart) {
-    guard next > 0 else {
-      statistics = part.statistics
-      return
-    }
-    let share = Float(part.sampleCount) / Float(sampleCount + part.sampleCount)
-    for (index, other) in part.statistics.enumerated() {
-      for channel in other.means.indices {
-        statistics[index].means[channel] += (other.means[channel] - statistics[index].means[channel]) * share
-        statistics[index].variances[channel] +=
-          (other.variances[channel] - statistics[index].variances[channel]) * share
-      }
-    }
-  }
-
-  func result() -> GradientPlan.Result {
-    GradientPlan.Result(loss: loss, gradients: pieces.map { plan.joined($0) }, statistics: statistics)
   }
 }

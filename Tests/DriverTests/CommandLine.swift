@@ -26,14 +26,15 @@ enum QCC {
   private static let executable = URL(filePath: "/proc/self/exe").resolvingSymlinksInPath()
     .deletingLastPathComponent().appending(path: "qcc")
 
-  /// - Parameter environment: variables in addition to the test's own.
+  /// - Parameters:
+  ///   - environment: variables in addition to the test's own.
+  ///   - launcher: a command that starts qcc.
   static func run(
-    _ arguments: [String], input: Data? = nil, environment: [String: String] = [:]
+    _ arguments: [String], input: Data? = nil, environment: [String: String] = [:],
+    under launcher: [String] = []
   ) throws -> Outcome {
     try withTemporaryFolder { folder in
-      let process = Process()
-      process.executableURL = executable
-      process.arguments = arguments
+      let process = process(arguments, under: launcher)
       process.environment = ProcessInfo.processInfo.environment.merging(environment) { $1 }
       process.standardInput =
         try input.map { data in
@@ -58,14 +59,24 @@ enum QCC {
     }
   }
 
-  /// Starts a run that the caller ends; its output goes nowhere.
-  static func start(_ arguments: [String]) throws -> Process {
+  private static func process(_ arguments: [String], under launcher: [String]) -> Process {
     let process = Process()
-    process.executableURL = executable
-    process.arguments = arguments
+    process.executableURL = launcher.isEmpty ? executable : URL(filePath: "/usr/bin/env")
+    process.arguments = launcher.isEmpty ? arguments : launcher + [executable.path] + arguments
+    return process
+  }
+
+  /// Starts a run that the caller ends; its output goes nowhere.
+  static func start(_ arguments: [String], under launcher: [String] = []) throws -> Process {
+    let process = process(arguments, under: launcher)
     process.standardInput = FileHandle.nullDevice
     process.standardOutput = FileHandle.nullDevice
     process.standardError = FileHandle.nullDevice
+    // The test runner's threads block signals, and what they start inherits that.
+    var none = sigset_t(), before = sigset_t()
+    sigemptyset(&none)
+    pthread_sigmask(SIG_SETMASK, &none, &before)
+    defer { pthread_sigmask(SIG_SETMASK, &before, nil) }
     try process.run()
     return process
   }
@@ -73,9 +84,10 @@ enum QCC {
   /// Runs what must succeed.
   @discardableResult
   static func expectSuccess(
-    _ arguments: [String], input: Data? = nil, environment: [String: String] = [:]
+    _ arguments: [String], input: Data? = nil, environment: [String: String] = [:],
+    under launcher: [String] = []
   ) throws -> Outcome {
-    let outcome = try run(arguments, input: input, environment: environment)
+    let outcome = try run(arguments, input: input, environment: environment, under: launcher)
     try #require(outcome.status == 0, "qcc \(arguments.joined(separator: " ")): \(outcome.messages)")
     return outcome
   }

@@ -105,6 +105,12 @@ struct TrainTests {
       ["--learning-rate", "3e38", "--steps", "9", "--clip", "1e30", "--optimizer", "sgd"], 2,
       "--learning-rate"
     ),
+    (
+      [
+        "--bits", "w2a4", "--target", "x86-int4", "--learning-rate", "3e38", "--steps", "9", "--clip", "1e30",
+        "--optimizer", "sgd",
+      ], 2, "--learning-rate"
+    ),
   ])
   func badFlagsAreNamed(_ arguments: [String], _ status: Int32, _ text: String) throws {
     try withTemporaryFolder { folder in

@@ -82,16 +82,18 @@ struct TrainingRunTests {
     for _ in 0..<7 { try first.advance() }
     try checkpoint.save(first, to: path)
     var second = try run(options, samples, elastic: isElastic)
-    try checkpoint.restore(&second, from: path)
+    try checkpoint.restore(&second, from: SafetensorsFile(path: path))
     #expect(second.step == 7 && bytes(second) == bytes(first))
     while !second.isDone { try second.advance() }
     #expect(bytes(second) == bytes(whole) && second.averageLoss == whole.averageLoss)
 
     var third = try run(options, samples, elastic: isElastic)
-    #expect(throws: CompilerError.self) { try Checkpoint(fingerprint: "another").restore(&third, from: path) }
+    #expect(throws: CompilerError.self) {
+      try Checkpoint(fingerprint: "another").restore(&third, from: SafetensorsFile(path: path))
+    }
     let damaged = try Data(contentsOf: URL(filePath: path)).dropLast(5000)
     try damaged.write(to: URL(filePath: path))
-    #expect(throws: CompilerError.self) { try checkpoint.restore(&third, from: path) }
+    #expect(throws: CompilerError.self) { try checkpoint.restore(&third, from: SafetensorsFile(path: path)) }
   }
 
   @Test func formsThatAreNotTakenStay() throws {

@@ -5,7 +5,7 @@ import Passes
 import Program
 import Support
 
-struct SearchCommand: ParsableCommand {
+struct SearchCommand: DistributedCommand {
   static let configuration = CommandConfiguration(
     commandName: "search",
     abstract: "Choose the bits of every weight and activation: the best assignment within budgets.",
@@ -138,6 +138,9 @@ struct SearchCommand: ParsableCommand {
         status: .usage)
     }
     if let supernet { return try search(supernet, budgets) }
+    guard !Ranks.isDistributed else {
+      throw CompilerError("several ranks search through trained supernets alone", at: model, status: .usage)
+    }
     for pin in pins where !pin.contains("=") {
       throw CompilerError("'\(pin)' is not a pin; write 'name=w8a8', 'name=w4' or 'name=a8'", status: .usage)
     }

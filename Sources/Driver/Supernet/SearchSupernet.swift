@@ -40,6 +40,7 @@ extension SearchCommand {
     var search = try SupernetSearch(graph, samples, test: held, request)
     if let pareto {
       let report = try search.front(points, kind)
+      guard Ranks.isFirst else { return }
       try writeFile("\(pareto).csv", report.csv)
       try writeFile("\(pareto).json", report.json.text + "\n")
       try writeFile("\(pareto).svg", report.chart.svg)
@@ -49,6 +50,7 @@ extension SearchCommand {
       return print(json ? report.json.text : report.text)
     }
     let report = try search.best(), path = output ?? defaultOutput
+    guard Ranks.isFirst else { return }
     try writeFile(path, search.file(report.entries[0].subnet).text)
     print(json ? report.json.text : "\(path)\n\(report.text)")
   }

@@ -25,59 +25,67 @@ struct SubnetMeasurements {
     estimating = samples.count > count ? samples.part(count..<samples.count) : measuring
     evaluation = try SubnetworkEvaluation(
       TrainableGraph(space.graph, Optimizer.Settings()), threads: threads)
-    path = try cacheFolder.map { [measuring, estimating] folder throws(CompilerError) in
-      var key = [TensorStorage(copying: Array(space.graph.text(.hashed).utf8)).hash]
-      for part in [measuring, estimating] {
-        key += [UInt64(part.count), TensorStorage(copying: part.labels).hash]
-        let first = try part.batch(Array(0..<min(part.count, 256)), nil, seed: 0, number: 0, threads: 1)
-        key.append(TensorStorage(copying: first.inputs.bytes).hash)
-      }
-      try createFolder(folder)
-      return "\(folder)/\(String(TensorStorage(copying: key).hash, radix: 16)).accuracies"
+    var key = [TensorStorage(copying: Array(space.graph.text(.hashed).utf8)).hash]
+    for part in [measuring, estimating] {
+      key += [UInt64(part.count), TensorStorage(copying: part.labels).hash]
+      let first = try part.batch(Array(0..<min(part.count, 256)), nil, seed: 0, number: 0, threads: 1)
+      key.append(TensorStorage(copying: first.inputs.bytes).hash)
     }
-    read()
+    let hash = TensorStorage(copying: key).hash
+    try Ranks.all.requireSame(hash, "the supernet or the data")
+    path = cacheFolder.map { "\($0)/\(String(hash, radix: 16)).accuracies" }
+    if let cacheFolder, Ranks.isFirst { try createFolder(cacheFolder) }
+    try read()
   }
 
-  /// Top-1 in percent on the measured samples.
-  mutating func accuracy(_ subnet: [Int]) throws -> Double {
-    // What sub-networks have in common depends on the target; their forms do not.
-    let forms = space.subnetwork(subnet), key = space.supernet.sites.map { forms[$0.id] ?? 0 }
-    if let known = known[key] { return known }
-    let statistics = try evaluation.statistics(forms, estimating, count: estimating.count)
-    let result = try evaluation.accuracy(forms, statistics: statistics, on: measuring)
-    known[key] = result
-    return result
-  }
-
-  /// Of many sub-networks; what was measured is kept when the user interrupts.
+  /// Top-1 in percent on the measured samples; what was measured is kept when the user interrupts.
   mutating func accuracies(_ subnets: [[Int]], _ phase: String) throws -> [Double] {
-    var results: [Double] = []
-    for (index, subnet) in subnets.enumerated() {
-      if Interruption.isRequested {
+    // What sub-networks have in common depends on the target; their forms do not.
+    let keys = subnets.map { subnet in
+      let forms = space.subnetwork(subnet)
+      return space.supernet.sites.map { forms[$0.id] ?? 0 }
+    }
+    var seen = Set(known.keys)
+    let unknown = keys.indices.filter { seen.insert(keys[$0]).inserted }
+    try Ranks.all.requireSame(
+      TensorStorage(copying: unknown.flatMap { subnets[$0] }).hash, "what is to be measured")
+    // In every round one on each rank.
+    for first in stride(from: 0, to: unknown.count, by: Ranks.all.rankCount) {
+      if try Ranks.all.any(Interruption.isRequested) {
         try write()
         throw CompilerError(
           "interrupted; the same command goes on where it stopped", at: path ?? "", status: .interrupted)
       }
-      results.append(try accuracy(subnet))
-      if index % 20 == 19 { try write() }
-      Console.progress(phase, index + 1, subnets.count)
+      let round = unknown[first..<min(first + Ranks.all.rankCount, unknown.count)].map { $0 }
+      let measured = try accuracies(round.map { subnets[$0] }, on: measuring)
+      for (index, accuracy) in zip(round, measured) { known[keys[index]] = accuracy }
+      let done = first + round.count
+      if done / 20 > first / 20 { try write() }
+      Console.progress(phase, done, unknown.count)
     }
     try write()
-    return results
+    return keys.compactMap { known[$0] }
   }
 
-  /// Top-1 of a sub-network on other samples.
-  func accuracy(_ subnet: [Int], on test: TrainingSamples) throws -> Double {
-    let forms = space.subnetwork(subnet)
-    let statistics = try evaluation.statistics(forms, estimating, count: estimating.count)
-    return try evaluation.accuracy(forms, statistics: statistics, on: test)
+  /// Top-1 of sub-networks on other samples.
+  func accuracies(_ subnets: [[Int]], on test: TrainingSamples) throws(CompilerError) -> [Double] {
+    try Ranks.all.dealt(subnets.count) { index throws(CompilerError) in
+      let forms = space.subnetwork(subnets[index])
+      let statistics = try evaluation.statistics(forms, estimating, count: estimating.count)
+      return try evaluation.accuracy(forms, statistics: statistics, on: test)
+    }
   }
 
   // MARK: Keeping
 
-  private mutating func read() {
-    guard let path, let file = try? MappedFile(path: path), file.bytes.count < 1 << 28 else { return }
-    let lines = String(decoding: file.contents, as: UTF8.self).split(separator: "\n")
+  private mutating func read() throws(CompilerError) {
+    guard let path else { return }
+    var bytes: [UInt8] = []
+    if Ranks.isFirst, let file = try? MappedFile(path: path), file.bytes.count < 1 << 28 {
+      bytes = file.contents
+    }
+    bytes = try Ranks.all.broadcast(bytes)
+    let lines = String(decoding: bytes, as: UTF8.self).split(separator: "\n")
     guard lines.first == Self.title[...] else { return }
     for line in lines.dropFirst() {
       let parts = line.split(separator: " ")
@@ -89,7 +97,7 @@ struct SubnetMeasurements {
     }
   }
   private func write() throws(CompilerError) {
-    guard let path else { return }
+    guard let path, Ranks.isFirst else { return }
     let lines = known.map { $0.key.map(String.init).joined(separator: " ") + " \($0.value)" }.sorted()
     try writeFile(path, ([Self.title] + lines).joined(separator: "\n") + "\n")
   }

@@ -67,11 +67,15 @@ struct SupernetSearch {
   }
   private var uniformInside: [[Int]] { space.uniform.map(\.subnet).filter { region.contains($0) } }
 
-  private func entry(_ subnet: [Int], predicted: Double, measured: Double) throws -> SupernetReport.Entry {
-    SupernetReport.Entry(
-      subnet: subnet, weightBits: averages.weights.cost(subnet),
-      activationBits: averages.activations.cost(subnet), predicted: predicted, measured: measured,
-      tested: try test.map { try measurements.accuracy(subnet, on: $0) })
+  private func entries(_ subnets: [[Int]], measured: [Double]) throws -> [SupernetReport.Entry] {
+    let predicted = predictions(subnets),
+      tested = try test.map { try measurements.accuracies(subnets, on: $0) }
+    return subnets.indices.map { index in
+      SupernetReport.Entry(
+        subnet: subnets[index], weightBits: averages.weights.cost(subnets[index]),
+        activationBits: averages.activations.cost(subnets[index]), predicted: predicted[index],
+        measured: measured[index], tested: tested?[index])
+    }
   }
 
   /// The best sub-network within the budgets, and the uniform ones beside it.
@@ -104,7 +108,7 @@ struct SupernetSearch {
         subnet: found[index], weightBits: averages.weights.cost(found[index]),
         activationBits: averages.activations.cost(found[index]), predicted: predictions([found[index]])[0],
         measured: measured[index])
-      if rank == 0, let test { entry.tested = try measurements.accuracy(found[index], on: test) }
+      if rank == 0, let test { entry.tested = try measurements.accuracies([found[index]], on: test)[0] }
       entries.append(entry)
     }
     return SupernetReport(
@@ -124,12 +128,9 @@ struct SupernetSearch {
     let last = max(points.count - 1, 1), wanted = min(count, points.count)
     let chosen = (0..<wanted).map { points[wanted > 1 ? $0 * last / (wanted - 1) : 0].subnet }
     let measured = try measurements.accuracies(chosen, "measuring the front")
-    var entries: [SupernetReport.Entry] = []
-    for (subnet, accuracy) in zip(chosen, measured) {
-      entries.append(try entry(subnet, predicted: predictions([subnet])[0], measured: accuracy))
-    }
     return SupernetReport(
-      entries: entries, uniform: try uniformEntries(), quality: quality, pairs: request.flags.pairs)
+      entries: try entries(chosen, measured: measured), uniform: try uniformEntries(), quality: quality,
+      pairs: request.flags.pairs)
   }
 
   private mutating func uniformEntries() throws -> [SupernetReport.Entry] {
@@ -140,12 +141,8 @@ struct SupernetSearch {
     for (index, (bits, subnet)) in all.enumerated() where accuracies[index] > best[bits]?.accuracy ?? -1 {
       best[bits] = (subnet, accuracies[index])
     }
-    var entries: [SupernetReport.Entry] = []
-    for bits in best.keys.sorted(by: >) {
-      guard let (subnet, accuracy) = best[bits] else { continue }
-      entries.append(try entry(subnet, predicted: predictions([subnet])[0], measured: accuracy))
-    }
-    return entries
+    let chosen = best.keys.sorted(by: >).compactMap { best[$0] }
+    return try entries(chosen.map(\.subnet), measured: chosen.map(\.accuracy))
   }
 
   private var predictionSpread: Double {

@@ -13,16 +13,18 @@ struct TrainingReport {
   let steppedHere: Int
   let weights: Int
   let loss: Double?
-  /// Seconds.
+  /// Seconds; the least tells more than the median on machines that others use too.
   let medianStep: Double?
+  let leastStep: Double?
   var accuracies: [(name: String, top1: Double)] = []
   var testSamples = 0
 
   init(
     path: String, steps: Int, samples: Int, batch: Int, seconds: Double, steppedHere: Int, weights: Int,
-    loss: Double?, medianStep: Double?
+    loss: Double?, stepSeconds: [Double]
   ) {
-    self.medianStep = medianStep
+    medianStep = stepSeconds.isEmpty ? nil : stepSeconds.sorted()[stepSeconds.count / 2]
+    leastStep = stepSeconds.min()
     (self.path, self.steps, self.samples, self.batch) = (path, steps, samples, batch)
     (self.seconds, self.steppedHere, self.weights, self.loss) = (seconds, steppedHere, weights, loss)
   }
@@ -58,6 +60,7 @@ struct TrainingReport {
       ("path", .string(path)), ("steps", .int(steps)), ("batch", .int(batch)), ("samples", .int(samples)),
       ("weights", .int(weights)), ("loss", loss.map { .double($0) } ?? .null), ("seconds", .double(seconds)),
       ("median-step-seconds", medianStep.map { .double($0) } ?? .null),
+      ("least-step-seconds", leastStep.map { .double($0) } ?? .null),
       ("test-samples", .int(testSamples)),
       (
         "top1",

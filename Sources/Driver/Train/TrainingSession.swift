@@ -47,20 +47,35 @@ struct TrainingSession {
     let perEpoch = max(samples.count / options.batch, 1)
     options.steps = command.steps ?? max(Int((command.epochs ?? 10) * Double(perEpoch)), 1)
     if let budget {
-      options.steps = try TrainingSession.steps(
-        within: budget,
-        TrainingRun(network, samples, options, supernet: supernet, teacher: teacher, threads: threads))
+      let trial = try TrainingRun(
+        network, samples, options, supernet: supernet, teacher: teacher, threads: threads, ranks: Ranks.all)
+      options.steps = try Ranks.all.broadcast([TrainingSession.steps(within: budget, trial)])[0]
       Console.report(Diagnostic(.note, "--steps \(options.steps) repeats this run"))
     }
-    run = try TrainingRun(network, samples, options, supernet: supernet, teacher: teacher, threads: threads)
+    run = try TrainingRun(
+      network, samples, options, supernet: supernet, teacher: teacher, threads: threads, ranks: Ranks.all)
     let content = TensorStorage(copying: Array(graph.text(.hashed).utf8)).hash
     checkpoint = Checkpoint(
       fingerprint: "\(options), \(samples.count) samples, graph \(String(content, radix: 16))")
-    if let path = command.checkpoint, access(path, F_OK) == 0 {
-      try checkpoint.restore(&run, from: path)
+    let madeWith = TensorStorage(copying: Array(checkpoint.fingerprint.utf8)).hash
+    try Ranks.all.requireSame(
+      TensorStorage(copying: [madeWith, TensorStorage(copying: samples.labels).hash]).hash,
+      "the model or the data")
+    if let path = command.checkpoint, let file = try TrainingSession.contents(path) {
+      try checkpoint.restore(&run, from: file)
       resumedAt = run.step
       Console.report(Diagnostic(.note, "goes on behind step \(run.step)", at: path))
     }
+  }
+
+  /// Rank 0's checkpoint, on every rank; nil when there is none yet.
+  private static func contents(_ path: String) throws -> SafetensorsFile? {
+    guard Ranks.isDistributed else {
+      return access(path, F_OK) == 0 ? try SafetensorsFile(path: path) : nil
+    }
+    let isThere = Ranks.isFirst && access(path, F_OK) == 0
+    let bytes = try Ranks.all.broadcast(isThere ? MappedFile(path: path).contents : [])
+    return bytes.isEmpty ? nil : try SafetensorsFile(MappedFile(path: path, holding: bytes))
   }
 
   /// The graph to train, the float network, and the choices.
@@ -135,14 +150,16 @@ struct TrainingSession {
       if run.step % run.stepsPerEpoch == 0 {
         Console.line("epoch \(run.step / run.stepsPerEpoch): loss \(fixed(run.averageLoss ?? .nan, 4))")
       }
+      // A signal reaches ranks at different steps.
+      let isInterrupted = try Ranks.all.any(Interruption.isRequested)
+      let isDue = run.step % every == 0 || run.isDone || isInterrupted
+      if isDue { try Ranks.all.requireSame(run.hash, "the network behind step \(run.step)") }
       guard let path = command.checkpoint else {
-        if Interruption.isRequested { throw interruption() }
+        if isInterrupted { throw interruption() }
         continue
       }
-      if run.step % every == 0 || run.isDone || Interruption.isRequested {
-        try checkpoint.save(run, to: path)
-      }
-      if Interruption.isRequested {
+      if isDue, Ranks.isFirst { try checkpoint.save(run, to: path) }
+      if isInterrupted {
         throw CompilerError(
           "interrupted behind step \(run.step) of \(run.options.steps); the same command goes on from there",
           at: path,
@@ -159,8 +176,7 @@ struct TrainingSession {
     var report = TrainingReport(
       path: path, steps: run.options.steps, samples: samples.count, batch: run.options.batch,
       seconds: seconds, steppedHere: run.step - resumedAt, weights: run.network.weightCount,
-      loss: run.averageLoss,
-      medianStep: stepSeconds.isEmpty ? nil : stepSeconds.sorted()[stepSeconds.count / 2])
+      loss: run.averageLoss, stepSeconds: stepSeconds)
     guard let test = command.test else { return report }
     var flags = command.data
     flags.data = test
@@ -172,14 +188,15 @@ struct TrainingSession {
     }
     let evaluation = try SubnetworkEvaluation(run.network, threads: threads)
     let rows = TrainingReport.rows(supernet, isElastic: command.elastic)
-    for (index, row) in rows.enumerated() {
+    let top1 = try Ranks.all.dealt(rows.count) { index throws(CompilerError) in
+      let subnetwork = rows[index].subnetwork
       let statistics =
         command.elastic
-        ? try evaluation.statistics(row.subnetwork, samples, count: command.estimateSamples) : nil
-      let top1 = try evaluation.accuracy(row.subnetwork, statistics: statistics, on: held)
-      report.accuracies.append((row.name, top1))
+        ? try evaluation.statistics(subnetwork, samples, count: command.estimateSamples) : nil
       Console.progress("measuring sub-networks", index + 1, rows.count)
+      return try evaluation.accuracy(subnetwork, statistics: statistics, on: held)
     }
+    report.accuracies = zip(rows, top1).map { ($0.name, $1) }
     report.testSamples = held.count
     return report
   }

@@ -16,9 +16,11 @@ package struct SafetensorsFile: Sendable {
   private static let maximumHeaderLength = 100_000_000
 
   /// Maps and checks the file: its header is well formed and every tensor lies inside.
-  package init(path: String) throws(CompilerError) {
-    self.path = path
-    file = try MappedFile(path: path)
+  package init(path: String) throws(CompilerError) { try self.init(MappedFile(path: path)) }
+
+  package init(_ file: MappedFile) throws(CompilerError) {
+    self.file = file
+    path = file.path
     let bytes = file.bytes
     guard bytes.count >= 8 else { throw .malformed("no .safetensors file: shorter than 8 bytes", at: path) }
     let headerLength = UInt64(littleEndian: bytes.loadUnaligned(as: UInt64.self))
