@@ -37,9 +37,9 @@ class Quantizer(nn.Module):
 
     def __init__(self, channels, signed):
         super().__init__()
-        shape = (7, channels, 1, 1, 1) if channels > 1 else (7, 1)
-        self.step = nn.Parameter(torch.full(shape, 0.05))
-        self.offset = nn.Parameter(torch.zeros(shape))
+        shape = (channels, 1, 1, 1) if channels > 1 else (1,)
+        self.step = nn.ParameterList([nn.Parameter(torch.full(shape, 0.05)) for _ in range(7)])
+        self.offset = nn.ParameterList([nn.Parameter(torch.zeros(shape)) for _ in range(7)])
         self.signed, self.bits = signed, 4
 
     def forward(self, x):
