@@ -15,7 +15,6 @@ package struct TrainingRun: Sendable {
   private let plan: GradientPlan
   private let teacher: GradientPlan?
   private let supernet: Supernet?
-  private let fixed: Subnetwork
   private let samples: TrainingSamples
   private let threads: Int
   private let ranks: any Communicator
@@ -36,7 +35,6 @@ package struct TrainingRun: Sendable {
     self.threads = threads
     self.ranks = ranks
     self.supernet = options.supernet == nil ? nil : supernet
-    fixed = [:]
     plan = try GradientPlan(
       network.graph, outputs: [.init(try network.graph.logits())],
       gradientsOf: network.parameters.map(\.value), batchNormalization: .batch, shardSize: options.shard,
@@ -112,7 +110,7 @@ package struct TrainingRun: Sendable {
 
   /// Of this step: the widest, random ones, the narrowest; or the one in force.
   private func subnetworks() -> [Subnetwork] {
-    guard let supernet, let settings = options.supernet else { return [fixed] }
+    guard let supernet, let settings = options.supernet else { return [[:]] }
     var random = SeededRandom(seed: options.seed ^ 0x5A5A, stream: UInt64(step))
     let between = (0..<settings.randomSubnetworks).map { _ in supernet.draw(.any, &random) }
     return [supernet.draw(.widest, &random)] + between + [supernet.draw(.narrowest, &random)]

@@ -25,7 +25,7 @@ extension SearchCommand {
     let request = SupernetSearch.Request(
       flags: supernet, target: chosen, budgets: budgets,
       costs: try costs.map { try CostTable(path: $0) } ?? CostTable.shipped(for: chosen), seed: data.seed,
-      threads: general.threadCount, cacheFolder: cacheFolder, front: pareto == nil ? nil : (points, kind))
+      threads: general.threadCount, cacheFolder: cacheFolder)
     var flags = data
     flags.samples = flags.samples ?? supernet.measureSamples + supernet.estimateSamples
     let samples = try labelled(flags, graph, "reading samples")

@@ -16,8 +16,6 @@ struct SupernetSearch {
     var seed: UInt64
     var threads: Int
     var cacheFolder: String?
-    /// For `--pareto`: points and what is minimized.
-    var front: (points: Int, kind: BudgetKind)?
   }
   private let request: Request
   private let space: SupernetSpace
