@@ -38,7 +38,7 @@ bench-peers: build ## time qcc and other runtimes side by side: Benchmarks/Peers
 	python3 Benchmarks/Peers/bench_peers.py $(PEERS)
 
 eqnet: build ## train a supernet for every width and search through it: hours, goes on where it stopped (EQNET='--epochs 10')
-	python3 Benchmarks/EQNet/eqnet.py $(EQNET)
+	$(MAKE) -C Benchmarks/EQNet run
 
 clean: ## remove everything that was built
 	rm -rf .build

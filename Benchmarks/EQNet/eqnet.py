@@ -1,14 +1,15 @@
 #!/usr/bin/env python3
 """One supernet for every quantization form, the search through it, and dedicated training beside it, on CIFAR-10 JPEGs.
 
-    eqnet.py [--epochs N] [--parts supernet,front,dedicated,ablation,fashion] [--pairs 600] [--output FOLDER]
+    eqnet.py [--epochs N] [--parts supernet,front,latency,dedicated,ablation,fashion] [--pairs 600] [--output FOLDER]
 
 Each part leaves a JSON file in the output folder and is not done again; training goes on from its checkpoint, so an
 interrupted run continues when it is started again. At the end the tables of RESULTS.md are printed and an SVG of accuracy
 against bits is written. QCC_DATA names the folder of models and data, QCC the executable.
 
 supernet   resnet20-jpegft on the 50,000 training images; every uniform width in every style on the 10,000 test images
-front      pairs, predictor and searched sub-networks at 2.5 to 6 bits on average, beside uniform ones; under a latency, too
+front      pairs, predictor and searched sub-networks at 2.5 to 6 bits on average, beside uniform ones
+latency    the best sub-network half way between the fastest and the slowest, by times of this processor's kernels
 dedicated  W4A4 and W2A2 alone, from the same start
 ablation   with and without weight regularization and guidance, three seeds, on a smaller budget; 2 bits, paired
 fashion    fashion-dscnn, which is depthwise, at 4 bits
@@ -17,6 +18,7 @@ import argparse
 import json
 import os
 import pathlib
+import re
 import statistics
 import subprocess
 import tarfile
@@ -78,15 +80,17 @@ class Experiment:
         for bits in range(8, 1, -1):
             print(f"| {bits} bits | " + " | ".join(f"{rows[f'w{bits}a{bits}, {s}']:.2f} ({rows[f'w{bits}a{bits}, {s}'] - reference:+.2f})" for s in styles) + " |")
 
+    def search(self):
+        return ["search", self.folder / "supernet.qir", *self.data, "--test", self.test, "--pairs", self.options.pairs,
+                "--measure-samples", self.options.measure_samples, "--json", "--cache", self.folder / "cache"]
+
     def front(self):
         self.supernet()
         found = []
-        search = ["search", self.folder / "supernet.qir", *self.data, "--test", self.test, "--pairs", self.options.pairs, "--json",
-                  "--cache", self.folder / "cache"]
         for bits in (2.5, 3, 3.5, 4, 5, 6):
             name = f"search-{bits}"
             found.append((bits, qcc(
-                *search, "--target", "elastic", "--avg-bits", bits, "--avg-activation-bits", bits, "-o",
+                *self.search(), "--target", "elastic", "--avg-bits", bits, "--avg-activation-bits", bits, "-o",
                 self.folder / f"{name}.assignment.json", output=self.folder / f"{name}.json")))
         report = found[0][1]
         print(f"\npredictor: Pearson {report['pearson']:.3f}, Kendall {report['kendall']:.3f}, mean error {report['mean-absolute-error']:.2f} points\n")
@@ -99,11 +103,21 @@ class Experiment:
             print(f"| {row['weight-bits']:.0f} | {row['tested']:.2f} |")
         self.draw(found)
 
+    def latency(self):
+        self.supernet()
+        costs = self.folder / "costs.yaml"
+        if not costs.exists():
+            qcc("search", MODEL, *self.data, "--samples", "64", "--target", "x86-int2", "--measure-costs", costs)
+        search = [*self.search(), "--target", "x86-int2", "--costs", costs, "-o", self.folder / "latency.assignment.json"]
+        refusal = subprocess.run([QCC, *map(str, search), "--latency", "1ns"], capture_output=True, text=True).stderr
+        least, most = map(float, re.search(r"seconds: (\S+) to (\S+)", refusal).groups())
+        budget = (least + most) / 2
+        best = qcc(*search, "--latency", f"{budget * 1e6:.3f}us", output=self.folder / "latency.json")["found"][0]
+        print(f"\nlatency {least * 1e6:.2f} to {most * 1e6:.2f} us, at most {budget * 1e6:.2f}: {best['weight-bits']:.2f} and "
+              f"{best['activation-bits']:.2f} bits, top-1 {best['tested']:.2f}")
+
     def draw(self, found):
-        try:
-            import matplotlib
-        except ImportError:
-            return print("matplotlib is absent: no picture")
+        import matplotlib
         matplotlib.use("svg")
         matplotlib.rcParams.update({"svg.hashsalt": "qcc", "font.size": 9})
         from matplotlib import pyplot
@@ -163,7 +177,8 @@ def main():
     parser.add_argument("--dedicated-epochs", default="10")
     parser.add_argument("--ablation-epochs", default="6")
     parser.add_argument("--pairs", default="600")
-    parser.add_argument("--parts", default="supernet,front,dedicated,ablation,fashion")
+    parser.add_argument("--measure-samples", default="4000", help="training images that a pair is measured on")
+    parser.add_argument("--parts", default="supernet,front,latency,dedicated,ablation,fashion")
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / ".build/eqnet")
     options = parser.parse_args()
     experiment = Experiment(options)

@@ -93,12 +93,8 @@ package final class EvaluationContext {
     Tensor(result.shape, result.element, order: order, pool: pool)
   }
 
-  /// The memory of operand `index` if nothing else refers to it, else new memory, in the same order: for operations that
-  /// read every element before they write it.
+  /// Memory for the result in place of operand `index` where possible.
   func overwrite(_ operands: inout [Tensor], _ index: Int = 0) -> Tensor {
-    if isKnownUniquelyReferenced(&operands[index].buffer), operands[index].buffer.isWritable {
-      return operands[index]
-    }
-    return Tensor(operands[index].shape, operands[index].element, order: operands[index].order, pool: pool)
+    operands[index].overwritable(pool: pool)
   }
 }

@@ -76,9 +76,12 @@ package final class OneDNNPrimitive: @unchecked Sendable {
   private let primitive: dnnl_primitive_t
   package let scratchBytes: Int
 
-  /// - Parameter operation: an operation descriptor of oneDNN, alive during the call.
+  /// - Parameters:
+  ///   - operation: an operation descriptor of oneDNN, alive during the call.
+  ///   - prefersDirect: takes a direct convolution in place of one by matrix products where oneDNN has both.
   package init(
-    operation: UnsafeRawPointer, activation: (kind: dnnl_alg_kind_t, alpha: Float, beta: Float)? = nil
+    operation: UnsafeRawPointer, activation: (kind: dnnl_alg_kind_t, alpha: Float, beta: Float)? = nil,
+    prefersDirect: Bool = false
   ) throws(OneDNNError) {
     guard let engine = OneDNN.engine else {
       throw OneDNNError(description: "oneDNN has no engine for this processor")
@@ -99,11 +102,7 @@ package final class OneDNNPrimitive: @unchecked Sendable {
       try OneDNN.check(
         dnnl_primitive_attr_set_post_ops(attributes, operations), "primitive_attr_set_post_ops")
     }
-    var descriptor: dnnl_primitive_desc_t?
-    try OneDNN.check(
-      dnnl_primitive_desc_create(&descriptor, operation, attributes, engine.handle, nil),
-      "primitive_desc_create")
-    guard let descriptor else { throw OneDNNError(description: "oneDNN made no primitive descriptor") }
+    let descriptor = try Self.descriptor(operation, attributes, engine, prefersDirect: prefersDirect)
     var primitive: dnnl_primitive_t?
     let status = dnnl_primitive_create(&primitive, descriptor)
     guard status == dnnl_success, let primitive else {
@@ -120,13 +119,36 @@ package final class OneDNNPrimitive: @unchecked Sendable {
     dnnl_primitive_desc_destroy(descriptor)
   }
 
-  /// The implementation's name, such as `brgconv:avx512_core`.
-  package var implementation: String {
+  /// oneDNN's first choice or, for `prefersDirect`, the one behind it.
+  private static func descriptor(
+    _ operation: UnsafeRawPointer, _ attributes: dnnl_primitive_attr_t?, _ engine: OneDNN.Engine,
+    prefersDirect: Bool
+  ) throws(OneDNNError) -> dnnl_primitive_desc_t {
+    var iterator: dnnl_primitive_desc_iterator_t?
+    try OneDNN.check(
+      dnnl_primitive_desc_iterator_create(&iterator, operation, attributes, engine.handle, nil),
+      "primitive_desc_iterator_create")
+    defer { dnnl_primitive_desc_iterator_destroy(iterator) }
+    guard let first = dnnl_primitive_desc_iterator_fetch(iterator) else {
+      throw OneDNNError(description: "oneDNN made no primitive descriptor")
+    }
+    guard prefersDirect, implementation(first).hasPrefix("br"),
+      dnnl_primitive_desc_iterator_next(iterator) == dnnl_success,
+      let second = dnnl_primitive_desc_iterator_fetch(iterator)
+    else { return first }
+    let isDirect = implementation(second).hasPrefix("jit")
+    dnnl_primitive_desc_destroy(isDirect ? first : second)
+    return isDirect ? second : first
+  }
+
+  private static func implementation(_ descriptor: dnnl_primitive_desc_t) -> String {
     var name: UnsafePointer<CChar>?
     guard dnnl_primitive_desc_query(descriptor, dnnl_query_impl_info_str, 0, &name) == dnnl_success, let name
     else { return "" }
     return String(cString: name)
   }
+  /// The implementation's name, such as `brgconv:avx512_core`.
+  package var implementation: String { Self.implementation(descriptor) }
   /// oneDNN's plain loops, a thousand times slower than the rest.
   package var isReference: Bool { implementation.hasPrefix("ref") }
 

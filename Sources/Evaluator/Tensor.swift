@@ -160,6 +160,13 @@ package struct Tensor: Sendable {
     self = copy
   }
 
+  /// This memory if nothing else refers to it, else new memory, in the same order: for operations that read every element
+  /// before they write it.
+  package mutating func overwritable(pool: BufferPool) -> Tensor {
+    isKnownUniquelyReferenced(&buffer) && buffer.isWritable
+      ? self : Tensor(shape, element, order: order, pool: pool)
+  }
+
   // MARK: Samples
 
   /// The samples `range` along axis 0, without copying.

@@ -209,9 +209,10 @@ final class ShardPass {
   /// The gradients of the operands from those of the results; nil for operands that need none.
   private func differentiate(_ call: Call, _ incoming: inout [Tensor]) throws -> [Tensor?] {
     if let activation = call.step.step.op.fusedActivation, activation != .none {
-      incoming[0] = masked(incoming[0], by: call.keptResult, activation)
+      incoming[0] = masked(&incoming[0], by: call.keptResult, activation)
     }
-    let gradient = incoming[0]
+    // Not a copy, which would keep the gradient from being overwritten.
+    var gradient: Tensor { incoming[0] }
     switch call.step.step.op {
     case .conv2d(let op): return try convolution(op, call, gradient)
     case .convTranspose2d(let op): return try transposedConvolution(op, call, gradient)
@@ -219,7 +220,7 @@ final class ShardPass {
     case .matMul: return try product(call, gradient)
     case .batchNorm(let op): return try batchNormalization(op, call, gradient)
     case .layerNorm(let op): return layerNormalization(op, call, gradient)
-    case .unary(let op): return [unary(op, call, gradient)]
+    case .unary(let op): return [unary(op, call, &incoming[0])]
     case .binary(let op): return binary(op, call, gradient)
     case .select: return select(call, gradient)
     case .maxPool(let op): return [maximumPool(op, call, gradient)]
@@ -238,8 +239,8 @@ final class ShardPass {
     case .gather: return try scatter(call, gradient)
     case .resize(let op): return [resize(op, call, gradient)]
     case .quantize(let op): return quantize(inForce(op, call.step.step.id), call, gradient)
-    case .shapeOf, .cast, .constantOfShape, .quantizeLinear, .dequantizeLinear, .integerConv2d, .integerGemm,
-      .integerGemmFloat, .integerAdd, .integerMultiply, .integerAveragePool, .lookup:
+    case .shapeOf, .cast, .constantOfShape, .quantizeLinear, .dequantizeLinear, .integerConv2d,
+      .integerGemm, .integerGemmFloat, .integerAdd, .integerMultiply, .integerAveragePool, .lookup:
       return call.shapes.map { _ in nil }
     }
   }

@@ -21,8 +21,9 @@ struct Histogram: Sendable {
   /// The middle of a bin.
   func center(_ bin: Int) -> Float { (Float(bin - Histogram.half) + 0.5) * binWidth }
 
-  /// Counts every n-th value of every sample: n leaves at least `quota` of them, and shares no divisor with their number, so
-  /// that channels, rows and columns get their shares. Every sample, counted from `first`, starts elsewhere.
+  /// Counts every n-th value of every sample: n leaves about `quota` of many, and shares no divisor with their number, so
+  /// that channels, rows and columns get their shares. Every sample, counted from `first`, starts elsewhere. Single values,
+  /// not neighbours, which are alike: ranges depend on rare ones.
   /// - Parameter extremes: those of all values.
   mutating func add(
     _ values: UnsafeBufferPointer<Float>, _ extremes: Extremes, samples: Int = 1, first: Int = 0
@@ -55,12 +56,12 @@ struct Histogram: Sendable {
     }
   }
 
-  /// So many values of a sample are counted, or all.
-  private static let quota = 8192
+  /// So many values of a sample are counted, or all. Ranges of a hundred samples rest on a hundred thousand values at least.
+  private static let quota = 2048
 
   private static func step(_ length: Int) -> Int {
     var step = max(length / quota, 1)
-    while !areCoprime(step, length) { step -= 1 }
+    while !areCoprime(step, length) { step += 1 }
     return step
   }
 
@@ -108,31 +109,4 @@ struct Histogram: Sendable {
   var occupied: [(center: Float, count: Double)] {
     counts.enumerated().compactMap { $1 > 0 ? (center($0), Double($1)) : nil }
   }
-}
-
-/// The smallest and largest of some values; infinities in the wrong order without any. NaN is neither.
-struct Extremes: Sendable {
-  var low: Float
-  var high: Float
-  /// Whether all values are.
-  var areFinite: Bool
-}
-
-/// Eight at a time: one by one, each comparison would wait for the last.
-func extremes(of values: UnsafeBufferPointer<Float>) -> Extremes {
-  var low = SIMD8<Float>(repeating: .infinity), high = -low, mark = SIMD8<Float>.zero
-  let whole = values.count & ~7, start = UnsafeRawPointer(values.baseAddress)
-  for index in stride(from: 0, to: whole, by: 8) {
-    guard let x = start?.loadUnaligned(fromByteOffset: 4 * index, as: SIMD8<Float>.self) else { break }
-    low.replace(with: x, where: x .< low)
-    high.replace(with: x, where: x .> high)
-    mark += x * 0  // NaN where a value is not finite
-  }
-  var result = Extremes(low: low.min(), high: high.max(), areFinite: mark.sum() == 0)
-  for value in values[whole...] {
-    result.low = value < result.low ? value : result.low
-    result.high = value > result.high ? value : result.high
-    result.areFinite = result.areFinite && value.isFinite
-  }
-  return result
 }

@@ -18,16 +18,21 @@ struct SiteStatistics: Sendable {
 
   /// - Parameter first: the number of the tensor's first sample.
   mutating func add(_ tensor: Tensor, first: Int = 0) {
-    let samples = max(tensor.shape.first ?? 1, 1)
+    let moments = TensorMoments(tensor)
+    for sample in moments.samples {
+      minima += fixed(Double(sample.low))
+      maxima += fixed(Double(sample.high))
+    }
+    sampleCount += moments.samples.count
     tensor.withUnorderedFloats { values in
-      histogram.add(values, addExtremes(values, samples: samples), samples: samples, first: first)
+      histogram.add(values, moments.all, samples: moments.samples.count, first: first)
     }
     guard tensor.shape.count >= 2 else { return }
     if sums.isEmpty {
       sums = Array(repeating: 0, count: tensor.shape[1])
       squares = sums
     }
-    for (channel, own) in channelSums(tensor).enumerated() {
+    for (channel, own) in moments.channels.enumerated() {
       sums[channel] += fixed(own.sum)
       squares[channel] += fixed(own.square)
     }
@@ -48,20 +53,6 @@ struct SiteStatistics: Sendable {
     minima += other.minima
     maxima += other.maxima
     sampleCount += other.sampleCount
-  }
-  /// Samples follow one another in memory, whatever the order of axes inside.
-  private mutating func addExtremes(_ values: UnsafeBufferPointer<Float>, samples: Int) -> Extremes {
-    let length = values.count / samples
-    var all = Extremes(low: .infinity, high: -.infinity, areFinite: true)
-    for sample in 0..<samples {
-      let own = extremes(of: UnsafeBufferPointer(rebasing: values[sample * length..<(sample + 1) * length]))
-      minima += fixed(Double(own.low))
-      maxima += fixed(Double(own.high))
-      all = Extremes(
-        low: min(all.low, own.low), high: max(all.high, own.high), areFinite: all.areFinite && own.areFinite)
-    }
-    sampleCount += samples
-    return all
   }
   private func fixed(_ x: Double) -> Int128 {
     let scaled = x * 0x1p40
@@ -84,61 +75,6 @@ struct SiteStatistics: Sendable {
     let deviations = zip(squares, means).map { max(Double($0) * 0x1p-40 / count - $1 * $1, 0).squareRoot() }
     return ChannelStatistics(means: means.map { Float($0) }, deviations: deviations.map { Float($0) })
   }
-}
-
-/// Sums of x and x² of every channel (axis 1).
-private func channelSums(_ tensor: Tensor) -> [(sum: Double, square: Double)] {
-  let channels = tensor.shape[1]
-  var result = [(sum: Double, square: Double)](repeating: (0, 0), count: channels)
-  // Eight partial sums, whatever the order: one by one, each addition would wait for the last.
-  func add(
-    _ first: UnsafePointer<Float>, _ count: Int, every step: Int, _ use: (SIMD8<Float>, SIMD8<Float>) -> Void
-  ) {
-    var sum = SIMD8<Float>.zero, square = sum
-    for index in 0..<count {
-      let x = UnsafeRawPointer(first + index * step).loadUnaligned(as: SIMD8<Float>.self)
-      sum += x
-      square += x * x
-    }
-    use(sum, square)
-  }
-  guard tensor.order == .channelsLast || tensor.count == tensor.shape[0] * channels else {
-    tensor.forEachChannelPiece { channel, base, count, _ in
-      add(base, count / 8, every: 8) {
-        result[channel].sum += Double($0.sum())
-        result[channel].square += Double($1.sum())
-      }
-      for index in count & ~7..<count {
-        result[channel].sum += Double(base[index])
-        result[channel].square += Double(base[index]) * Double(base[index])
-      }
-    }
-    return result
-  }
-  tensor.withUnorderedFloats { values in
-    guard let base = values.baseAddress else { return }
-    // So few pixels at a time that they stay in the first-level cache for all channels.
-    let pixels = values.count / channels
-    for first in stride(from: 0, to: pixels, by: 64) {
-      let count = min(64, pixels - first)
-      for channel in stride(from: 0, to: channels & ~7, by: 8) {
-        add(base + first * channels + channel, count, every: channels) {
-          for lane in 0..<8 {
-            result[channel + lane].sum += Double($0[lane])
-            result[channel + lane].square += Double($1[lane])
-          }
-        }
-      }
-      for channel in channels & ~7..<channels {
-        for pixel in first..<first + count {
-          let x = Double(base[pixel * channels + channel])
-          result[channel].sum += x
-          result[channel].square += x * x
-        }
-      }
-    }
-  }
-  return result
 }
 
 /// A site's statistics, in parts of which every thread takes one that no other has: what they add up to is the same.

@@ -27,7 +27,7 @@ extension SearchCommand {
       costs: try costs.map { try CostTable(path: $0) } ?? CostTable.shipped(for: chosen), seed: data.seed,
       threads: general.threadCount, cacheFolder: cacheFolder)
     var flags = data
-    flags.samples = flags.samples ?? supernet.measureSamples + supernet.estimateSamples
+    flags.samples = flags.samples ?? supernet.samples
     let samples = try labelled(flags, graph, "reading samples")
     var held: TrainingSamples?
     if let test {

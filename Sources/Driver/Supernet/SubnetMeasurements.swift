@@ -14,15 +14,16 @@ struct SubnetMeasurements {
   private static let title = "qcc-subnet-accuracies 1"
 
   /// - Parameters:
-  ///   - samples: the first `measured` are answered, the others estimate normalizations.
+  ///   - measuring: the samples that are answered.
+  ///   - estimating: those that normalizations are estimated on.
   ///   - cacheFolder: nil keeps nothing.
   init(
-    _ space: SupernetSpace, _ samples: TrainingSamples, measured: Int, cacheFolder: String?, threads: Int
+    _ space: SupernetSpace, measuring: TrainingSamples, estimating: TrainingSamples, cacheFolder: String?,
+    threads: Int
   ) throws {
     self.space = space
-    let count = max(min(measured, samples.count - 1), 1)
-    measuring = samples.part(0..<count)
-    estimating = samples.count > count ? samples.part(count..<samples.count) : measuring
+    self.measuring = measuring
+    self.estimating = estimating
     evaluation = try SubnetworkEvaluation(
       TrainableGraph(space.graph, Optimizer.Settings()), threads: threads)
     var key = [TensorStorage(copying: Array(space.graph.text(.hashed).utf8)).hash]

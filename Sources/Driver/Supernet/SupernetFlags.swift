@@ -16,27 +16,38 @@ struct SupernetFlags: ParsableArguments {
     name: .customLong("estimate-samples"),
     help: "Supernets: other samples of --data, on which normalizations are measured for each of them.")
   var estimateSamples = 512
+  @Option(
+    name: .customLong("final-samples"),
+    help: "Supernets: samples of --data on which the best are compared in the end.")
+  var finalSamples = 10_000
   @Option(help: "Supernets: weights per channel or per tensor; default: whatever answers better.")
   var granularity: GranularityName?
   @Option(help: "Supernets: children of a generation.") var population = 100
   @Option(help: "Supernets: generations.") var generations = 500
   @Option(name: .customLong("mutation"), help: "Supernets: share of the sites that a mutation changes.")
   var mutation = 0.1
-  @Option(help: "Supernets: the best predicted, which are measured before one is chosen.") var candidates = 10
+  @Option(help: "Supernets: the best predicted, which are measured in every round.") var candidates = 10
+  @Option(help: "Supernets: searches, of which each learns from what the last one's candidates measured.")
+  var rounds = 3
 
   enum Method: String, ExpressibleByArgument, CaseIterable { case genetic, policy }
   enum GranularityName: String, ExpressibleByArgument, CaseIterable { case channel, tensor }
+
+  /// Finalists have four times the samples for their normalizations.
+  var samples: Int { 4 * estimateSamples + max(measureSamples, finalSamples) }
 
   func validate() throws {
     func require(_ condition: Bool, _ message: String) throws {
       if !condition { throw ValidationError(message) }
     }
     try require(pairs >= 10 && pairs <= 1_000_000, "--pairs must be 10 to 1000000")
-    try require(measureSamples > 0 && estimateSamples > 0, "numbers of samples must be positive")
+    try require(
+      measureSamples > 0 && estimateSamples > 0 && finalSamples > 0, "numbers of samples must be positive")
     try require(population > 1 && population <= 100_000, "--population must be 2 to 100000")
     try require(generations > 0 && generations <= 1_000_000, "--generations must be 1 to 1000000")
     try require((0...1).contains(mutation), "--mutation must be in [0, 1]")
     try require(candidates > 0, "--candidates must be at least 1")
+    try require(rounds > 0, "--rounds must be at least 1")
     try require((averageActivationBits ?? 1) > 0, "--avg-activation-bits must be positive")
   }
 }

@@ -17,16 +17,23 @@ struct SupernetSearch {
     var threads: Int
     var cacheFolder: String?
   }
+  /// A sub-network and its accuracy on the measured samples.
+  private typealias Measured = (subnet: [Int], accuracy: Double)
+
   private let request: Request
   private let space: SupernetSpace
+  /// Many sub-networks are measured on few samples, the finalists on more.
   private var measurements: SubnetMeasurements
-  private let predictor: AccuracyPredictor
+  private var finals: SubnetMeasurements
+  /// All that was measured, which the predictor has learned from.
+  private var known: [Measured] = []
+  private var predictor: AccuracyPredictor
   private let quality: PredictionQuality?
   private let region: FeasibleRegion
   private let test: TrainingSamples?
   private let averages: (weights: Resource, activations: Resource)
 
-  /// - Parameter samples: `measureSamples` to answer and others to estimate normalizations on.
+  /// - Parameter samples: estimate normalizations in front, are answered behind.
   init(
     _ graph: Graph, _ samples: TrainingSamples, test: TrainingSamples?, _ request: Request
   ) throws {
@@ -44,41 +51,93 @@ struct SupernetSearch {
     }
     if let bits = flags.averageActivationBits { windows.append(.target(bits, averages.activations)) }
     region = try FeasibleRegion(space.space, windows, seed: request.seed)
-    measurements = try SubnetMeasurements(
-      space, samples, measured: flags.measureSamples, cacheFolder: request.cacheFolder,
-      threads: request.threads)
+    let count = samples.count, estimated = max(min(4 * flags.estimateSamples, count / 3), 1)
+    let measured = count > estimated ? samples.part(estimated..<count) : samples
+    func measurements(_ space: SupernetSpace, answered: Int, estimated: Int) throws -> SubnetMeasurements {
+      try SubnetMeasurements(
+        space, measuring: measured.part(0..<min(answered, measured.count)),
+        estimating: samples.part(0..<estimated), cacheFolder: request.cacheFolder, threads: request.threads)
+    }
+    self.measurements = try measurements(
+      space, answered: flags.measureSamples, estimated: min(flags.estimateSamples, estimated))
+    finals = try measurements(
+      space, answered: max(flags.measureSamples, flags.finalSamples), estimated: estimated)
     var sampler = SubnetSampler(space.space, seed: request.seed)
     let drawn = sampler.spread(flags.pairs)
-    let accuracies = try measurements.accuracies(drawn, "measuring sub-networks")
+    known = zip(drawn, try self.measurements.accuracies(drawn, "measuring sub-networks")).map { ($0, $1) }
+    (predictor, quality) = Self.predictor(known, space.space, request, heldOut: 0.2)
+    let uniform = space.uniform.map(\.subnet)
+    known += zip(uniform, try self.measurements.accuracies(uniform, "measuring uniform widths")).map {
+      ($0, $1)
+    }
+    learn()
+  }
+
+  private static func predictor(
+    _ known: [Measured], _ space: ElasticSpace, _ request: Request, heldOut: Double
+  ) -> (AccuracyPredictor, PredictionQuality?) {
     var options = AccuracyPredictor.Options()
     options.seed = request.seed
     options.threads = request.threads
-    let encoded = drawn.map { [space] in space.space.encode($0) }
-    quality = AccuracyPredictor.train(encoded, accuracies, options).quality
-    // What is searched by has seen all pairs.
-    options.heldOut = 0
-    predictor = AccuracyPredictor.train(encoded, accuracies, options).predictor
+    options.heldOut = heldOut
+    let trained = AccuracyPredictor.train(
+      known.map { space.encode($0.subnet) }, known.map(\.accuracy), options)
+    return (trained.predictor, trained.quality)
+  }
+  private mutating func learn() {
+    predictor = Self.predictor(known, space.space, request, heldOut: 0).0
   }
 
   private func predictions(_ subnets: [[Int]]) -> [Double] {
     predictor.predict(subnets.map { space.space.encode($0) })
   }
-  private var uniformInside: [[Int]] { space.uniform.map(\.subnet).filter { region.contains($0) } }
+  private var knownInside: [Measured] { known.filter { region.contains($0.subnet) } }
 
-  private func entries(_ subnets: [[Int]], measured: [Double]) throws -> [SupernetReport.Entry] {
-    let predicted = predictions(subnets),
-      tested = try test.map { try measurements.accuracies(subnets, on: $0) }
+  /// Searches by the predictor again and again; it learns from what it proposed. An optimum of a predictor is first of all
+  /// where the predictor errs upwards; measured, such places lose their charm.
+  private mutating func refine(_ propose: (SupernetSearch) -> [[Int]]) throws {
+    for round in 1...request.flags.rounds {
+      var seen = Set(known.map(\.subnet))
+      let new = propose(self).filter { seen.insert($0).inserted }.prefix(request.flags.candidates)
+      guard !new.isEmpty else { return }
+      let phase = "measuring candidates, round \(round) of \(request.flags.rounds)"
+      known += zip(new, try measurements.accuracies(Array(new), phase)).map { ($0, $1) }
+      learn()
+    }
+  }
+
+  /// The entries of measured sub-networks, in their order, with the accuracies that finalists get.
+  private mutating func entries(_ subnets: [[Int]], _ phase: String) throws -> [SupernetReport.Entry] {
+    let predicted = predictions(subnets), measured = try finals.accuracies(subnets, phase)
     return subnets.indices.map { index in
       SupernetReport.Entry(
         subnet: subnets[index], weightBits: averages.weights.cost(subnets[index]),
         activationBits: averages.activations.cost(subnets[index]), predicted: predicted[index],
-        measured: measured[index], tested: tested?[index])
+        measured: measured[index])
     }
+  }
+  private mutating func addTests(_ entries: inout [SupernetReport.Entry], _ indices: Range<Int>) throws {
+    guard let test else { return }
+    let tested = try finals.accuracies(indices.map { entries[$0].subnet }, on: test)
+    for (index, accuracy) in zip(indices, tested) { entries[index].tested = accuracy }
   }
 
   /// The best sub-network within the budgets, and the uniform ones beside it.
   mutating func best() throws -> SupernetReport {
-    var found: [[Int]]
+    try refine { $0.proposals() }
+    let inside = knownInside
+    let order = inside.indices.sorted { (inside[$0].accuracy, $1) > (inside[$1].accuracy, $0) }
+    let finalists = order.prefix(request.flags.candidates).map { inside[$0].subnet }
+    let unsorted = try entries(finalists, "measuring finalists")
+    let ranks = unsorted.indices.sorted { (unsorted[$0].measured, $1) > (unsorted[$1].measured, $0) }
+    var found = ranks.map { unsorted[$0] }
+    try addTests(&found, 0..<min(1, found.count))
+    return SupernetReport(
+      entries: found, uniform: try uniformEntries(), quality: quality, pairs: request.flags.pairs)
+  }
+
+  /// Sub-networks within the budgets that are predicted to answer best, best first.
+  private func proposals() -> [[Int]] {
     switch request.flags.method {
     case .genetic:
       var options = GeneticSearch.Options()
@@ -86,8 +145,9 @@ struct SupernetSearch {
       options.generations = request.flags.generations
       options.mutationProbability = request.flags.mutation
       options.seed = request.seed
-      let result = GeneticSearch(region, options).run(initial: uniformInside) { predictions($0) }
-      found = result.candidates.prefix(request.flags.candidates).map(\.subnet)
+      let best = knownInside.sorted { $0.accuracy > $1.accuracy }.prefix(request.flags.population / 2)
+      return GeneticSearch(region, options).run(initial: best.map(\.subnet)) { predictions($0) }
+        .candidates.map(\.subnet)
     case .policy:
       var options = PolicySearch.Options()
       options.seed = request.seed
@@ -95,25 +155,11 @@ struct SupernetSearch {
       let target = window.map { (resource: $0.resource, cost: $0.limit) }
       let scale = max(predictionSpread, 1e-9)
       let result = PolicySearch(space.space, target: target, options).run { predictions([$0])[0] / scale }
-      found = [result.subnet].filter { region.contains($0) }
-      if found.isEmpty { found = [region.member] }
+      return [region.contains(result.subnet) ? result.subnet : region.member]
     }
-    let measured = try measurements.accuracies(found, "measuring candidates")
-    var entries: [SupernetReport.Entry] = []
-    let order = found.indices.sorted { (measured[$0], $1) > (measured[$1], $0) }
-    for (rank, index) in order.enumerated() {
-      var entry = SupernetReport.Entry(
-        subnet: found[index], weightBits: averages.weights.cost(found[index]),
-        activationBits: averages.activations.cost(found[index]), predicted: predictions([found[index]])[0],
-        measured: measured[index])
-      if rank == 0, let test { entry.tested = try measurements.accuracies([found[index]], on: test)[0] }
-      entries.append(entry)
-    }
-    return SupernetReport(
-      entries: entries, uniform: try uniformEntries(), quality: quality, pairs: request.flags.pairs)
   }
 
-  /// Sub-networks that none predicted beats in both accuracy and cost, measured, cheapest first.
+  /// Sub-networks that none measured beats in both accuracy and cost, cheapest first.
   mutating func front(_ count: Int, _ kind: BudgetKind) throws -> SupernetReport {
     var options = ParetoSearch.Options()
     options.population = max(request.flags.population, 2 * count)
@@ -121,26 +167,46 @@ struct SupernetSearch {
     options.mutationProbability = request.flags.mutation
     options.seed = request.seed
     let resource = try space.resource(kind, request.costs)
-    let points = ParetoSearch(region, resource, options).run(initial: uniformInside) { predictions($0) }
-    // As many, evenly spread, as were asked for.
-    let last = max(points.count - 1, 1), wanted = min(count, points.count)
-    let chosen = (0..<wanted).map { points[wanted > 1 ? $0 * last / (wanted - 1) : 0].subnet }
-    let measured = try measurements.accuracies(chosen, "measuring the front")
+    let candidates = request.flags.candidates
+    try refine { search in
+      let points = ParetoSearch(search.region, resource, options).run(
+        initial: search.front(of: search.knownInside, resource)
+      ) { search.predictions($0) }
+      return spread(points.map(\.subnet), candidates)
+    }
+    let found = try entries(spread(front(of: knownInside, resource), count), "measuring the front")
+    // What the larger sample has shown to be dominated goes.
+    var rest = Set(front(of: found.map { ($0.subnet, $0.measured) }, resource))
+    var kept = found.filter { rest.remove($0.subnet) != nil }
+    try addTests(&kept, kept.indices)
     return SupernetReport(
-      entries: try entries(chosen, measured: measured), uniform: try uniformEntries(), quality: quality,
-      pairs: request.flags.pairs)
+      entries: kept, uniform: try uniformEntries(), quality: quality, pairs: request.flags.pairs)
+  }
+
+  private func front(of measured: [Measured], _ resource: Resource) -> [[Int]] {
+    let costs = measured.map { resource.cost($0.subnet) }
+    let order = measured.indices.sorted {
+      (costs[$0], measured[$1].accuracy, $0) < (costs[$1], measured[$0].accuracy, $1)
+    }
+    var best = -1.0
+    return order.filter { index in
+      defer { best = max(best, measured[index].accuracy) }
+      return measured[index].accuracy > best
+    }.map { measured[$0].subnet }
   }
 
   private mutating func uniformEntries() throws -> [SupernetReport.Entry] {
     // Of every width the conditions that answer best.
-    var best: [Int: (subnet: [Int], accuracy: Double)] = [:]
+    var best: [Int: Measured] = [:]
     let all = space.uniform,
       accuracies = try measurements.accuracies(all.map(\.subnet), "measuring uniform widths")
     for (index, (bits, subnet)) in all.enumerated() where accuracies[index] > best[bits]?.accuracy ?? -1 {
       best[bits] = (subnet, accuracies[index])
     }
-    let chosen = best.keys.sorted(by: >).compactMap { best[$0] }
-    return try entries(chosen.map(\.subnet), measured: chosen.map(\.accuracy))
+    var result = try entries(
+      best.keys.sorted(by: >).compactMap { best[$0]?.subnet }, "measuring uniform widths")
+    try addTests(&result, result.indices)
+    return result
   }
 
   private var predictionSpread: Double {
@@ -156,4 +222,10 @@ struct SupernetSearch {
       + (request.flags.averageActivationBits.map { [("avg-activation-bits", "\($0)")] } ?? [])
     return space.file(subnet, target: request.target, notes: notes)
   }
+}
+
+/// At most `count` of all, evenly spread, with both ends.
+private func spread<Element>(_ all: [Element], _ count: Int) -> [Element] {
+  let last = max(all.count - 1, 1), wanted = min(count, all.count)
+  return (0..<wanted).map { all[wanted > 1 ? $0 * last / (wanted - 1) : 0] }
 }
