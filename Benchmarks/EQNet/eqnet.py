@@ -150,7 +150,7 @@ class Experiment:
             for seed in (1, 2, 3):
                 report = self.trained(
                     f"ablation-{name.replace(' ', '-')}-{seed}", "--elastic", "--samples", "10000", "--epochs",
-                    self.options.ablation_epochs, "--learning-rate", "1e-3", "--seed", seed, *flags)
+                    self.options.ablation_epochs, "--learning-rate", "1e-3", "--seed", seed, "--test-bits", "2", *flags)
                 means.setdefault(name, []).append(
                     statistics.mean(row["top1"] for row in report["top1"] if row["subnetwork"].startswith("w2a2")))
         print("\n| supernet | 2 bits, three seeds | mean | paired with both |\n|---|---|---|---|")

@@ -40,7 +40,12 @@ extension EvaluationContext {
   @inline(__always)
   private func map(_ x: Tensor, _ y: Tensor, _ function: (Float) -> Float) {
     let source = x.pointer(Float.self), target = y.pointer(Float.self)
-    for i in 0..<x.count { target[i] = function(source[i]) }
+    // In place with one pointer: two to the same memory keep the compiler from using vectors.
+    if source == target {
+      for i in 0..<x.count { target[i] = function(target[i]) }
+    } else {
+      for i in 0..<x.count { target[i] = function(source[i]) }
+    }
   }
 
   /// The functions that make sense for integers and booleans; others act on the number as a real, rounded to zero.
@@ -126,7 +131,13 @@ extension EvaluationContext {
     let a = operands[0], b = operands[1], p = a.pointer(Float.self), q = b.pointer(Float.self),
       target = y.pointer(Float.self)
     if a.shape == b.shape {
-      for i in 0..<y.count { target[i] = function(p[i], q[i]) }
+      if p == target {
+        for i in 0..<y.count { target[i] = function(target[i], q[i]) }
+      } else if q == target {
+        for i in 0..<y.count { target[i] = function(p[i], target[i]) }
+      } else {
+        for i in 0..<y.count { target[i] = function(p[i], q[i]) }
+      }
       return y
     }
     let walk = broadcastWalk([a, b], y)

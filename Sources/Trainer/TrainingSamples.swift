@@ -97,14 +97,24 @@ package struct TrainingSamples: Sendable {
         let turn = next.wrappingAdd(1, ordering: .relaxed).oldValue
         guard turn < rows.count else { return }
         let index = rows[turn]
+        var random = SeededRandom(seed: seed, stream: UInt64(number + index))
         do throws(CompilerError) {
           try withSample(indices[index]) { sample in
             let place = UnsafeMutableBufferPointer(start: target.base + index * length, count: length)
             if let augmentation {
-              var random = SeededRandom(seed: seed, stream: UInt64(number + index))
               augmentation.apply(sample, shape, to: place, &random)
             } else {
               _ = place.update(from: sample)
+            }
+          }
+          if let augmentation, augmentation.blends {
+            let other = indices[Int(random.below(UInt64(indices.count)))]
+            try withSample(other) { sample in
+              withUnsafeTemporaryAllocation(of: Float.self, capacity: length) { second in
+                augmentation.apply(sample, shape, to: second, &random)
+                let share = Float(random.unit()), first = target.base + index * length
+                for position in 0..<length { first[position] += share * (second[position] - first[position]) }
+              }
             }
           }
         } catch { failure.withLock { $0 = $0 ?? error } }
@@ -126,7 +136,11 @@ package struct Augmentation: Hashable, Sendable {
   package var padding = 0
   /// Mirrors half of the images.
   package var flips = false
-  package init(padding: Int = 0, flips: Bool = false) { (self.padding, self.flips) = (padding, flips) }
+  /// Adds another image of the batch, in random shares (mixup, Zhang and others 2018): what a blend is, labels do not say.
+  package var blends = false
+  package init(padding: Int = 0, flips: Bool = false, blends: Bool = false) {
+    (self.padding, self.flips, self.blends) = (padding, flips, blends)
+  }
 
   /// - Parameter shape: [C, H, W]; anything else passes unchanged.
   func apply(

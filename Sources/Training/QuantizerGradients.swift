@@ -147,33 +147,43 @@ private struct Slopes {
     _ x: UnsafePointer<Float>, _ gradient: UnsafePointer<Float>, _ target: UnsafeMutablePointer<Float>,
     _ count: Int, _ keeps: KeptElements?
   ) -> (step: Double, zeroPoint: Double) {
+    if let keeps { return propagate(x, gradient, target, count, keeping: keeps) }
     var step = 0.0, zeroPoint = 0.0
-    if let keeps {
-      keeps.forEach(count) { index, isKept in
-        guard !isKept else {
-          target[index] = gradient[index]
-          return
-        }
-        let slopes = slopes(Lanes(repeating: x[index]), Lanes(repeating: gradient[index]))
-        target[index] = slopes.x[0]
-        step += Double(slopes.step[0])
-        zeroPoint += Double(slopes.zeroPoint[0])
-      }
-      return (step, zeroPoint)
-    }
     // Sums in floats over blocks of 32 elements for each lane.
-    for first in stride(from: 0, to: count / 8 &* 8, by: 256) {
+    for first in stride(from: 0, to: count, by: 256) {
       var steps = Lanes.zero, zeroPoints = Lanes.zero
-      for index in stride(from: first, to: min(first &+ 256, count / 8 &* 8), by: 8) {
+      let end = min(first &+ 256, count), whole = end &- (end &- first) % 8
+      for index in stride(from: first, to: whole, by: 8) {
         let slopes = slopes(load(x + index), load(gradient + index))
         UnsafeMutableRawPointer(target + index).storeBytes(of: slopes.x, as: Lanes.self)
+        steps += slopes.step
+        zeroPoints += slopes.zeroPoint
+      }
+      if whole < end {
+        // What has no gradient adds nothing.
+        let slopes = slopes(load(x + whole, end &- whole), load(gradient + whole, end &- whole))
+        for index in whole..<end { target[index] = slopes.x[index &- whole] }
         steps += slopes.step
         zeroPoints += slopes.zeroPoint
       }
       step += Double(steps.sum())
       zeroPoint += Double(zeroPoints.sum())
     }
-    for index in count / 8 &* 8..<count {
+    return (step, zeroPoint)
+  }
+
+  /// A function of its own: larger ones are not inlined into.
+  @inline(never)
+  private func propagate(
+    _ x: UnsafePointer<Float>, _ gradient: UnsafePointer<Float>, _ target: UnsafeMutablePointer<Float>,
+    _ count: Int, keeping keeps: KeptElements
+  ) -> (step: Double, zeroPoint: Double) {
+    var step = 0.0, zeroPoint = 0.0
+    keeps.forEach(count) { index, isKept in
+      guard !isKept else {
+        target[index] = gradient[index]
+        return
+      }
       let slopes = slopes(Lanes(repeating: x[index]), Lanes(repeating: gradient[index]))
       target[index] = slopes.x[0]
       step += Double(slopes.step[0])
@@ -186,6 +196,12 @@ private struct Slopes {
   @inline(__always)
   private func load(_ pointer: UnsafePointer<Float>) -> Lanes {
     UnsafeRawPointer(pointer).loadUnaligned(as: Lanes.self)
+  }
+  /// The first `count` of eight, and zeros.
+  private func load(_ pointer: UnsafePointer<Float>, _ count: Int) -> Lanes {
+    var result = Lanes.zero
+    for lane in 0..<count { result[lane] = pointer[lane] }
+    return result
   }
   @inline(__always)
   private func slopes(_ x: Lanes, _ gradient: Lanes) -> (x: Lanes, step: Lanes, zeroPoint: Lanes) {

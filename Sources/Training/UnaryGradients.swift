@@ -65,7 +65,12 @@ extension ShardPass {
   private func write(_ gradient: Tensor, _ x: Tensor, _ function: (Float, Float) -> Float, to result: Tensor)
   {
     let a = gradient.pointer(Float.self), b = x.pointer(Float.self), target = result.pointer(Float.self)
-    for i in 0..<result.count { target[i] = function(a[i], b[i]) }
+    // In place with one pointer: two to the same memory keep the compiler from using vectors.
+    if a == target {
+      for i in 0..<result.count { target[i] = function(target[i], b[i]) }
+    } else {
+      for i in 0..<result.count { target[i] = function(a[i], b[i]) }
+    }
     keepAlive(gradient, x)
   }
 }

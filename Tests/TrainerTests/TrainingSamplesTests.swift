@@ -57,4 +57,28 @@ struct TrainingSamplesTests {
     let later = try samples.batch(chosen, augmentation, seed: 5, number: 104, threads: 1)
     #expect(one.inputs.bytes != later.inputs.bytes)
   }
+
+  @Test func blendsLieBetweenTwoSamples() throws {
+    let samples = try SmallNetwork.samples(50, seed: 4), chosen = [3, 40, 7]
+    let plain = try samples.batch(chosen, nil, seed: 5, number: 0, threads: 1).inputs.floats
+    let blended = try samples.batch(chosen, Augmentation(blends: true), seed: 5, number: 0, threads: 1).inputs
+      .floats
+    let length = plain.count / chosen.count
+    let originals = chosen.indices.map { Array(plain[$0 * length..<($0 + 1) * length]) }
+    for (index, first) in originals.enumerated() {
+      let blend = Array(blended[index * length..<(index + 1) * length])
+      // The share that the element of the largest difference tells explains all others.
+      let isBlend = originals.contains { second in
+        let differences = zip(second, first).map { $0 - $1 }
+        guard let widest = differences.indices.max(by: { abs(differences[$0]) < abs(differences[$1]) }),
+          differences[widest] != 0
+        else { return blend == first }
+        let share = (blend[widest] - first[widest]) / differences[widest]
+        return (0...1).contains(share)
+          && blend.indices.allSatisfy { abs(first[$0] + share * differences[$0] - blend[$0]) < 1e-4 }
+      }
+      #expect(isBlend)
+    }
+    #expect(plain != blended)
+  }
 }

@@ -58,6 +58,11 @@ struct TrainCommand: DistributedCommand {
   @Option(help: "Largest magnitude of a gradient's element.") var clip: Float = 1
   @Option(help: "Augmentation: zeros around images, of which a random part is cut out.") var randomCrop = 0
   @Flag(help: "Augmentation: mirror half of the images.") var randomFlip = false
+  @Flag(
+    help:
+      "Augmentation: blend every image with another, for --distill 1: no label tells what a blend is."
+  )
+  var mixup = false
   @Option(
     help: "Share of the float network's answers in the loss of the only or widest sub-network, 0 to 1.")
   var distill: Float = 0
@@ -79,6 +84,11 @@ struct TrainCommand: DistributedCommand {
   @Option(help: "Labelled samples on which the result is measured.") var test: String?
   @Option(name: .customLong("test-labels"), help: "Labels of --test.") var testLabels: String?
   @Option(name: .customLong("test-samples"), help: "How many of --test; default: all.") var testSamples: Int?
+  @Option(
+    name: .customLong("test-bits"), parsing: .singleValue,
+    help: ArgumentHelp(
+      "With --elastic: a width that --test measures, may be repeated; default: all.", valueName: "bits"))
+  var testBits: [Int] = []
   @Option(
     name: .customLong("estimate-samples"),
     help: "Training samples on which normalizations are measured for each evaluated sub-network.")
@@ -122,13 +132,17 @@ struct TrainCommand: DistributedCommand {
     try require(clip > 0, "--clip must be positive")
     try require(
       (0...1).contains(distill) && (0...1).contains(guidance), "--distill and --guidance must be in [0, 1]")
+    try require(
+      !mixup || (distill == 1 && (!elastic || guidance == 1)),
+      "--mixup needs --distill 1, with --elastic --guidance 1 too")
     try require((0...64).contains(subnetworks), "--subnetworks must be 0 to 64")
     try require((checkpointEvery ?? 1) > 0, "--checkpoint-every must be positive")
     try require(calibrationSamples > 0 && estimateSamples > 0, "numbers of samples must be positive")
     try require((testSamples ?? 1) > 0, "--test-samples must be at least 1")
     try require(
-      test != nil || (testLabels == nil && testSamples == nil),
-      "--test-labels and --test-samples belong to --test")
+      test != nil || (testLabels == nil && testSamples == nil && testBits.isEmpty),
+      "--test-labels, --test-samples and --test-bits belong to --test")
+    try require(elastic || testBits.isEmpty, "--test-bits belongs to --elastic")
   }
 
   func run() throws {
@@ -159,8 +173,8 @@ struct TrainCommand: DistributedCommand {
     options.clipping = clip
     options.seed = data.seed
     options.distillation = distill
-    if randomCrop > 0 || randomFlip {
-      options.augmentation = Augmentation(padding: randomCrop, flips: randomFlip)
+    if randomCrop > 0 || randomFlip || mixup {
+      options.augmentation = Augmentation(padding: randomCrop, flips: randomFlip, blends: mixup)
     }
     if elastic {
       var supernet = SupernetOptions()

@@ -29,10 +29,12 @@ struct TrainingReport {
     (self.seconds, self.steppedHere, self.weights, self.loss) = (seconds, steppedHere, weights, loss)
   }
 
-  /// The sub-networks to measure: of a supernet all uniform widths in every style, else the one there is.
-  static func rows(_ supernet: Supernet, isElastic: Bool) -> [(name: String, subnetwork: Subnetwork)] {
+  /// The sub-networks to measure: of a supernet the uniform widths, all or those named, in every style, else the one there is.
+  static func rows(
+    _ supernet: Supernet, isElastic: Bool, widths: [Int]
+  ) -> [(name: String, subnetwork: Subnetwork)] {
     guard isElastic else { return [("as trained", [:])] }
-    return supernet.widths.flatMap { bits in
+    return supernet.widths.filter { widths.isEmpty || widths.contains($0) }.flatMap { bits in
       supernet.styles.map { style in
         ("w\(bits)a\(bits), \(style)", supernet.uniform(style, weightBits: bits, activationBits: bits))
       }

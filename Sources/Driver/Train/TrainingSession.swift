@@ -105,13 +105,13 @@ struct TrainingSession {
     }
     var graph = try apply(
       "insert-quantizers{target = \(target.quotedText), own-inputs = true}, restore-batch-norm", to: teacher)
+    let elastic = Supernet(graph), legal = Set(elastic.widths)
+    let named = command.testBits + (widths.map { [$0.weights, $0.activations] } ?? [])
+    for bits in named where !legal.contains(bits) {
+      throw CompilerError(
+        "\(bits) bits are not legal on target '\(target)', which allows \(legal.sorted())", status: .usage)
+    }
     if let widths {
-      let elastic = Supernet(graph)
-      let legal = Set(elastic.widths)
-      for bits in [widths.weights, widths.activations] where !legal.contains(bits) {
-        throw CompilerError(
-          "\(bits) bits are not legal on target '\(target)', which allows \(legal.sorted())", status: .usage)
-      }
       let style = Supernet.Style(granularity: .channel, weights: .symmetric, activations: .asymmetric)
       let forms = elastic.uniform(style, weightBits: widths.weights, activationBits: widths.activations)
       graph = try graph.keeping(graph.quantizers.map { forms[$0.id] })
@@ -187,7 +187,7 @@ struct TrainingSession {
       Console.progress("reading test samples", $0, $1)
     }
     let evaluation = try SubnetworkEvaluation(run.network, threads: threads)
-    let rows = TrainingReport.rows(supernet, isElastic: command.elastic)
+    let rows = TrainingReport.rows(supernet, isElastic: command.elastic, widths: command.testBits)
     let top1 = try Ranks.all.dealt(rows.count) { index throws(CompilerError) in
       let subnetwork = rows[index].subnetwork
       let statistics =
