@@ -99,7 +99,12 @@ struct TrainTests {
     (["--elastic"], 64, "--target"), (["--bits", "w9a4", "--target", "x86-int4"], 64, "w4a4"),
     (["--bits", "w1a4", "--target", "x86-int4"], 64, "not legal"),
     (["--steps", "3", "--epochs", "2"], 64, "one of"), (["--time-budget", "5x"], 64, "2h"),
-    (["--shard", "1"], 64, "--shard"),
+    (["--shard", "1"], 64, "--shard"), (["--mixup"], 64, "--distill 1"),
+    (["--test-bits", "2"], 64, "--elastic"),
+    (
+      ["--elastic", "--target", "x86-int4", "--test", "\(QCC.digits)/data/test", "--test-bits", "9"], 64,
+      "not legal"
+    ),
     (["--elastic", "--bits", "w4a4", "--target", "x86-int4"], 64, "not both"),
     (
       ["--learning-rate", "3e38", "--steps", "9", "--clip", "1e30", "--optimizer", "sgd"], 2,
