@@ -100,7 +100,7 @@ struct TrainTests {
     (["--bits", "w1a4", "--target", "x86-int4"], 64, "not legal"),
     (["--steps", "3", "--epochs", "2"], 64, "one of"), (["--time-budget", "5x"], 64, "2h"),
     (["--shard", "1"], 64, "--shard"), (["--mixup"], 64, "--distill 1"),
-    (["--test-bits", "2"], 64, "--elastic"),
+    (["--test-bits", "2"], 64, "--test-bits"),
     (
       ["--elastic", "--target", "x86-int4", "--test", "\(QCC.digits)/data/test", "--test-bits", "9"], 64,
       "not legal"
