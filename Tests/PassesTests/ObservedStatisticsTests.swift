@@ -30,7 +30,7 @@ struct ObservedStatisticsTests {
     let counts = site.histogram.occupied.map(\.count)
     #expect(counts.count == 24)
     let total = counts.reduce(0, +)
-    #expect(total >= 3 * 8192 && total < 3 * 60_000 / 4)
+    #expect(total >= 3 * 2048 && total < 3 * 3000)
     #expect(counts.allSatisfy { abs($0 - total / 24) <= 0.02 * total / 24 })
   }
 
@@ -50,7 +50,8 @@ struct ObservedStatisticsTests {
   /// Small ones count in full.
   @Test func momentsAreThoseOfTheValues() throws {
     for (shape, order) in [
-      ([3, 11, 5, 7], Tensor.Order.rowMajor), ([3, 11, 5, 7], .channelsLast), ([5, 19, 1, 1], .rowMajor),
+      ([3, 11, 5, 7], Tensor.Order.rowMajor), ([3, 11, 5, 7], .channelsLast), ([3, 16, 5, 7], .channelsLast),
+      ([5, 19, 1, 1], .rowMajor),
     ] {
       var random = SeededRandom(seed: 9), values = [[Float]](repeating: [], count: shape[1])
       let tensor = ObservedStatisticsTests.tensor(shape, order) { channel in
