@@ -92,6 +92,13 @@ struct SupernetSearch {
     predictor.predict(subnets.map { space.space.encode($0) })
   }
   private var knownInside: [Measured] { known.filter { region.contains($0.subnet) } }
+  /// The best first; of equal ones the one measured earlier.
+  private func bestInside(_ count: Int) -> [[Int]] {
+    let inside = knownInside
+    return inside.indices.sorted { (inside[$0].accuracy, $1) > (inside[$1].accuracy, $0) }.prefix(count).map {
+      inside[$0].subnet
+    }
+  }
 
   /// Searches by the predictor again and again; it learns from what it proposed. An optimum of a predictor is first of all
   /// where the predictor errs upwards; measured, such places lose their charm.
@@ -125,10 +132,7 @@ struct SupernetSearch {
   /// The best sub-network within the budgets, and the uniform ones beside it.
   mutating func best() throws -> SupernetReport {
     try refine { $0.proposals() }
-    let inside = knownInside
-    let order = inside.indices.sorted { (inside[$0].accuracy, $1) > (inside[$1].accuracy, $0) }
-    let finalists = order.prefix(request.flags.candidates).map { inside[$0].subnet }
-    let unsorted = try entries(finalists, "measuring finalists")
+    let unsorted = try entries(bestInside(request.flags.candidates), "measuring finalists")
     let ranks = unsorted.indices.sorted { (unsorted[$0].measured, $1) > (unsorted[$1].measured, $0) }
     var found = ranks.map { unsorted[$0] }
     try addTests(&found, 0..<min(1, found.count))
@@ -145,9 +149,8 @@ struct SupernetSearch {
       options.generations = request.flags.generations
       options.mutationProbability = request.flags.mutation
       options.seed = request.seed
-      let best = knownInside.sorted { $0.accuracy > $1.accuracy }.prefix(request.flags.population / 2)
-      return GeneticSearch(region, options).run(initial: best.map(\.subnet)) { predictions($0) }
-        .candidates.map(\.subnet)
+      let initial = bestInside(request.flags.population / 2)
+      return GeneticSearch(region, options).run(initial: initial) { predictions($0) }.candidates.map(\.subnet)
     case .policy:
       var options = PolicySearch.Options()
       options.seed = request.seed
