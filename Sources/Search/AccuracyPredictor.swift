@@ -1,10 +1,12 @@
 import Glibc
 import Support
 
-/// Predicts the accuracy of a sub-network from its encoding, for any quantization conditions (EQ-Net's conditional
-/// quantization-aware accuracy predictor): the mean of a few perceptrons that start and are trained differently.
+/// Predicts the accuracy of a sub-network, for any quantization conditions (EQ-Net's conditional quantization-aware accuracy
+/// predictor, on top of a model of noise that adds up).
 ///
-/// Accuracies are standardized for training. Inputs are not: zeros cost nothing, and ranks came out worse when they were.
+/// The model of noise has one number a site to learn, and says most. What it leaves, conditions and sites that matter
+/// together, the mean of a few perceptrons learns from encodings; they start and are trained differently.
+/// What they learn is standardized. Inputs are not: zeros cost nothing, and ranks came out worse when they were.
 package struct AccuracyPredictor: Hashable, Sendable {
   /// What training takes; sized for a few hundred measurements.
   package struct Options: Hashable, Sendable {
@@ -24,22 +26,22 @@ package struct AccuracyPredictor: Hashable, Sendable {
     package init() {}
   }
 
+  let space: ElasticSpace
+  let noise: AdditiveNoise
   /// At least one, all of the same sizes.
   let members: [MultilayerPerceptron]
-  /// Mean and standard deviation of the accuracies that the members saw.
-  let mean: Double
+  /// Standard deviation of what the noise left of the accuracies that the members saw.
   let deviation: Double
 
-  /// - Requires: encodings by the space whose sub-networks the predictor was trained on.
-  package func predict(_ inputs: [[Double]]) -> [Double] {
-    guard !inputs.isEmpty else { return [] }
-    let inputs = Matrix(inputs)
-    precondition(inputs.columns == members[0].inputs)
+  /// - Requires: sub-networks of the space that the predictor was trained on.
+  package func predict(_ subnets: [[Int]]) -> [Double] {
+    guard !subnets.isEmpty else { return [] }
+    let inputs = Matrix(subnets.map(space.encode))
     var sums = Array(repeating: 0.0, count: inputs.rows)
     for member in members {
       for (index, output) in member.predict(inputs).enumerated() { sums[index] += output }
     }
-    return sums.map { mean + deviation * $0 / Double(members.count) }
+    return zip(subnets, sums).map { noise.predict(space, $0) + deviation * $1 / Double(members.count) }
   }
 }
 
@@ -47,28 +49,28 @@ package struct AccuracyPredictor: Hashable, Sendable {
 
 extension AccuracyPredictor {
   /// Trains on a random part of measurements; the quality is that on the rest, nil when there is none.
-  /// - Requires: measurements, with inputs of one length.
+  /// - Requires: measurements.
   package static func train(
-    _ inputs: [[Double]], _ accuracies: [Double], _ options: Options = Options()
+    _ space: ElasticSpace, _ subnets: [[Int]], _ accuracies: [Double], _ options: Options = Options()
   ) -> (predictor: AccuracyPredictor, quality: PredictionQuality?) {
-    precondition(!inputs.isEmpty && inputs.count == accuracies.count)
+    precondition(!subnets.isEmpty && subnets.count == accuracies.count)
     precondition(options.members > 0 && 0..<1 ~= options.heldOut)
     var random = SeededRandom(seed: options.seed)
-    let order = Array(inputs.indices).shuffled(using: &random)
+    let order = Array(subnets.indices).shuffled(using: &random)
     let unseen = order.prefix(min(Int(Double(order.count) * options.heldOut), order.count - 1))
-    let seen = order.dropFirst(unseen.count)
-    let mean = seen.reduce(0) { $0 + accuracies[$1] } / Double(seen.count)
-    let variance =
-      seen.reduce(0) { $0 + (accuracies[$1] - mean) * (accuracies[$1] - mean) } / Double(seen.count)
+    let seen = order.dropFirst(unseen.count), known = seen.map { subnets[$0] }
+    let noise = AdditiveNoise.fitted(space, known, seen.map { accuracies[$0] })
+    let rest = seen.map { accuracies[$0] - noise.predict(space, subnets[$0]) }
+    let variance = rest.reduce(0) { $0 + $1 * $1 } / Double(rest.count)
     let deviation = variance > 0 ? variance.squareRoot() : 1
-    let matrix = Matrix(seen.map { inputs[$0] }), targets = seen.map { (accuracies[$0] - mean) / deviation }
+    let matrix = Matrix(known.map(space.encode)), targets = rest.map { $0 / deviation }
     let members = parallelMap(Array(0..<options.members), threads: options.threads) { member in
       fitted(matrix, targets, options, SeededRandom(seed: options.seed, stream: UInt64(member)))
     }
-    let predictor = AccuracyPredictor(members: members, mean: mean, deviation: deviation)
+    let predictor = AccuracyPredictor(space: space, noise: noise, members: members, deviation: deviation)
     let quality =
       unseen.isEmpty
-      ? nil : PredictionQuality(predictor.predict(unseen.map { inputs[$0] }), unseen.map { accuracies[$0] })
+      ? nil : PredictionQuality(predictor.predict(unseen.map { subnets[$0] }), unseen.map { accuracies[$0] })
     return (predictor, quality)
   }
 

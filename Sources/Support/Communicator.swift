@@ -64,14 +64,15 @@ extension Communicator {
     try rankCount == 1 ? condition : allGather([condition]).contains(true)
   }
 
-  /// Numbers 0 to `count`, of which every rank computes its own.
-  package func dealt(
-    _ count: Int, _ number: (_ index: Int) throws(CompilerError) -> Double
-  ) throws(CompilerError) -> [Double] {
-    var result: [Double] = []
+  /// Values 0 to `count`, of which every rank computes its own.
+  /// - Parameter idle: what ranks send that have none left; any value.
+  package func dealt<Value: BitwiseCopyable>(
+    _ count: Int, idle: Value, _ value: (_ index: Int) throws(CompilerError) -> Value
+  ) throws(CompilerError) -> [Value] {
+    var result: [Value] = []
     for first in stride(from: 0, to: count, by: rankCount) {
       let own = first + rank
-      result += try allGather([own < count ? number(own) : 0])
+      result += try allGather([own < count ? value(own) : idle])
     }
     return Array(result.prefix(count))
   }

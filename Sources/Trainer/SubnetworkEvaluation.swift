@@ -1,7 +1,18 @@
 import Evaluator
+import Glibc
 import IR
 import Support
 import Training
+
+/// How well a sub-network answers, in percent.
+package struct SubnetworkQuality: Hashable, BitwiseCopyable, Sendable {
+  /// The share of right answers.
+  package var accuracy: Double
+  /// `100 exp(-d)`, d the mean Kullback-Leibler divergence, in nats, of its probabilities from those of another one; counts
+  /// also what changes answers without changing which class is first.
+  package var fidelity: Double
+  package init(accuracy: Double, fidelity: Double) { (self.accuracy, self.fidelity) = (accuracy, fidelity) }
+}
 
 /// Measures sub-networks of one network: normalizations estimated anew for each, then the share of right answers.
 package struct SubnetworkEvaluation: Sendable {
@@ -50,10 +61,50 @@ package struct SubnetworkEvaluation: Sendable {
   /// The share of right answers in percent.
   /// - Parameter statistics: of normalizations; nil: those averaged in training.
   package func accuracy(
-    _ subnetwork: Subnetwork, statistics: [ValueID: Tensor]?, on samples: TrainingSamples,
-    progress: (_ done: Int) -> Void = { _ in }
+    _ subnetwork: Subnetwork, statistics: [ValueID: Tensor]?, on samples: TrainingSamples
   ) throws(CompilerError) -> Double {
     var right = 0
+    try forEachAnswer(subnetwork, statistics, samples) { _, label, logits in
+      if isRight(logits, label) { right += 1 }
+    }
+    return 100 * Double(right) / Double(max(samples.count, 1))
+  }
+
+  /// - Parameter reference: `logProbabilities` of another sub-network on the same samples.
+  package func quality(
+    _ subnetwork: Subnetwork, statistics: [ValueID: Tensor]?, on samples: TrainingSamples,
+    beside reference: [Float]
+  ) throws(CompilerError) -> SubnetworkQuality {
+    var right = 0, divergence = 0.0
+    try forEachAnswer(subnetwork, statistics, samples) { sample, label, logits in
+      if isRight(logits, label) { right += 1 }
+      let normalizer = logSumOfExponentials(logits)
+      for (index, logit) in logits.enumerated() {
+        let other = Double(reference[sample * logits.count + index])
+        divergence += exp(other) * (other - (Double(logit) - normalizer))
+      }
+    }
+    let count = Double(max(samples.count, 1))
+    // Rounding may leave a hair less than no divergence.
+    return .init(accuracy: 100 * Double(right) / count, fidelity: 100 * min(exp(-divergence / count), 1))
+  }
+
+  /// The logarithms of the probabilities of classes, sample after sample.
+  package func logProbabilities(
+    _ subnetwork: Subnetwork, statistics: [ValueID: Tensor]?, on samples: TrainingSamples
+  ) throws(CompilerError) -> [Float] {
+    var result: [Float] = []
+    try forEachAnswer(subnetwork, statistics, samples) { _, _, logits in
+      let normalizer = logSumOfExponentials(logits)
+      for logit in logits { result.append(Float(Double(logit) - normalizer)) }
+    }
+    return result
+  }
+
+  private func forEachAnswer(
+    _ subnetwork: Subnetwork, _ statistics: [ValueID: Tensor]?, _ samples: TrainingSamples,
+    _ body: (_ sample: Int, _ label: Int, _ logits: ArraySlice<Float>) -> Void
+  ) throws(CompilerError) {
     let overriding = values.merging(statistics ?? running) { $1 }
     for first in stride(from: 0, to: samples.count, by: 2 * batch) {
       let indices = Array(first..<min(first + 2 * batch, samples.count))
@@ -61,11 +112,17 @@ package struct SubnetworkEvaluation: Sendable {
       let logits = try answering.outputs([inputs], overriding: overriding, forms: subnetwork)[0]
       let classes = logits.shape[1], values = logits.floats
       for (row, label) in labels.enumerated() {
-        let answers = values[row * classes..<(row + 1) * classes]
-        if answers.firstIndex(of: answers.max() ?? 0) == row * classes + label { right += 1 }
+        body(first + row, label, values[row * classes..<(row + 1) * classes])
       }
-      progress(first + indices.count)
     }
-    return 100 * Double(right) / Double(max(samples.count, 1))
   }
+}
+
+private func isRight(_ logits: ArraySlice<Float>, _ label: Int) -> Bool {
+  logits.firstIndex(of: logits.max() ?? 0) == logits.startIndex + label
+}
+
+private func logSumOfExponentials(_ logits: ArraySlice<Float>) -> Double {
+  let largest = Double(logits.max() ?? 0)
+  return largest + log(logits.reduce(0) { $0 + exp(Double($1) - largest) })
 }

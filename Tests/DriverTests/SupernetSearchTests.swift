@@ -10,11 +10,12 @@ struct SupernetSearchTests {
     struct Entry: Decodable {
       var weightBits: Double
       var activationBits: Double
+      var fidelity: Double
       var measured: Double
       enum CodingKeys: String, CodingKey {
         case weightBits = "weight-bits"
         case activationBits = "activation-bits"
-        case measured
+        case fidelity, measured
       }
     }
     var found: [Entry]
@@ -46,12 +47,18 @@ struct SupernetSearchTests {
         #expect(entry.weightBits > 2.5 && entry.weightBits <= 3 + 1e-9)
         #expect(entry.activationBits > 3.5 && entry.activationBits <= 4 + 1e-9)
       }
-      let order = report.found.map(\.measured)
-      #expect(order == order.sorted(by: >))
+      let order = report.found.map(\.fidelity)
+      #expect(order == order.sorted(by: >) && order.allSatisfy((50..<100).contains))
+      // Wider ones are nearer to the widest.
+      #expect(report.uniform[0].fidelity > 99 && report.uniform[0].fidelity > report.uniform[6].fidelity)
       // Measurements come from the cache: the same answer with other threads, byte for byte.
       let bytes = try Data(contentsOf: URL(filePath: pick))
       let second = try QCC.expectSuccess(search(budgets + ["-o", pick, "--threads", "1"]))
       #expect(try second.output == first.output && Data(contentsOf: URL(filePath: pick)) == bytes)
+
+      let byAccuracy = try QCC.expectSuccess(search(budgets + ["--rank", "top1", "-o", "\(folder)/top1.json"]))
+      let measured = try JSONDecoder().decode(Report.self, from: byAccuracy.output).found.map(\.measured)
+      #expect(measured == measured.sorted(by: >))
 
       let program = "\(folder)/digits.qpk"
       let compiled = try QCC.expectSuccess(

@@ -34,59 +34,38 @@ import Testing
     let subnets = sampler.spread(600)
     // The noise of an accuracy on a few thousand images.
     let accuracies = subnets.map { supernet.accuracy($0) + 0.01 * (random.unit() - 0.5) }
-    let (predictor, quality) = AccuracyPredictor.train(subnets.map(supernet.space.encode), accuracies)
+    let (predictor, quality) = AccuracyPredictor.train(supernet.space, subnets, accuracies)
     let held = try #require(quality)
     #expect(held.kendall >= 0.75 && held.pearson > 0.9 && held.spearman > 0.9, "\(held)")
     #expect(held.meanAbsoluteError < 0.02)
     // Sub-networks that are neither in the training nor in the held-out part.
     let others = sampler.spread(200)
-    let quality2 = PredictionQuality(
-      predictor.predict(others.map(supernet.space.encode)), others.map(supernet.accuracy))
+    let quality2 = PredictionQuality(predictor.predict(others), others.map(supernet.accuracy))
     #expect(quality2.kendall >= 0.75, "\(quality2)")
   }
 
-  @Test func theSamePredictorForAnyThreadsAndThroughText() throws {
+  @Test func theSamePredictorForAnyThreads() throws {
     let supernet = Supernet(layers: 4)
     var sampler = SubnetSampler(supernet.space, seed: 1), options = AccuracyPredictor.Options()
-    let subnets = sampler.spread(60), inputs = subnets.map(supernet.space.encode)
+    let subnets = sampler.spread(60), accuracies = subnets.map(supernet.accuracy)
     (options.epochs, options.hidden) = (5, [8])
-    let one = AccuracyPredictor.train(inputs, subnets.map(supernet.accuracy), options).predictor
+    let one = AccuracyPredictor.train(supernet.space, subnets, accuracies, options).predictor
     options.threads = 3
-    #expect(AccuracyPredictor.train(inputs, subnets.map(supernet.accuracy), options).predictor == one)
-    #expect(try AccuracyPredictor(text: one.text, for: supernet.space) == one)
+    #expect(AccuracyPredictor.train(supernet.space, subnets, accuracies, options).predictor == one)
     options.seed = 1
-    #expect(AccuracyPredictor.train(inputs, subnets.map(supernet.accuracy), options).predictor != one)
+    #expect(AccuracyPredictor.train(supernet.space, subnets, accuracies, options).predictor != one)
     options.heldOut = 0
-    #expect(AccuracyPredictor.train(inputs, subnets.map(supernet.accuracy), options).quality == nil)
+    #expect(AccuracyPredictor.train(supernet.space, subnets, accuracies, options).quality == nil)
   }
 
   /// Noise can be learned by heart, not predicted: what is held out is not seen.
   @Test func qualityIsThatOnUnseenMeasurements() throws {
     let supernet = Supernet(layers: 22)
     var sampler = SubnetSampler(supernet.space, seed: 5), random = SeededRandom(seed: 6)
-    let inputs = sampler.spread(100).map(supernet.space.encode), noise = inputs.map { _ in random.unit() }
-    let (predictor, quality) = AccuracyPredictor.train(inputs, noise)
-    #expect(PredictionQuality(predictor.predict(inputs), noise).pearson > 0.7)
+    let subnets = sampler.spread(100), noise = subnets.map { _ in random.unit() }
+    let (predictor, quality) = AccuracyPredictor.train(supernet.space, subnets, noise)
+    #expect(PredictionQuality(predictor.predict(subnets), noise).pearson > 0.7)
     #expect(abs(try #require(quality).pearson) < 0.5)
-  }
-
-  @Test func refusesTextThatIsNoPredictor() throws {
-    let supernet = Supernet(layers: 3, widths: [2, 4])
-    let count = supernet.space.encodedCount
-    func accepts(_ sizes: String, _ scale: String, _ members: [String]) -> Bool {
-      let text = (["qcc-accuracy-predictor 1", sizes, scale] + members).joined(separator: "\n")
-      return (try? AccuracyPredictor(text: text, for: supernet.space)) != nil
-    }
-    let member = Array(repeating: "0.5", count: count + 1).joined(separator: " ")
-    #expect(accepts("\(count) 1", "0.5 0.1", [member]))
-    #expect(!accepts("\(count) 2", "0.5 0.1", [member]))
-    #expect(!accepts("\(count) 1 3", "0.5 0.1", [member]))
-    #expect(!accepts("\(count + 1) 1", "0.5 0.1", [member + " 0.5"]))
-    #expect(!accepts("\(count) 1", "0.5", [member]))
-    #expect(
-      !accepts("\(count) 1", "0.5 0.1", [member.replacing("0.5 0.5", with: "nan 0.5", maxReplacements: 1)]))
-    #expect(!accepts("\(count) 1 99999999999999999999", "0.5 0.1", [member]))
-    #expect((try? AccuracyPredictor(text: "", for: supernet.space)) == nil)
   }
 
   @Test func qualityHasTheTextbookValues() {

@@ -41,7 +41,7 @@ struct DistributedTests {
   @Test(arguments: [1, 2, 5]) func workIsDealtAndGathered(count: Int) throws {
     let results = try ThreadRanks.run(count) { ranks in
       var own = 0
-      let numbers = try ranks.dealt(7) { index in
+      let numbers = try ranks.dealt(7, idle: 0) { index in
         own += 1
         return Double(index * index)
       }

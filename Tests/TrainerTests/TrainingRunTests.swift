@@ -63,6 +63,28 @@ struct TrainingRunTests {
     }
   }
 
+  @Test func fidelityIsThatOfProbabilities() throws {
+    let samples = try SmallNetwork.samples(100, seed: 1), network = try SmallNetwork(elastic: true)
+    let run = try run(options(steps: 1, supernet: true), samples, elastic: true)
+    let evaluation = try SubnetworkEvaluation(run.network, batch: 16, threads: 2)
+    let style = try #require(network.supernet.styles.first)
+    func subnetwork(_ bits: Int) -> Subnetwork {
+      network.supernet.uniform(style, weightBits: bits, activationBits: bits)
+    }
+    let wide = try evaluation.logProbabilities(subnetwork(8), statistics: nil, on: samples)
+    let narrow = try evaluation.logProbabilities(subnetwork(2), statistics: nil, on: samples)
+    func probabilities(_ logs: [Float]) -> [Double] { logs.map { Foundation.exp(Double($0)) } }
+    let p = probabilities(wide), q = probabilities(narrow)
+    for first in stride(from: 0, to: p.count, by: 2) { #expect(abs(p[first] + p[first + 1] - 1) < 1e-6) }
+    let divergence = zip(p, q).reduce(0) { $0 + $1.0 * Foundation.log($1.0 / $1.1) } / 100
+    let quality = try evaluation.quality(subnetwork(2), statistics: nil, on: samples, beside: wide)
+    #expect(divergence > 1e-4 && abs(quality.fidelity - 100 * Foundation.exp(-divergence)) < 1e-3)
+    #expect(
+      try quality.accuracy == evaluation.accuracy(subnetwork(2), statistics: nil, on: samples))
+    let itself = try evaluation.quality(subnetwork(8), statistics: nil, on: samples, beside: wide)
+    #expect(abs(itself.fidelity - 100) < 1e-5)
+  }
+
   @Test(arguments: [false, true])
   func sameBytesForAnyThreadsAndWhenResumed(isElastic: Bool) throws {
     let samples = try SmallNetwork.samples(200, seed: 1)

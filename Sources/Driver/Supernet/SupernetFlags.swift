@@ -1,4 +1,5 @@
 import ArgumentParser
+import Trainer
 
 /// Flags of `qcc search` for trained supernets.
 struct SupernetFlags: ParsableArguments {
@@ -8,6 +9,11 @@ struct SupernetFlags: ParsableArguments {
     name: .customLong("avg-activation-bits"),
     help: ArgumentHelp("Supernets: largest mean width of the layers' inputs.", valueName: "bits"))
   var averageActivationBits: Double?
+  @Option(
+    help:
+      "Supernets: what is predicted and compared: fidelity to the widest sub-network's probabilities, or top1."
+  )
+  var rank = Rank.fidelity
   @Option(help: "Supernets: sub-networks measured to train the accuracy predictor.") var pairs = 600
   @Option(
     name: .customLong("measure-samples"), help: "Supernets: samples of --data on which they are measured.")
@@ -30,6 +36,12 @@ struct SupernetFlags: ParsableArguments {
   @Option(help: "Supernets: searches, of which each learns from what the last one's candidates measured.")
   var rounds = 3
 
+  enum Rank: String, ExpressibleByArgument, CaseIterable {
+    case fidelity, top1
+    func score(_ quality: SubnetworkQuality) -> Double {
+      self == .fidelity ? quality.fidelity : quality.accuracy
+    }
+  }
   enum Method: String, ExpressibleByArgument, CaseIterable { case genetic, policy }
   enum GranularityName: String, ExpressibleByArgument, CaseIterable { case channel, tensor }
 

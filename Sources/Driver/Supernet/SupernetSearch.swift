@@ -6,7 +6,8 @@ import Support
 import Trainer
 
 /// `qcc search` through a trained supernet (EQ-Net, arXiv 2308.07650): measures sub-networks, trains a predictor of their
-/// accuracy, evolves the best one within the budgets by it, and measures the best few for real.
+/// score, evolves the best one within the budgets by it, and measures the best few for real. The score is fidelity to
+/// the widest sub-network, or accuracy: training samples tell the latter coarsely, since a trained network knows most by heart.
 struct SupernetSearch {
   struct Request {
     var flags: SupernetFlags
@@ -17,8 +18,8 @@ struct SupernetSearch {
     var threads: Int
     var cacheFolder: String?
   }
-  /// A sub-network and its accuracy on the measured samples.
-  private typealias Measured = (subnet: [Int], accuracy: Double)
+  /// A sub-network and its score on the measured samples.
+  private typealias Measured = (subnet: [Int], score: Double)
 
   private let request: Request
   private let space: SupernetSpace
@@ -64,15 +65,18 @@ struct SupernetSearch {
       space, answered: max(flags.measureSamples, flags.finalSamples), estimated: estimated)
     var sampler = SubnetSampler(space.space, seed: request.seed)
     let drawn = sampler.spread(flags.pairs)
-    known = zip(drawn, try self.measurements.accuracies(drawn, "measuring sub-networks")).map { ($0, $1) }
+    known = try Self.measured(&self.measurements, drawn, flags, "measuring sub-networks")
     (predictor, quality) = Self.predictor(known, space.space, request, heldOut: 0.2)
-    let uniform = space.uniform.map(\.subnet)
-    known += zip(uniform, try self.measurements.accuracies(uniform, "measuring uniform widths")).map {
-      ($0, $1)
-    }
+    known += try Self.measured(
+      &self.measurements, space.uniform.map(\.subnet), flags, "measuring uniform widths")
     learn()
   }
 
+  private static func measured(
+    _ measurements: inout SubnetMeasurements, _ subnets: [[Int]], _ flags: SupernetFlags, _ phase: String
+  ) throws -> [Measured] {
+    zip(subnets, try measurements.qualities(subnets, phase)).map { ($0, flags.rank.score($1)) }
+  }
   private static func predictor(
     _ known: [Measured], _ space: ElasticSpace, _ request: Request, heldOut: Double
   ) -> (AccuracyPredictor, PredictionQuality?) {
@@ -80,8 +84,7 @@ struct SupernetSearch {
     options.seed = request.seed
     options.threads = request.threads
     options.heldOut = heldOut
-    let trained = AccuracyPredictor.train(
-      known.map { space.encode($0.subnet) }, known.map(\.accuracy), options)
+    let trained = AccuracyPredictor.train(space, known.map(\.subnet), known.map(\.score), options)
     return (trained.predictor, trained.quality)
   }
   private mutating func learn() {
@@ -89,13 +92,13 @@ struct SupernetSearch {
   }
 
   private func predictions(_ subnets: [[Int]]) -> [Double] {
-    predictor.predict(subnets.map { space.space.encode($0) })
+    predictor.predict(subnets)
   }
   private var knownInside: [Measured] { known.filter { region.contains($0.subnet) } }
   /// The best first; of equal ones the one measured earlier.
   private func bestInside(_ count: Int) -> [[Int]] {
     let inside = knownInside
-    return inside.indices.sorted { (inside[$0].accuracy, $1) > (inside[$1].accuracy, $0) }.prefix(count).map {
+    return inside.indices.sorted { (inside[$0].score, $1) > (inside[$1].score, $0) }.prefix(count).map {
       inside[$0].subnet
     }
   }
@@ -108,19 +111,19 @@ struct SupernetSearch {
       let new = propose(self).filter { seen.insert($0).inserted }.prefix(request.flags.candidates)
       guard !new.isEmpty else { return }
       let phase = "measuring candidates, round \(round) of \(request.flags.rounds)"
-      known += zip(new, try measurements.accuracies(Array(new), phase)).map { ($0, $1) }
+      known += try Self.measured(&measurements, Array(new), request.flags, phase)
       learn()
     }
   }
 
-  /// The entries of measured sub-networks, in their order, with the accuracies that finalists get.
+  /// The entries of measured sub-networks, in their order, with what finalists measure.
   private mutating func entries(_ subnets: [[Int]], _ phase: String) throws -> [SupernetReport.Entry] {
-    let predicted = predictions(subnets), measured = try finals.accuracies(subnets, phase)
+    let predicted = predictions(subnets), measured = try finals.qualities(subnets, phase)
     return subnets.indices.map { index in
       SupernetReport.Entry(
         subnet: subnets[index], weightBits: averages.weights.cost(subnets[index]),
         activationBits: averages.activations.cost(subnets[index]), predicted: predicted[index],
-        measured: measured[index])
+        score: request.flags.rank.score(measured[index]), quality: measured[index])
     }
   }
   private mutating func addTests(_ entries: inout [SupernetReport.Entry], _ indices: Range<Int>) throws {
@@ -133,11 +136,12 @@ struct SupernetSearch {
   mutating func best() throws -> SupernetReport {
     try refine { $0.proposals() }
     let unsorted = try entries(bestInside(request.flags.candidates), "measuring finalists")
-    let ranks = unsorted.indices.sorted { (unsorted[$0].measured, $1) > (unsorted[$1].measured, $0) }
+    let ranks = unsorted.indices.sorted { (unsorted[$0].score, $1) > (unsorted[$1].score, $0) }
     var found = ranks.map { unsorted[$0] }
     try addTests(&found, 0..<min(1, found.count))
     return SupernetReport(
-      entries: found, uniform: try uniformEntries(), quality: quality, pairs: request.flags.pairs)
+      entries: found, uniform: try uniformEntries(), quality: quality, pairs: request.flags.pairs,
+      rank: request.flags.rank)
   }
 
   /// Sub-networks within the budgets that are predicted to answer best, best first.
@@ -179,33 +183,33 @@ struct SupernetSearch {
     }
     let found = try entries(spread(front(of: knownInside, resource), count), "measuring the front")
     // What the larger sample has shown to be dominated goes.
-    var rest = Set(front(of: found.map { ($0.subnet, $0.measured) }, resource))
+    var rest = Set(front(of: found.map { ($0.subnet, $0.score) }, resource))
     var kept = found.filter { rest.remove($0.subnet) != nil }
     try addTests(&kept, kept.indices)
     return SupernetReport(
-      entries: kept, uniform: try uniformEntries(), quality: quality, pairs: request.flags.pairs)
+      entries: kept, uniform: try uniformEntries(), quality: quality, pairs: request.flags.pairs,
+      rank: request.flags.rank)
   }
 
   private func front(of measured: [Measured], _ resource: Resource) -> [[Int]] {
     let costs = measured.map { resource.cost($0.subnet) }
     let order = measured.indices.sorted {
-      (costs[$0], measured[$1].accuracy, $0) < (costs[$1], measured[$0].accuracy, $1)
+      (costs[$0], measured[$1].score, $0) < (costs[$1], measured[$0].score, $1)
     }
     var best = -1.0
     return order.filter { index in
-      defer { best = max(best, measured[index].accuracy) }
-      return measured[index].accuracy > best
+      defer { best = max(best, measured[index].score) }
+      return measured[index].score > best
     }.map { measured[$0].subnet }
   }
 
   private mutating func uniformEntries() throws -> [SupernetReport.Entry] {
     // Of every width the conditions that answer best.
     var best: [Int: Measured] = [:]
-    let all = space.uniform,
-      accuracies = try measurements.accuracies(all.map(\.subnet), "measuring uniform widths")
-    for (index, (bits, subnet)) in all.enumerated() where accuracies[index] > best[bits]?.accuracy ?? -1 {
-      best[bits] = (subnet, accuracies[index])
-    }
+    let all = space.uniform
+    let measured = try Self.measured(
+      &measurements, all.map(\.subnet), request.flags, "measuring uniform widths")
+    for ((bits, _), one) in zip(all, measured) where one.score > best[bits]?.score ?? -1 { best[bits] = one }
     var result = try entries(
       best.keys.sorted(by: >).compactMap { best[$0]?.subnet }, "measuring uniform widths")
     try addTests(&result, result.indices)

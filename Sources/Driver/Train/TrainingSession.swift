@@ -188,7 +188,7 @@ struct TrainingSession {
     }
     let evaluation = try SubnetworkEvaluation(run.network, threads: threads)
     let rows = TrainingReport.rows(supernet, isElastic: command.elastic, widths: command.testBits)
-    let top1 = try Ranks.all.dealt(rows.count) { index throws(CompilerError) in
+    let top1 = try Ranks.all.dealt(rows.count, idle: 0) { index throws(CompilerError) in
       let subnetwork = rows[index].subnetwork
       let statistics =
         command.elastic
