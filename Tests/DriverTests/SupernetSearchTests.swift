@@ -56,7 +56,8 @@ struct SupernetSearchTests {
       let second = try QCC.expectSuccess(search(budgets + ["-o", pick, "--threads", "1"]))
       #expect(try second.output == first.output && Data(contentsOf: URL(filePath: pick)) == bytes)
 
-      let byAccuracy = try QCC.expectSuccess(search(budgets + ["--rank", "top1", "-o", "\(folder)/top1.json"]))
+      let byAccuracy = try QCC.expectSuccess(
+        search(budgets + ["--rank", "top1", "-o", "\(folder)/top1.json"]))
       let measured = try JSONDecoder().decode(Report.self, from: byAccuracy.output).found.map(\.measured)
       #expect(measured == measured.sorted(by: >))
 
