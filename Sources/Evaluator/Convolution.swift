@@ -10,10 +10,9 @@ package final class PrimitiveCache: Sendable {
     var operation: OpID
     var shape: [Int]
   }
-  /// A prepared convolution, the memory order of its input and output, and its weights if they are constant.
+  /// A prepared convolution and its weights if they are constant.
   struct Entry: Sendable {
-    var primitive: OneDNNPrimitive
-    var order: Tensor.Order
+    var layout: ConvolutionLayout
     /// Brings weights into the primitive's format.
     var reorder: OneDNNReorder
     /// The weights in that format if they are constant.
@@ -44,17 +43,24 @@ extension EvaluationContext {
     _ step: Evaluator.Step, _ op: Conv2D, _ operands: inout [Tensor], _ result: Result
   ) throws -> Tensor {
     let w = operands[1].shape, groups = op.groups
-    let weights = try OneDNN.descriptor([groups, w[0] / groups, w[1], w[2], w[3]], dnnl_goihw)
-    return try run(step, &operands, result, weights, op.activation) {
-      source, weights, bias, target, activation throws(OneDNNError) in
+    // Winograd's algorithm wants no groups, not even one.
+    let triesWinograd =
+      allowsWinograd && ConvolutionLayout.suitsWinograd(op, weights: w, result: result.shape)
+    let weights =
+      triesWinograd
+      ? try OneDNN.descriptor(w, dnnl_oihw)
+      : try OneDNN.descriptor([groups, w[0] / groups, w[1], w[2], w[3]], dnnl_goihw)
+    return try run(step, &operands, result, weights, op.activation, triesWinograd) {
+      algorithm, source, weights, bias, target, activation throws(OneDNNError) in
       var source = source, weights = weights, bias = bias, target = target
       let strides = op.strides.map { Int64($0) }, dilations = op.dilations.map { Int64($0 - 1) }
       let before = op.pads[..<2].map { Int64($0) }, after = op.pads[2...].map { Int64($0) }
+      // For inference oneDNN would transform weights in the reorder, in scratch memory of one thread that others lack.
+      let kind = algorithm == dnnl_convolution_winograd ? dnnl_forward_training : dnnl_forward_inference
       var descriptor = dnnl_convolution_desc_t()
       try OneDNN.check(
         dnnl_dilated_convolution_forward_desc_init(
-          &descriptor, dnnl_forward_inference, dnnl_convolution_direct, &source, &weights, &bias, &target,
-          strides,
+          &descriptor, kind, algorithm, &source, &weights, &bias, &target, strides,
           dilations, before, after), "convolution_forward_desc_init")
       // Images of few channels and depthwise layers: up to 1.5 times as fast (oneDNN 2.6, AVX-512).
       return try OneDNNPrimitive(operation: &descriptor, activation: activation, prefersDirect: w[1] < 16)
@@ -69,8 +75,8 @@ extension EvaluationContext {
     // ONNX keeps [C, O / groups, kh, kw]; oneDNN sees it as [groups, O / groups, C / groups, kh, kw].
     let weights = try OneDNN.descriptor(
       [groups, w[1], inputs, w[2], w[3]], strides: [inputs * w[1] * area, area, w[1] * area, w[3], 1])
-    return try run(step, &operands, result, weights, op.activation) {
-      source, weights, bias, target, activation throws(OneDNNError) in
+    return try run(step, &operands, result, weights, op.activation, false) {
+      _, source, weights, bias, target, activation throws(OneDNNError) in
       var source = source, weights = weights, bias = bias, target = target
       let strides = op.strides.map { Int64($0) }, dilations = op.dilations.map { Int64($0 - 1) }
       let before = op.pads[..<2].map { Int64($0) }
@@ -87,13 +93,13 @@ extension EvaluationContext {
 
   private typealias Activated = (kind: dnnl_alg_kind_t, alpha: Float, beta: Float)
 
-  /// Runs a (transposed) convolution, prepared on the first call for this shape: channels last, or row-major where
-  /// oneDNN has fast code only for that.
+  /// Runs a (transposed) convolution, prepared on the first call for this shape.
   private func run(
     _ step: Evaluator.Step, _ operands: inout [Tensor], _ result: Result, _ weights: dnnl_memory_desc_t,
-    _ activation: Activation,
+    _ activation: Activation, _ triesWinograd: Bool,
     _ prepare: (
-      _ source: dnnl_memory_desc_t, _ weights: dnnl_memory_desc_t, _ bias: dnnl_memory_desc_t,
+      _ algorithm: dnnl_alg_kind_t, _ source: dnnl_memory_desc_t, _ weights: dnnl_memory_desc_t,
+      _ bias: dnnl_memory_desc_t,
       _ target: dnnl_memory_desc_t, _ activation: Activated?
     ) throws(OneDNNError) -> OneDNNPrimitive
   ) throws(OneDNNError) -> Tensor {
@@ -112,39 +118,35 @@ extension EvaluationContext {
     }
     let entry = try primitives.entry(PrimitiveCache.Key(operation: step.id, shape: shape)) {
       () throws(OneDNNError) in
-      var anyWeights = weights
-      anyWeights.format_kind = dnnl_format_kind_any
       // An empty descriptor stands for no bias.
       let bias = hasBias ? try OneDNN.descriptor([result.shape[1]], dnnl_a) : dnnl_memory_desc_t()
-      var candidates: [(OneDNNPrimitive, Tensor.Order)] = []
-      for (order, tag) in [(Tensor.Order.channelsLast, dnnl_nhwc), (.rowMajor, dnnl_nchw)] {
-        let source = try OneDNN.descriptor(shape, tag), target = try OneDNN.descriptor(result.shape, tag)
-        candidates.append((try prepare(source, anyWeights, bias, target, activated), order))
-        if candidates.last?.0.isReference == false { break }
+      let layout = try ConvolutionLayout.chosen(
+        front: .init(DNNL_ARG_SRC_0, shape), behind: .init(DNNL_ARG_DST_0, result.shape, isWritten: true),
+        triesWinograd: triesWinograd
+      ) { algorithm, source, target throws(OneDNNError) in
+        try prepare(algorithm, source, OneDNN.any(weights), bias, target, activated)
       }
-      let chosen = candidates.last { !$0.0.isReference } ?? candidates[0]
-      let wanted = chosen.0.descriptor(DNNL_ARG_WEIGHTS_0)?.pointee ?? weights
+      let wanted = layout.primitive.descriptor(DNNL_ARG_WEIGHTS_0)?.pointee ?? weights
       let reorder = try OneDNNReorder(from: weights, to: wanted)
       return PrimitiveCache.Entry(
-        primitive: chosen.0, order: chosen.1, reorder: reorder,
-        weights: step.isConstant[1] ? try reordered(reorder, nil) : nil)
+        layout: layout, reorder: reorder, weights: step.isConstant[1] ? try reordered(reorder, nil) : nil)
     }
-    operands[0] = operands[0].ordered(entry.order, pool: pool)
-    let output = make(result, order: entry.order)
-    let scratch = TensorBuffer(byteCount: entry.primitive.scratchBytes, pool: pool)
+    let layout = entry.layout
+    operands[0] = operands[0].ordered(layout.order, pool: pool)
+    let output = make(result, order: layout.order)
     let weightBuffer: TensorBuffer
     if step.isConstant[1], let constant = entry.weights {
       weightBuffer = constant
     } else {
       weightBuffer = try reordered(entry.reorder, pool)
     }
-    try withExtendedLifetime((scratch, weightBuffer)) { () throws(OneDNNError) in
-      var arguments: [(argument: Int32, memory: UnsafeMutableRawPointer)] = [
-        (DNNL_ARG_SRC_0, operands[0].rawPointer), (DNNL_ARG_WEIGHTS_0, weightBuffer.base),
-        (DNNL_ARG_DST_0, output.rawPointer), (DNNL_ARG_SCRATCHPAD, scratch.base),
+    try withExtendedLifetime(weightBuffer) { () throws(OneDNNError) in
+      var others: [(argument: Int32, memory: UnsafeMutableRawPointer)] = [
+        (DNNL_ARG_WEIGHTS_0, weightBuffer.base)
       ]
-      if hasBias { arguments.append((DNNL_ARG_BIAS, operands[2].rawPointer)) }
-      try entry.primitive.run(stream, arguments)
+      if hasBias { others.append((DNNL_ARG_BIAS, operands[2].rawPointer)) }
+      try layout.run(
+        stream, pool: pool, front: operands[0].rawPointer, behind: output.rawPointer, others)
     }
     return output
   }

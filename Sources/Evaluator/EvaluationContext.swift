@@ -8,15 +8,19 @@ package final class EvaluationContext {
   package let mode: Evaluator.Mode
   package let pool: BufferPool
   let primitives: PrimitiveCache
+  /// Where sums need not come out as multiples of steps: training.
+  let allowsWinograd: Bool
   package let stream: OneDNNStream
 
   package init(
-    batch: Int, mode: Evaluator.Mode, pool: BufferPool, primitives: PrimitiveCache
+    batch: Int, mode: Evaluator.Mode, pool: BufferPool, primitives: PrimitiveCache,
+    allowsWinograd: Bool = false
   ) throws(CompilerError) {
     self.batch = batch
     self.mode = mode
     self.pool = pool
     self.primitives = primitives
+    self.allowsWinograd = allowsWinograd
     OneDNN.useOneThread()
     do { stream = try OneDNNStream() } catch { throw CompilerError(error.description, status: .unavailable) }
   }

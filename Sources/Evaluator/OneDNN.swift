@@ -44,6 +44,12 @@ package enum OneDNN {
       "memory_desc_init_by_tag")
     return result
   }
+  /// The same, in whatever format oneDNN likes.
+  package static func any(_ descriptor: dnnl_memory_desc_t) -> dnnl_memory_desc_t {
+    var any = descriptor
+    any.format_kind = dnnl_format_kind_any
+    return any
+  }
   package static func descriptor(_ shape: [Int], strides: [Int]) throws(OneDNNError) -> dnnl_memory_desc_t {
     var result = dnnl_memory_desc_t()
     let sizes = shape.map { Int64($0) }, strides = strides.map { Int64($0) }

@@ -11,9 +11,7 @@ final class GradientPrimitives: Sendable {
     var isOfWeights: Bool
   }
   struct Entry: Sendable {
-    var primitive: OneDNNPrimitive
-    /// The memory order of activations.
-    var order: Tensor.Order
+    var layout: ConvolutionLayout
     /// Brings weights into the primitive's format, or their gradient out of it.
     var reorder: OneDNNReorder
   }
@@ -46,29 +44,36 @@ final class GradientPrimitives: Sendable {
 
 /// The descriptors of a backward convolution: activations in front, weights, activations behind.
 private typealias Prepare = (
-  _ source: dnnl_memory_desc_t, _ weights: dnnl_memory_desc_t, _ target: dnnl_memory_desc_t
+  _ algorithm: dnnl_alg_kind_t, _ source: dnnl_memory_desc_t, _ weights: dnnl_memory_desc_t,
+  _ target: dnnl_memory_desc_t
 ) throws(OneDNNError) -> OneDNNPrimitive
 
 extension ShardPass {
   func convolution(_ op: Conv2D, _ call: Call, _ gradient: Tensor) throws(OneDNNError) -> [Tensor?] {
     let w = call.shapes[1], groups = op.groups
-    let weights = try OneDNN.descriptor([groups, w[0] / groups, w[1], w[2], w[3]], dnnl_goihw)
+    // Winograd's algorithm wants no groups, not even one.
+    let triesWinograd = ConvolutionLayout.suitsWinograd(op, weights: w, result: call.resultShapes[0])
+    let weights =
+      triesWinograd
+      ? try OneDNN.descriptor(w, dnnl_oihw)
+      : try OneDNN.descriptor([groups, w[0] / groups, w[1], w[2], w[3]], dnnl_goihw)
     let strides = op.strides.map { Int64($0) }, dilations = op.dilations.map { Int64($0 - 1) }
     let before = op.pads[..<2].map { Int64($0) }, after = op.pads[2...].map { Int64($0) }
-    return try gradients(call, gradient, weights) { source, weights, target throws(OneDNNError) in
+    return try gradients(call, gradient, weights, triesWinograd) {
+      algorithm, source, weights, target throws(OneDNNError) in
       var source = source, weights = weights, target = target
       var descriptor = dnnl_convolution_desc_t()
       try OneDNN.check(
         dnnl_dilated_convolution_backward_data_desc_init(
-          &descriptor, dnnl_convolution_direct, &source, &weights, &target, strides, dilations, before, after),
+          &descriptor, algorithm, &source, &weights, &target, strides, dilations, before, after),
         "convolution_backward_data_desc_init")
       return try OneDNNPrimitive(operation: &descriptor)
-    } ofWeights: { source, weights, target throws(OneDNNError) in
+    } ofWeights: { algorithm, source, weights, target throws(OneDNNError) in
       var source = source, weights = weights, target = target
       var descriptor = dnnl_convolution_desc_t()
       try OneDNN.check(
         dnnl_dilated_convolution_backward_weights_desc_init(
-          &descriptor, dnnl_convolution_direct, &source, &weights, nil, &target, strides, dilations, before,
+          &descriptor, algorithm, &source, &weights, nil, &target, strides, dilations, before,
           after), "convolution_backward_weights_desc_init")
       return try OneDNNPrimitive(operation: &descriptor)
     }
@@ -84,7 +89,7 @@ extension ShardPass {
     let strides = op.strides.map { Int64($0) }, dilations = op.dilations.map { Int64($0 - 1) }
     let before = op.pads[..<2].map { Int64($0) }
     let after = [Int64(op.pads[2] - op.outputPads[0]), Int64(op.pads[3] - op.outputPads[1])]
-    return try gradients(call, gradient, weights) { source, weights, target throws(OneDNNError) in
+    return try gradients(call, gradient, weights, false) { _, source, weights, target throws(OneDNNError) in
       var source = source, weights = weights, target = target
       var descriptor = dnnl_deconvolution_desc_t()
       try OneDNN.check(
@@ -92,7 +97,7 @@ extension ShardPass {
           &descriptor, dnnl_deconvolution_direct, &source, &weights, &target, strides, dilations, before,
           after), "deconvolution_backward_data_desc_init")
       return try OneDNNPrimitive(operation: &descriptor)
-    } ofWeights: { source, weights, target throws(OneDNNError) in
+    } ofWeights: { _, source, weights, target throws(OneDNNError) in
       var source = source, weights = weights, target = target
       var descriptor = dnnl_deconvolution_desc_t()
       try OneDNN.check(
@@ -105,15 +110,16 @@ extension ShardPass {
 
   /// The gradients of input, weights and bias.
   private func gradients(
-    _ call: Call, _ gradient: Tensor, _ weights: dnnl_memory_desc_t, ofInput: Prepare, ofWeights: Prepare
+    _ call: Call, _ gradient: Tensor, _ weights: dnnl_memory_desc_t, _ triesWinograd: Bool, ofInput: Prepare,
+    ofWeights: Prepare
   ) throws(OneDNNError) -> [Tensor?] {
     var results = [Tensor?](repeating: nil, count: call.shapes.count)
     if call.needs(0) {
-      let entry = try entry(call, weights, isOfWeights: false, ofInput)
+      let entry = try entry(call, weights, triesWinograd, isOfWeights: false, ofInput)
       results[0] = try inputGradient(call, gradient, entry)
     }
     if call.needs(1) {
-      let entry = try entry(call, weights, isOfWeights: true, ofWeights)
+      let entry = try entry(call, weights, false, isOfWeights: true, ofWeights)
       results[1] = try weightGradient(call, gradient, entry)
     }
     if call.needs(2) {
@@ -122,63 +128,55 @@ extension ShardPass {
     return results
   }
 
-  /// A primitive for activations with channels last, or row-major where oneDNN has fast code only for that.
   private func entry(
-    _ call: Call, _ weights: dnnl_memory_desc_t, isOfWeights: Bool, _ prepare: Prepare
+    _ call: Call, _ weights: dnnl_memory_desc_t, _ triesWinograd: Bool, isOfWeights: Bool, _ prepare: Prepare
   ) throws(OneDNNError) -> GradientPrimitives.Entry {
     let key = GradientPrimitives.Key(
       operation: call.step.step.id, shape: call.shapes[0], isOfWeights: isOfWeights)
     return try plan.gradientPrimitives.entry(key) { () throws(OneDNNError) in
-      var anyWeights = weights
-      anyWeights.format_kind = dnnl_format_kind_any
-      var candidates: [(primitive: OneDNNPrimitive, order: Tensor.Order)] = []
-      for (order, tag) in [(Tensor.Order.channelsLast, dnnl_nhwc), (.rowMajor, dnnl_nchw)] {
-        let source = try OneDNN.descriptor(call.shapes[0], tag)
-        let target = try OneDNN.descriptor(call.resultShapes[0], tag)
-        candidates.append((try prepare(source, anyWeights, target), order))
-        if candidates.last?.primitive.isReference == false { break }
+      let layout = try ConvolutionLayout.chosen(
+        front: isOfWeights
+          ? .init(DNNL_ARG_SRC_0, call.shapes[0])
+          : .init(DNNL_ARG_DIFF_SRC_0, call.shapes[0], isWritten: true),
+        behind: .init(DNNL_ARG_DIFF_DST_0, call.resultShapes[0]), triesWinograd: triesWinograd
+      ) { algorithm, front, behind throws(OneDNNError) in
+        try prepare(algorithm, front, OneDNN.any(weights), behind)
       }
-      let chosen = candidates.last { !$0.primitive.isReference } ?? candidates[0]
       let argument = isOfWeights ? DNNL_ARG_DIFF_WEIGHTS_0 : DNNL_ARG_WEIGHTS_0
-      let wanted = chosen.primitive.descriptor(argument)?.pointee ?? weights
+      let wanted = layout.primitive.descriptor(argument)?.pointee ?? weights
       let reorder =
         isOfWeights
         ? try OneDNNReorder(from: wanted, to: weights) : try OneDNNReorder(from: weights, to: wanted)
-      return GradientPrimitives.Entry(primitive: chosen.primitive, order: chosen.order, reorder: reorder)
+      return GradientPrimitives.Entry(layout: layout, reorder: reorder)
     }
   }
 
   private func inputGradient(
     _ call: Call, _ gradient: Tensor, _ entry: GradientPrimitives.Entry
   ) throws(OneDNNError) -> Tensor {
-    let weights = call.operand(1).rowMajor(), target = gradient.ordered(entry.order, pool: pool)
-    let result = Tensor(call.shapes[0], .f32, order: entry.order, pool: pool)
-    let reordered = scratch(entry.reorder.targetBytes), scratch = scratch(entry.primitive.scratchBytes)
-    defer { keepAlive(weights, target, reordered, scratch) }
+    let order = entry.layout.order, target = gradient.ordered(order, pool: pool)
+    let weights = call.operand(1).rowMajor()
+    let result = Tensor(call.shapes[0], .f32, order: order, pool: pool)
+    let reordered = scratch(entry.reorder.targetBytes)
+    defer { keepAlive(weights, target, reordered) }
     try entry.reorder.run(context.stream, weights.rawPointer, reordered.rawPointer)
-    try entry.primitive.run(
-      context.stream,
-      [
-        (DNNL_ARG_DIFF_SRC_0, result.rawPointer), (DNNL_ARG_WEIGHTS_0, reordered.rawPointer),
-        (DNNL_ARG_DIFF_DST_0, target.rawPointer), (DNNL_ARG_SCRATCHPAD, scratch.rawPointer),
-      ])
+    try entry.layout.run(
+      context.stream, pool: pool, front: result.rawPointer, behind: target.rawPointer,
+      [(DNNL_ARG_WEIGHTS_0, reordered.rawPointer)])
     return result
   }
 
   private func weightGradient(
     _ call: Call, _ gradient: Tensor, _ entry: GradientPrimitives.Entry
   ) throws(OneDNNError) -> Tensor {
-    let source = call.operand(0).ordered(entry.order, pool: pool)
-    let target = gradient.ordered(entry.order, pool: pool)
+    let order = entry.layout.order, source = call.operand(0).ordered(order, pool: pool)
+    let target = gradient.ordered(order, pool: pool)
     let result = Tensor(call.shapes[1], .f32, pool: pool)
-    let ordered = scratch(entry.reorder.sourceBytes), scratch = scratch(entry.primitive.scratchBytes)
-    defer { keepAlive(source, target, ordered, scratch) }
-    try entry.primitive.run(
-      context.stream,
-      [
-        (DNNL_ARG_SRC_0, source.rawPointer), (DNNL_ARG_DIFF_WEIGHTS_0, ordered.rawPointer),
-        (DNNL_ARG_DIFF_DST_0, target.rawPointer), (DNNL_ARG_SCRATCHPAD, scratch.rawPointer),
-      ])
+    let ordered = scratch(entry.reorder.sourceBytes)
+    defer { keepAlive(source, target, ordered) }
+    try entry.layout.run(
+      context.stream, pool: pool, front: source.rawPointer, behind: target.rawPointer,
+      [(DNNL_ARG_DIFF_WEIGHTS_0, ordered.rawPointer)])
     try entry.reorder.run(context.stream, ordered.rawPointer, result.rawPointer)
     return result
   }

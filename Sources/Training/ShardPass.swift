@@ -27,7 +27,7 @@ final class ShardPass {
     self.firstSample = firstSample
     self.variant = variant
     context = try EvaluationContext(
-      batch: batch, mode: plan.mode, pool: plan.pool, primitives: plan.primitives)
+      batch: batch, mode: plan.mode, pool: plan.pool, primitives: plan.primitives, allowsWinograd: true)
     gradients = Array(repeating: nil, count: plan.constants.count)
   }
 

@@ -1,4 +1,5 @@
 import Evaluator
+import Foundation
 import IR
 import Support
 import Testing
@@ -43,6 +44,64 @@ struct ConvolutionGradientTests {
     var operands = [random.tensor(test.input, -1...1), random.tensor(test.weights, -1...1)]
     if test.hasBias { operands.append(random.tensor([test.weights[0]])) }
     try checkGradients(.conv2d(op), operands, isSmooth: Self.isSmooth(test.activation))
+  }
+
+  /// Large shards of wide layers go through Winograd's algorithm, small ones do not.
+  @Test func winogradAgreesWithSumsInDoubles() throws {
+    var random = SeededRandom(seed: 6), op = Conv2D(), graph = Graph()
+    op.pads = [1, 1, 1, 1]
+    let x = random.tensor([32, 32, 8, 8]), w = random.tensor([48, 32, 3, 3], -0.3...0.3)
+    let bias = random.tensor([48]), gradient = random.tensor([32, 48, 8, 8])
+    let input = graph.addInput("x", TensorType(Shape([.batch, .known(32), .known(8), .known(8)]), .f32))
+    let weights = graph.addConstant(Constant("w", w.shape, w.floats))
+    let shifts = graph.addConstant(Constant("b", bias.shape, bias.floats))
+    graph.addOutput(try graph.result(.conv2d(op), [input, weights, shifts]))
+    func results(shard: Int) throws -> (y: [Float], dx: [Float], dw: [Float]) {
+      let plan = try GradientPlan(graph, gradientsOf: [input, weights], shardSize: shard, threads: 2)
+      let sample = gradient.floats.count / 32
+      let run = try plan.run([x]) { shard in
+        let part = gradient.floats[shard.samples.lowerBound * sample..<shard.samples.upperBound * sample]
+        return GradientPlan.ShardLoss(0, [Tensor([shard.samples.count, 48, 8, 8], Array(part))])
+      }
+      return (try plan.outputs([x])[0].rowMajor().floats, run.gradients[0].floats, run.gradients[1].floats)
+    }
+    let whole = try results(shard: 32), parts = try results(shard: 4)
+    #expect(relativeError(whole.dw, parts.dw) < 1e-5)
+    let values = x.floats, kernels = w.floats, slopes = gradient.floats
+    for _ in 0..<500 {
+      let n = Int(random.below(32)), row = Int(random.below(8)), column = Int(random.below(8))
+      let outer = Int(random.below(48)), inner = Int(random.below(32))
+      var y = Double(bias.floats[outer]), dx = 0.0
+      for i in 0..<3 {
+        for j in 0..<3 {
+          let (up, left) = (row + i - 1, column + j - 1), (down, right) = (row + 1 - i, column + 1 - j)
+          if 0..<8 ~= up && 0..<8 ~= left {
+            for c in 0..<32 {
+              y +=
+                Double(values[((n * 32 + c) * 8 + up) * 8 + left])
+                * Double(kernels[((outer * 32 + c) * 3 + i) * 3 + j])
+            }
+          }
+          if 0..<8 ~= down && 0..<8 ~= right {
+            for o in 0..<48 {
+              dx +=
+                Double(slopes[((n * 48 + o) * 8 + down) * 8 + right])
+                * Double(kernels[((o * 32 + inner) * 3 + i) * 3 + j])
+            }
+          }
+        }
+      }
+      let (yIndex, xIndex) = (
+        ((n * 48 + outer) * 8 + row) * 8 + column, ((n * 32 + inner) * 8 + row) * 8 + column
+      )
+      for result in [whole, parts] {
+        // Sums of about 300 products with a root mean square of 3.
+        #expect(abs(Double(result.y[yIndex]) - y) < 1e-4 && abs(Double(result.dx[xIndex]) - dx) < 1e-4)
+      }
+    }
+    let processor = try String(contentsOfFile: "/proc/cpuinfo", encoding: .utf8)
+    if processor.contains("avx512dq") { #expect(whole.y != parts.y && whole.dx != parts.dx) }
+    #expect(try results(shard: 32) == whole)
   }
 
   @Test(arguments: [
