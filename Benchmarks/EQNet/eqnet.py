@@ -12,7 +12,7 @@ front      pairs, predictor and searched sub-networks at 2.5 to 6 bits on averag
 latency    the best sub-network half way between the fastest and the slowest, by times of this processor's kernels
 dedicated  W4A4 and W2A2 alone, from the same start
 ablation   with and without weight regularization and guidance, three seeds, on a smaller budget; 2 bits, paired
-fashion    fashion-dscnn, which is depthwise, at 4 bits
+fashion    fashion-dscnn, which is depthwise, at 4 bits, from channels that are equalized first
 """
 import argparse
 import json
@@ -110,10 +110,10 @@ class Experiment:
             qcc("search", MODEL, *self.data, "--samples", "64", "--target", "x86-int2", "--measure-costs", costs)
         search = [*self.search(), "--target", "x86-int2", "--costs", costs, "-o", self.folder / "latency.assignment.json"]
         refusal = subprocess.run([QCC, *map(str, search), "--latency", "1ns"], capture_output=True, text=True).stderr
-        least, most = map(float, re.search(r"seconds: (\S+) to (\S+)", refusal).groups())
+        least, most = map(float, re.search(r"latency: (\S+) us to (\S+) us", refusal).groups())
         budget = (least + most) / 2
-        best = qcc(*search, "--latency", f"{budget * 1e6:.3f}us", output=self.folder / "latency.json")["found"][0]
-        print(f"\nlatency {least * 1e6:.2f} to {most * 1e6:.2f} us, at most {budget * 1e6:.2f}: {best['weight-bits']:.2f} and "
+        best = qcc(*search, "--latency", f"{budget:.3f}us", output=self.folder / "latency.json")["found"][0]
+        print(f"\nlatency {least:.2f} to {most:.2f} us, at most {budget:.2f}: {best['weight-bits']:.2f} and "
               f"{best['activation-bits']:.2f} bits, top-1 {best['tested']:.2f}")
 
     def draw(self, found):
@@ -163,9 +163,12 @@ class Experiment:
         preprocess = ["--preprocess", PREPROCESS / "gray-unit.yaml"]
         test = folder / "heldout10k-images-idx3-ubyte.gz"
         reference = qcc("eval", model, "--data", test, *preprocess, "--json", output=self.folder / "fashion-float.json")["top1"]
+        data = ["--data", folder / "train5k-images-idx3-ubyte.gz", *preprocess]
+        equalized = self.folder / "fashion-equalized.qir"
+        qcc("opt", "--pass-pipeline=canonical, equalize{by = both}", model, *data, "--samples", "512", "-o", equalized)
         report = qcc(
-            "train", model, "--bits", "w4a4", "--target", "elastic", "--data", folder / "train5k-images-idx3-ubyte.gz",
-            *preprocess, "--epochs", "40", "--distill", "0.7", "--random-crop", "2", "--test", test, "--seed", "1", "--json", "-o",
+            "train", equalized, "--bits", "w4a4", "--target", "elastic", *data, "--epochs", "60", "--learning-rate", "1e-3",
+            "--distill", "1", "--mixup", "--random-flip", "--random-crop", "1", "--test", test, "--seed", "1", "--json", "-o",
             self.folder / "fashion.qir", output=self.folder / "fashion.json")
         top1 = report["top1"][0]["top1"]
         print(f"\nfashion-dscnn W4A4: {top1:.2f}, float {reference:.2f} ({top1 - reference:+.2f})")

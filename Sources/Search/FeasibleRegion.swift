@@ -25,7 +25,8 @@ package struct FeasibleRegion: Sendable {
       return cost <= above || excess > 1e-9 ? max(excess, 1e-9) : 0
     }
     var text: String {
-      above.isFinite ? "\(above) < \(resource.name) <= \(limit)" : "\(resource.name) <= \(limit)"
+      let most = "\(resource.name) <= \(resource.text(limit))"
+      return above.isFinite ? "\(resource.text(above)) < \(most)" : most
     }
   }
 
@@ -90,7 +91,9 @@ extension FeasibleRegion {
     var possible: [String] = []
     for window in windows {
       let range = try interval(window.resource)
-      possible.append("\(window.resource.name): \(range.lowerBound) to \(range.upperBound)")
+      possible.append(
+        "\(window.resource.name): \(window.resource.text(range.lowerBound)) to \(window.resource.text(range.upperBound))"
+      )
     }
     throw CompilerError(
       [

@@ -8,9 +8,24 @@ package struct Resource: Hashable, Sendable {
     package var costs: [[Double]]
   }
   package var name: String
+  /// What people count it in, and how much of it one such unit is.
+  package var unit = Unit(symbol: "", size: 1)
   /// By site and choice.
   package var costs: [[Double]]
   package var couplings: [Coupling] = []
+
+  package struct Unit: Hashable, Sendable {
+    package var symbol: String
+    package var size: Double
+  }
+
+  /// A cost for people: four digits and the unit.
+  package func text(_ cost: Double) -> String {
+    let value = cost / unit.size
+    var scale = 1.0
+    while abs(value) * scale < 1000, scale < 1e9, value != 0 { scale *= 10 }
+    return "\((value * scale).rounded() / scale)" + (unit.symbol.isEmpty ? "" : " \(unit.symbol)")
+  }
 
   package func cost(_ subnet: [Int]) -> Double {
     var sum = 0.0
@@ -55,7 +70,9 @@ extension ElasticSpace {
   }
   /// - Parameter seconds: of layer `$0` with weights of `$1` and activations of `$2` bits.
   package func latency(_ layers: [Layer], seconds: (Int, Int, Int) -> Double) -> Resource {
-    resource("latency in seconds", layers, seconds)
+    var result = resource("latency", layers, seconds)
+    result.unit = Resource.Unit(symbol: "us", size: 1e-6)
+    return result
   }
 
   /// What sites cost alone, by their bits or options.

@@ -13,6 +13,7 @@ struct TrainCommand: DistributedCommand {
       Example: qcc train model.onnx --elastic --target x86-int4 --data train/ --preprocess p.yaml --epochs 30 --random-flip --random-crop 4 -o supernet.qir
                qcc train model.onnx --bits w4a4 --target x86-int4 --data train/ --preprocess p.yaml --test test/ -o trained.qir
                qcc train model.onnx --data train/ --preprocess p.yaml --epochs 3 -o tuned.qir          in float
+               qcc opt --pass-pipeline='canonical, equalize{by = both}' model.onnx --data train/ --preprocess p.yaml -o even.qir          before: for depthwise networks
                qcc compile trained.qir --target x86-int4 --data train/ --preprocess p.yaml -o model.qpk
                qcc compile supernet.qir --target x86-int4 --assignment pick.json --data train/ --preprocess p.yaml
       Batch normalizations stand apart from their convolutions while weights move ('restore-batch-norm'); compile measures
