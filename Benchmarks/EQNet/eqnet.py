@@ -94,13 +94,16 @@ class Experiment:
                 self.folder / f"{name}.assignment.json", output=self.folder / f"{name}.json")))
         report = found[0][1]
         print(f"\npredictor: Pearson {report['pearson']:.3f}, Kendall {report['kendall']:.3f}, mean error {report['mean-absolute-error']:.2f} points\n")
-        print("| mean bits at most | weights | activations | top-1 % |\n|---|---|---|---|")
-        for bits, report in found:
-            best = report["found"][0]
-            print(f"| {bits} | {best['weight-bits']:.2f} | {best['activation-bits']:.2f} | {best['tested']:.2f} |")
-        print("\n| uniform | top-1 % |\n|---|---|")
-        for row in report["uniform"]:
-            print(f"| {row['weight-bits']:.0f} | {row['tested']:.2f} |")
+        print("| mean bits at most | weights | activations | fidelity % | top-1 % | uniform: fidelity % | top-1 % |")
+        print("|---|---|---|---|---|---|---|")
+        uniform = {round(row["weight-bits"]): row for row in report["uniform"]}
+        for bits in sorted({*uniform, *(bits for bits, _ in found)}):
+            best = next((report["found"][0] for other, report in found if other == bits), None)
+            same = uniform.get(bits)
+            cells = [f"{best['weight-bits']:.2f}", f"{best['activation-bits']:.2f}"] if best else ["", ""]
+            for row in (best, same):
+                cells += [f"{row['fidelity']:.2f}", f"{row['tested']:.2f}"] if row else ["", ""]
+            print(f"| {bits} | " + " | ".join(cells) + " |")
         self.draw(found)
 
     def latency(self):
