@@ -179,8 +179,7 @@ package final class Evaluator: Sendable {
   package func run(_ inputs: [Tensor], concurrently observe: Observer?) throws(CompilerError) -> [Tensor] {
     let plan = try self.plan(inputs)
     return try run(
-      sampleCount: plan.samples, chunkSize: plan.chunk, threads: threads, inputs: { plan.inputs($0) }, observe
-    )
+      sampleCount: plan.samples, chunkSize: plan.chunk, inputs: { plan.inputs($0) }, observe)
   }
 
   /// The outputs of a whole batch on the calling thread; `observe` sees every value that depends on an input, in order,
@@ -201,15 +200,23 @@ package final class Evaluator: Sendable {
     concurrently observe: Observer? = nil
   ) throws(CompilerError) -> [Tensor] {
     try run(
-      sampleCount: sampleCount, chunkSize: fixedBatch ?? min(chunkSize, max(sampleCount, 1)),
-      threads: threads, inputs: inputs,
+      sampleCount: sampleCount, chunkSize: fixedBatch ?? min(chunkSize, max(sampleCount, 1)), inputs: inputs,
       observe)
   }
 
+  /// The same for what `observe` sees alone: outputs are not kept, so that memory does not grow with the samples.
+  package func observe(
+    sampleCount: Int, inputs: @Sendable (Range<Int>) throws(CompilerError) -> [Tensor],
+    concurrently observe: @escaping Observer
+  ) throws(CompilerError) {
+    _ = try run(
+      sampleCount: sampleCount, chunkSize: fixedBatch ?? min(chunkSize, max(sampleCount, 1)), inputs: inputs,
+      observe, keepsOutputs: false)
+  }
+
   private func run(
-    sampleCount: Int, chunkSize: Int, threads: Int,
-    inputs: @Sendable (Range<Int>) throws(CompilerError) -> [Tensor],
-    _ observe: Observer?
+    sampleCount: Int, chunkSize: Int, inputs: @Sendable (Range<Int>) throws(CompilerError) -> [Tensor],
+    _ observe: Observer?, keepsOutputs: Bool = true
   ) throws(CompilerError) -> [Tensor] {
     let chunks = Evaluator.chunks(sampleCount, chunkSize)
     let next = Atomic(0),
@@ -223,12 +230,12 @@ package final class Evaluator: Sendable {
         do throws(CompilerError) {
           let tensors = try inputs(range)
           try check(tensors, batch: range.count)
-          result = .success(
-            try runChunk(tensors, batch: range.count) { value, tensor in
-              guard let observe else { return }
-              let isCut = graph[value].type.shape.isBatched || isFixed
-              observe(Observation(value: value, tensor: tensor, samples: isCut ? range : 0..<sampleCount))
-            })
+          let outputs = try runChunk(tensors, batch: range.count) { value, tensor in
+            guard let observe else { return }
+            let isCut = graph[value].type.shape.isBatched || isFixed
+            observe(Observation(value: value, tensor: tensor, samples: isCut ? range : 0..<sampleCount))
+          }
+          result = .success(keepsOutputs ? outputs : [])
         } catch {
           hasFailed.store(true, ordering: .relaxed)
           result = .failure(error)
@@ -241,7 +248,7 @@ package final class Evaluator: Sendable {
       // Chunks are taken in order, so that whatever precedes the first failure has run.
       if let result { parts.append(try result.get()) }
     }
-    return join(parts)
+    return keepsOutputs ? join(parts) : []
   }
 
   private static func chunks(_ count: Int, _ size: Int) -> [Range<Int>] {

@@ -84,6 +84,14 @@ struct EvaluatorTests {
       })
     #expect(concurrent[0].bytes == results[0].bytes)
     #expect(values.allSatisfy { value in seen.withLock { $0[value]?.sorted() == Array(0..<20) } })
+
+    seen.withLock { $0 = [:] }
+    try evaluator.observe(
+      sampleCount: 20, inputs: { [x.samples($0)] },
+      concurrently: { observation in
+        seen.withLock { $0[observation.value, default: []] += Array(observation.samples) }
+      })
+    #expect(values.allSatisfy { value in seen.withLock { $0[value]?.sorted() == Array(0..<20) } })
   }
 
   @Test func channelPiecesCoverTheTensor() throws {

@@ -44,10 +44,10 @@ struct Histogram: Sendable {
           var index = sample * length + (first + sample) % step
           let end = (sample + 1) * length
           total += UInt64((end - index + step - 1) / step)
-          while index + step < end {
+          while index &+ step < end {
             counts[Int(values[index] * scale + offset)] &+= 1
-            odd[Int(values[index + step] * scale + offset)] &+= 1
-            index += 2 * step
+            odd[Int(values[index &+ step] * scale + offset)] &+= 1
+            index &+= 2 &* step
           }
           if index < end { counts[Int(values[index] * scale + offset)] &+= 1 }
         }

@@ -15,7 +15,7 @@ func runOnSamples(
   }
   let shape = graph[input].type.shape.extents.dropFirst().compactMap(\.value), expected = shape.reduce(1, *)
   let done = Atomic(0), progress = context.progress
-  _ = try evaluator.run(
+  try evaluator.observe(
     sampleCount: samples.count,
     inputs: { range throws(CompilerError) in
       var values: [Float] = []

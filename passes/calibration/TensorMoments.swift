@@ -26,32 +26,36 @@ struct TensorMoments {
   /// One pass where channels follow one another: eight of them at a time, and so few pixels that they stay in the
   /// first-level cache for all channels.
   private mutating func addBoth(_ tensor: Tensor) {
-    let width = channels.count, pixels = tensor.count / samples.count / width
+    let width = channels.count, pixels = tensor.count / samples.count / width, row = 4 * width
     tensor.withUnorderedFloats { values in
-      guard let base = values.baseAddress else { return }
-      for sample in samples.indices {
-        var low = Lanes(repeating: .infinity), high = -low, mark = Lanes.zero
-        for first in stride(from: sample * pixels, to: (sample + 1) * pixels, by: 64) {
-          let count = min(64, (sample + 1) * pixels - first)
-          for channel in stride(from: 0, to: width, by: 8) {
-            let start = UnsafeRawPointer(base + first * width + channel)
-            var sum = Lanes.zero, square = sum
-            for pixel in 0..<count {
-              let x = start.loadUnaligned(fromByteOffset: 4 * pixel * width, as: Lanes.self)
-              sum += x
-              square += x * x
-              low.replace(with: x, where: x .< low)
-              high.replace(with: x, where: x .> high)
-            }
-            mark += square * 0
-            for lane in 0..<8 {
-              channels[channel + lane].sum += Double(sum[lane])
-              channels[channel + lane].square += Double(square[lane])
+      guard let base = UnsafeRawPointer(values.baseAddress) else { return }
+      channels.withUnsafeMutableBufferPointer { channels in
+        for sample in samples.indices {
+          var low = Lanes(repeating: .infinity), high = -low, mark = Lanes.zero
+          for first in stride(from: sample * pixels, to: (sample + 1) * pixels, by: 64) {
+            let count = min(64, (sample + 1) * pixels - first)
+            for channel in stride(from: 0, to: width, by: 8) {
+              var sum = Lanes.zero, square = sum
+              var place = base + 4 * (first * width + channel)
+              let end = place + 4 * count * width
+              while place < end {
+                let x = place.loadUnaligned(as: Lanes.self)
+                sum += x
+                square += x * x
+                low.replace(with: x, where: x .< low)
+                high.replace(with: x, where: x .> high)
+                place += row
+              }
+              mark += square * 0
+              for lane in 0..<8 {
+                channels[channel + lane].sum += Double(sum[lane])
+                channels[channel + lane].square += Double(square[lane])
+              }
             }
           }
+          // Squares of finite values may be infinite: who cares is told the truth one by one.
+          samples[sample] = Extremes(low: low.min(), high: high.max(), areFinite: mark.sum() == 0)
         }
-        // Squares of finite values may be infinite: who cares is told the truth one by one.
-        samples[sample] = Extremes(low: low.min(), high: high.max(), areFinite: mark.sum() == 0)
       }
     }
   }
