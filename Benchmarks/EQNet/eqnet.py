@@ -82,7 +82,7 @@ class Experiment:
 
     def search(self):
         return ["search", self.folder / "supernet.qir", *self.data, "--test", self.test, "--pairs", self.options.pairs,
-                "--measure-samples", self.options.measure_samples, "--json", "--cache", self.folder / "cache"]
+                "--measure-samples", self.options.measure_samples, "--estimate-samples", self.options.estimate_samples, "--json", "--cache", self.folder / "cache"]
 
     def front(self):
         self.supernet()
@@ -184,6 +184,7 @@ def main():
     parser.add_argument("--ablation-epochs", default="3")
     parser.add_argument("--pairs", default="600")
     parser.add_argument("--measure-samples", default="4000", help="training images that a pair is measured on")
+    parser.add_argument("--estimate-samples", default="512", help="other training images, for the normalizations of a pair")
     parser.add_argument("--parts", default="supernet,front,latency,dedicated,ablation,fashion")
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / ".build/eqnet")
     options = parser.parse_args()

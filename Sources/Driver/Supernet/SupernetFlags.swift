@@ -21,7 +21,7 @@ struct SupernetFlags: ParsableArguments {
   @Option(
     name: .customLong("estimate-samples"),
     help: "Supernets: other samples of --data, on which normalizations are measured for each of them.")
-  var estimateSamples = 512
+  var estimateSamples = 2048
   @Option(
     name: .customLong("final-samples"),
     help: "Supernets: samples of --data on which the best are compared in the end.")
