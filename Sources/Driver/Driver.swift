@@ -32,7 +32,10 @@ package enum Driver {
       Console.finishProgress()
       let text = RootCommand.fullMessage(for: error)
       let code = RootCommand.exitCode(for: error)
-      guard Ranks.isFirst else { return code.rawValue }
+      guard Ranks.isFirst else {
+        if code != .success { Ranks.waitForTheFirst() }
+        return code.rawValue
+      }
       if code == .success { print(text) } else { Console.write(text + "\n") }
       return code == .success
         ? 0 : code == .validationFailure ? ExitStatus.usage.rawValue : ExitStatus.internalError.rawValue

@@ -37,9 +37,11 @@ enum Ranks {
   /// Whether this rank should tell of an error: most of them all ranks meet, and the first, which tells, ends the others.
   static func shouldReport() -> Bool {
     guard !isFirst else { return true }
-    sleep(2)
+    waitForTheFirst()
     return !Interruption.isRequested
   }
+  /// Time for the first rank to tell of an error: where another one ended before it, mpirun would end it untold.
+  static func waitForTheFirst() { sleep(2) }
 
   private static func number(_ name: String, _ usual: Int) -> Int {
     environment(name).flatMap { Int($0) } ?? usual
