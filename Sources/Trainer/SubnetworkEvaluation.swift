@@ -85,8 +85,9 @@ package struct SubnetworkEvaluation: Sendable {
       }
     }
     let count = Double(max(samples.count, 1))
-    // Rounding may leave a hair less than no divergence.
-    return .init(accuracy: 100 * Double(right) / count, fidelity: 100 * min(exp(-divergence / count), 1))
+    // Rounding may leave a hair less than no divergence; a network that answers no numbers has no fidelity.
+    let fidelity = divergence.isNaN ? 0 : 100 * min(exp(-divergence / count), 1)
+    return .init(accuracy: 100 * Double(right) / count, fidelity: fidelity)
   }
 
   /// The logarithms of the probabilities of classes, sample after sample.
