@@ -8,6 +8,8 @@ package struct SearchOptions: PassOptions {
   package static let table: [Attribute<Self>] = [
     Attribute("target", \.target, help: "whose limits and policy apply; default: the one in the graph"),
     Attribute("size", \.size, help: "most bytes of the program, such as 100K or 64KiB"),
+    Attribute(
+      "compact", \.isCompact, help: "size is that of a compact file, where weights take the bits they have"),
     Attribute("bitops", \.bitOperations, help: "most products times weight bits times activation bits"),
     Attribute("latency", \.latency, help: "most time of the layers by the cost table, such as 80us"),
     Attribute("ram", \.memory, help: "most bytes of activations alive at once"),
@@ -28,6 +30,7 @@ package struct SearchOptions: PassOptions {
   ]
   package var target = ""
   package var size = ""
+  package var isCompact = false
   package var bitOperations = ""
   package var latency = ""
   package var memory = ""
@@ -60,6 +63,7 @@ package struct SearchOptions: PassOptions {
     var settings = SearchSettings()
     settings.target = target
     settings.score = score
+    settings.isCompact = isCompact
     settings.pins = pins
     settings.weightBits = weightBits
     settings.activationBits = activationBits

@@ -64,14 +64,15 @@ struct CompileReport {
   private var multiplyAccumulates: Int { graph.order.reduce(0) { $0 + graph.multiplyAccumulates($1) } }
   private var arenaLowerBound: Int? { graph.metadata("arena-lower-bound").flatMap { Int($0) } }
   private var sections: [(name: String, bytes: Int)] {
-    let weights = summary.weighted.reduce(0) { $0 + $1.bytes }
+    let packed = summary.weighted.reduce(0) { $0 + $1.bytes }, others = program.data.count - packed
+    let weights = program.storedDataBytes - others
     return [
-      ("weights", weights), ("biases, multipliers and tables", program.data.count - weights),
-      ("records, names, metadata, self-test", fileBytes - program.data.count),
+      ("weights", weights), ("biases, multipliers and tables", others),
+      ("records, names, metadata, self-test", fileBytes - weights - others),
     ]
   }
   private var widths: [(bits: Int, layers: Int, weights: Int)] {
-    [8, 4].compactMap { bits in
+    [8, 4, 2, 1].compactMap { bits in
       let layers = summary.weighted.filter { $0.bits == bits }
       return layers.isEmpty ? nil : (bits, layers.count, layers.reduce(0) { $0 + $1.weights })
     }
@@ -91,6 +92,12 @@ struct CompileReport {
     let ledger = sections.map { "\($0.name) \(humanBytes($0.bytes))" }.joined(separator: ", ")
     let perParameter = Double(fileBytes) / Double(max(parameterCount, 1))
     lines.append("  size: \(ledger); \(fixed(perParameter, 3)) bytes a parameter")
+    if program.isCompact {
+      let opened = humanBytes(program.data.count)
+      lines.append(
+        "  compact: the \(humanBytes(program.storedDataBytes)) of data become \(opened) when the file is opened"
+      )
+    }
     if let quality {
       lines.append(
         "  against float on \(quality.samples) samples: signal to noise \(fixed(quality.signalToNoise, 1)) dB, "

@@ -1,4 +1,4 @@
-/// The `.qpk` file, version 1.2. All numbers are little-endian, all sections aligned, gaps are zero.
+/// The `.qpk` file, version 1.3. All numbers are little-endian, all sections aligned, gaps are zero.
 ///
 ///     byte  0  magic "QPK1"        u16 major      u16 minor      u32 flags (0)     u32 section count
 ///     byte 16  u64 file size       u64 header hash               u64 arena bytes   zeros to byte 64
@@ -14,6 +14,7 @@
 ///           copies); names, each u16 length and UTF-8
 ///     TENS  u32 tensors, u32 0; records of 56 bytes; the last four are the border's sides, with layout 2 (since 1.2)
 ///     DATA  weights (aligned to 64), biases, multipliers, shifts, tables (aligned to 4)
+///     CDAT  in the place of DATA: the same with weights in as many bits as they have (`CompactData`, since 1.3)
 ///     GOLD  u32 vectors, then for each its inputs (u32 count, bytes, zeros to 4) and outputs (u32 count,
 ///           f32s)
 ///     REPT  text: what the compiler measured
@@ -21,7 +22,7 @@
 package enum FileFormat {
   package static let magic: [UInt8] = [0x51, 0x50, 0x4B, 0x31]
   package static let majorVersion: UInt16 = 1
-  package static let minorVersion: UInt16 = 2
+  package static let minorVersion: UInt16 = 3
   static let headerBytes = 64
   static let sectionEntryBytes = 40
   static let maximumSections = 64
@@ -63,6 +64,7 @@ package struct SectionID: Hashable, Sendable {
   package static let instructions = SectionID("P", "R", "O", "G")
   package static let tensors = SectionID("T", "E", "N", "S")
   package static let data = SectionID("D", "A", "T", "A")
+  package static let compactData = SectionID("C", "D", "A", "T")
   package static let golden = SectionID("G", "O", "L", "D")
   package static let report = SectionID("R", "E", "P", "T")
   package static let tuning = SectionID("T", "U", "N", "E")

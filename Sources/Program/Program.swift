@@ -14,6 +14,8 @@ package struct Program: Sendable {
   package var report: [UInt8]
   /// Which kernels were found fastest, on which processors, as text; may be empty.
   package var tuning: [UInt8]
+  /// Whether its file holds weights in as many bits as they have (`CompactData`); else in the lanes of the kernels.
+  package var isCompact = false
   /// Of all that decides what the program computes, as its file names it; 0 for a program that was not read.
   package internal(set) var contentHash: UInt64 = 0
 
@@ -90,6 +92,15 @@ package final class DataStorage: @unchecked Sendable {  // immutable after init
     owned = memory
     keepAlive = nil
     bytes = UnsafeRawBufferPointer(start: memory, count: source.count)
+  }
+
+  /// - Parameter fill: writes all of `count` bytes.
+  init(count: Int, fill: (UnsafeMutableRawBufferPointer) -> Void) {
+    let memory = UnsafeMutableRawPointer.allocate(byteCount: max(count, 64), alignment: 64)
+    fill(UnsafeMutableRawBufferPointer(start: memory, count: count))
+    owned = memory
+    keepAlive = nil
+    bytes = UnsafeRawBufferPointer(start: memory, count: count)
   }
 
   /// - Requires: `source` is aligned to 64 bytes and stays unchanged as long as `keepAlive` lives.

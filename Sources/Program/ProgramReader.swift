@@ -1,7 +1,8 @@
 import CXXHash
 
 extension Program {
-  /// Reads and validates a `.qpk` file; weights stay where they are when `bytes` is aligned to 64.
+  /// Reads and validates a `.qpk` file; weights stay where they are when `bytes` is aligned to 64 and the file is not
+  /// compact.
   /// - Parameters:
   ///   - verifyingData: compares the checksum of weights and tables, which costs a pass over them. Everything that memory
   ///     safety depends on is checked without: damaged weights only give other numbers.
@@ -54,10 +55,19 @@ extension Program {
       throw ProgramError("the arena must be at most 2 GiB", .file(byte: 32))
     }
     arenaBytes = Int(arena)
-    let dataBytes = try section(.data).bytes
-    let isAligned = UInt(bitPattern: dataBytes.baseAddress) % 64 == 0
-    data =
-      isAligned ? DataStorage(borrowing: dataBytes, keepAlive: keepAlive) : DataStorage(copying: dataBytes)
+    let compact = optionalSection(.compactData)
+    isCompact = compact.count > 0
+    if isCompact {
+      for section in sections where section.id == .data {
+        throw ProgramError("there are two sections of data", .section(section.id))
+      }
+      data = try CompactData.expanded(compact)
+    } else {
+      let dataBytes = try section(.data).bytes
+      let isAligned = UInt(bitPattern: dataBytes.baseAddress) % 64 == 0
+      data =
+        isAligned ? DataStorage(borrowing: dataBytes, keepAlive: keepAlive) : DataStorage(copying: dataBytes)
+    }
     metadata = Array(optionalSection(.metadata).bytes)
     report = Array(optionalSection(.report).bytes)
     tuning = Array(optionalSection(.tuning).bytes)
@@ -67,12 +77,13 @@ extension Program {
     try validate()
   }
 
-  /// From the hashes of the sections that a program cannot do without.
+  /// From the hashes of the sections that a program cannot do without; a compact file has the other's.
   private func hash(of sections: [FileReader.Section]) -> UInt64 {
     var hashes = [UInt64(arenaBytes)]
     for id: SectionID in [.instructions, .tensors, .data] {
       for section in sections where section.id == id { hashes.append(section.hash.littleEndian) }
     }
+    if isCompact { hashes.append(qcc_xxh3_64(data.bytes.baseAddress, data.count).littleEndian) }
     return hashes.withUnsafeBytes { qcc_xxh3_64($0.baseAddress, $0.count) }
   }
 
@@ -205,7 +216,9 @@ private struct FileReader {
   private func section(_ entry: Int) throws(ProgramError) -> Section? {
     let id = SectionID(rawValue: file.uint32(entry))
     let isCritical = file.uint32(entry + 4) & 1 != 0
-    let known: [SectionID] = [.metadata, .instructions, .tensors, .data, .golden, .report, .tuning]
+    let known: [SectionID] = [
+      .metadata, .instructions, .tensors, .data, .compactData, .golden, .report, .tuning,
+    ]
     guard known.contains(id) else {
       if isCritical {
         throw ProgramError(
@@ -215,7 +228,7 @@ private struct FileReader {
     }
     let bytes = file.part(try range(entry))
     let hash = file.uint64(entry + 32)
-    if id == .data && !verifyingData { return Section(id: id, bytes: bytes, hash: hash) }
+    if id == .data || id == .compactData, !verifyingData { return Section(id: id, bytes: bytes, hash: hash) }
     guard qcc_xxh3_64(bytes.bytes.baseAddress, bytes.count) == hash else {
       throw ProgramError("the section is damaged: its checksum differs", .section(id))
     }

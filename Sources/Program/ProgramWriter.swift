@@ -42,9 +42,14 @@
       if !tuning.isEmpty {
         sections.append(Section(id: .tuning, isCritical: false, bytes: tuning, alignment: 4))
       }
-      // Pages of a large data section are then mapped whole.
-      let alignment = data.count > 65_536 * 16 ? 4096 : FileFormat.alignment
-      sections.append(Section(id: .data, isCritical: true, bytes: Array(data.bytes), alignment: alignment))
+      if isCompact {
+        sections.append(Section(id: .compactData, isCritical: true, bytes: compactData, alignment: 4))
+      } else {
+        // Pages of a large data section are then mapped whole.
+        let alignment = data.count > 65_536 * 16 ? 4096 : FileFormat.alignment
+        sections.append(
+          Section(id: .data, isCritical: true, bytes: Array(data.bytes), alignment: alignment))
+      }
       return file(sections)
     }
 

@@ -69,6 +69,27 @@ struct DigitsTests {
     }
   }
 
+  /// The same answers from a smaller file; `bench` rewrites it as it was.
+  @Test func compactFilesAnswerTheSame() throws {
+    try withTemporaryFolder { folder in
+      let files = ["plain", "compact"].map { "\(folder)/\($0).qpk" }
+      for (file, flags) in zip(files, [[], ["--compact"]]) {
+        try QCC.expectSuccess(
+          ["\(QCC.digits)/model.onnx", "--target", "x86-int4", "--weight-bits", "3", "-O1", "-o", file]
+            + flags
+            + QCC.calibration)
+      }
+      let sizes = try files.map { try Data(contentsOf: URL(filePath: $0)).count }
+      // Of 78 k weights all but 2.6 k have 3 bits in lanes of 4.
+      #expect(sizes[1] < sizes[0] - 75_000 / 8 + 512)
+      let answers = try files.map { try evaluate([$0]) }
+      #expect(answers[0] == answers[1])
+      try QCC.expectSuccess(["run", files[1], "--self-test"])
+      let summary = try QCC.expectSuccess(["inspect", files[1]]).text
+      #expect(summary.contains("compact"))
+    }
+  }
+
   @Test func compilesWithoutData() throws {
     try withTemporaryFolder { folder in
       let program = "\(folder)/digits.qpk"

@@ -54,6 +54,22 @@ struct SearchTests {
     }
   }
 
+  /// Where the file keeps 3 bits in 3, more bits fit into a size.
+  @Test func compactSizesBuyBits() throws {
+    try withTemporaryFolder { folder in
+      func report(_ flags: [String]) throws -> SearchOutcome.Result {
+        let outcome = try search(
+          folder, ["--size", "42K", "--json", "-o", "\(folder)/assignment.json"] + flags)
+        try #require(outcome.status == 0, "\(outcome.messages)")
+        let report = try JSONDecoder().decode(SearchOutcome.self, from: outcome.output)
+        #expect(report.result.bytes <= 42_000)
+        return report.result
+      }
+      let (compact, plain) = (try report(["--compact"]), try report([]))
+      #expect(compact.averageBits > plain.averageBits)
+    }
+  }
+
   @Test(arguments: ["hessian", "eigenvalue"])
   func scoresFromSecondDerivatives(score: String) throws {
     try withTemporaryFolder { folder in

@@ -72,4 +72,9 @@ package struct SearchLayer: Sendable {
     packed.kind = kind
     return packed.weightBytes
   }
+  /// The same in a compact file.
+  package func compactBytes(_ kind: Instruction.Convolution.Kind, weightBits: Int) -> Int {
+    let bytes = bytes(kind)
+    return kind.laneBits.map { (bytes * min(weightBits, $0) + $0 - 1) / $0 } ?? bytes
+  }
 }

@@ -17,6 +17,8 @@ package struct SearchSettings: Sendable {
   package var activationBits: [Int] = []
   /// Scores all forms of a width, not the target's preferred one alone.
   package var scoresAllForms = false
+  /// Whether a size is that of a compact file (`Program.isCompact`).
+  package var isCompact = false
   /// Seconds for one exact solution.
   package var seconds = 60.0
   package var costs: CostTable?
@@ -190,7 +192,10 @@ extension Searcher {
         case .averageBits, .memory: return []
         case .bitOperations: return matrix { Double(layer.multiplyAccumulates * $0 * $1) }
         case .size:
-          return matrix { Double(layer.bytes(layer.kind(weightBits: $0, activationBits: $1))) }
+          return matrix {
+            let kind = layer.kind(weightBits: $0, activationBits: $1)
+            return Double(settings.isCompact ? layer.compactBytes(kind, weightBits: $0) : layer.bytes(kind))
+          }
         case .latency:
           return matrix {
             let kind = layer.kind(weightBits: $0, activationBits: $1)

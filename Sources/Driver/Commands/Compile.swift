@@ -22,6 +22,7 @@ struct CompileCommand: ParsableCommand {
                qcc model.onnx --target arm-int4 --weight-bits 3 --pin 'conv1.*=w8a8'
                qcc model.onnx --target arm-int4 --activation-bits 4 -O3 --data calibration/     learned, for few bits
                qcc model.onnx --target x86-int4 --data calibration/ --assignment assignment.json     from 'qcc search'
+               qcc model.onnx --target x86-int4 --data calibration/ --weight-bits 3 --compact     the smallest file
       With -o FILE.qir the lowered graph is written instead of a program.
       """)
   @Argument(help: "An .onnx model, or a .qir graph of any stage but lowered.") var model: String
@@ -66,6 +67,11 @@ struct CompileCommand: ParsableCommand {
       from the statistics alone ('analytic'). Default: distilled; analytic with -O0 and -O1, which take seconds.
       """, valueName: "how"))
   var withoutData: DataSubstitute?
+  @Flag(
+    help: ArgumentHelp(
+      "Keep weights of 3, 5, 6 and 7 bits in so many in the file; they are unpacked in memory when it is opened."
+    ))
+  var compact = false
   @Flag(name: .customLong("print-pipeline"), help: "Print the pass pipeline and stop.") var printsPipeline =
     false
   @Flag(help: "Print the report as JSON.") var json = false
@@ -103,8 +109,9 @@ struct CompileCommand: ParsableCommand {
     if destination.hasSuffix(".qir") { return try graph.save(destination) }
     let vectors = try goldenVectors(graph, samples)
     let made = samples == nil ? context.calibration : nil
-    let program = try emit(
+    var program = try emit(
       graph, metadata: try metadata(graph, chosen, samples, made), goldenVectors: vectors)
+    program.isCompact = compact
     let quality = try Quality(original: original, program: program, samples, threads: general.threadCount)
     let bytes = program.serialize()
     try writeFile(destination, bytes)
@@ -183,6 +190,7 @@ struct CompileCommand: ParsableCommand {
     if let activationBits { options.append("--activation-bits \(activationBits)") }
     options += pins.map { "--pin \($0)" }
     if assignment != nil { options.append("--assignment") }
+    if compact { options.append("--compact") }
     metadata["options"] = options.joined(separator: " ")
     return metadata
   }

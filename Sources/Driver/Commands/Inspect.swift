@@ -202,6 +202,9 @@ struct ProgramSummary {
     lines.append(
       "weights \(humanCount(weights)) in \(humanBytes(bytes)) of \(humanBytes(program.data.count)) data; arena \(humanBytes(program.arenaBytes))"
     )
+    if program.isCompact {
+      lines.append("compact: \(humanBytes(program.storedDataBytes)) of data in the file")
+    }
     for record in TuningRecord.parse(program.tuning) ?? [] { lines.append("tuned for \(record.processor)") }
     var table = Table(["layer", "bits", "weights", "bytes"], right: [1, 2, 3])
     for layer in weighted { table.add([layer.name, "\(layer.bits)", "\(layer.weights)", "\(layer.bytes)"]) }
@@ -213,6 +216,7 @@ struct ProgramSummary {
     .object([
       ("kind", .string("program")), ("metadata", .object(metadata.map { ($0.0, .string($0.1)) })),
       ("arena-bytes", .int(program.arenaBytes)), ("data-bytes", .int(program.data.count)),
+      ("compact", .bool(program.isCompact)), ("stored-data-bytes", .int(program.storedDataBytes)),
       ("self-test-vectors", .int(program.goldenVectors.count)),
       (
         "tensors",

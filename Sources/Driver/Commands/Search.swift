@@ -35,6 +35,7 @@ struct SearchCommand: DistributedCommand {
   var output: String?
 
   @Option(help: ArgumentHelp("Most bytes of the program: 100K, 64KiB.", valueName: "bytes")) var size: String?
+  @Flag(help: "Sizes are those of compact files ('qcc compile --compact').") var compact = false
   @Option(
     name: .customLong("avg-bits"), help: ArgumentHelp("Largest mean width of all weights.", valueName: "bits")
   )
@@ -225,6 +226,7 @@ struct SearchCommand: DistributedCommand {
     var options = SearchOptions()
     options.target = target
     options.size = size ?? ""
+    options.isCompact = compact
     options.averageBits = averageBits ?? ""
     options.bitOperations = bitops ?? ""
     options.latency = latency ?? ""

@@ -42,6 +42,7 @@ struct AssignmentEvaluator {
   private let labels: [Int?]
   /// Bytes of a program that depend on neither network nor assignment: what `qcc compile` stores about the target.
   private let metadata: Metadata
+  private let isCompact: Bool
 
   var hasLabels: Bool { test.hasLabels }
 
@@ -54,6 +55,7 @@ struct AssignmentEvaluator {
     self.context = context
     self.test = test
     self.metadata = metadata
+    isCompact = searcher.settings.isCompact
     features = try chosenFeatures(nil)
     let predictor = try Predictor(
       .graph(elastic), mode: .float, features: features, threads: context.threads)
@@ -69,6 +71,7 @@ struct AssignmentEvaluator {
     self.labels = labels
     store = try cacheFolder.map { folder throws(CompilerError) in
       var key = hashes + [TensorStorage(copying: Array(elastic.text(.hashed).utf8)).hash]
+      if searcher.settings.isCompact { key.append(1) }
       do {
         for index in 0..<(context.calibration?.count ?? 0) {
           key.append(TensorStorage(copying: try context.calibration?.sample(index) ?? []).hash)
@@ -84,7 +87,8 @@ struct AssignmentEvaluator {
     var context = context
     context.progress = { _, _, _ in }
     let lowered = try searcher.lowered(forms, from: elastic, &context)
-    let program = try emit(lowered, metadata: metadata)
+    var program = try emit(lowered, metadata: metadata)
+    program.isCompact = isCompact
     var quality = AssignmentQuality()
     quality.bytes = program.serialize().count
     let predictor = try Predictor(
