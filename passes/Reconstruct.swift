@@ -33,6 +33,9 @@ package struct ReconstructOptions: PassOptions {
     Attribute("weight-rate", \.weightRate, help: "learning rate of weights, in steps of their quantizer"),
     Attribute("parameter-rate", \.parameterRate, help: "learning rate of steps and biases"),
     Attribute(
+      "attempts", \.attempts,
+      help: "how often, at most, a unit is trained until it does: each time at a quarter of the rates"),
+    Attribute(
       "dropping", \.dropping,
       help: "share of activations that stay unquantized in a step of a unit's training"),
   ]
@@ -50,6 +53,7 @@ package struct ReconstructOptions: PassOptions {
   package var work: Float = 0
   package var weightRate: Float = 0.01
   package var parameterRate: Float = 0.005
+  package var attempts = 3
   package var dropping: Float = 0.5
   package init() {}
 }
@@ -69,7 +73,9 @@ package struct ReconstructOptions: PassOptions {
 /// (QDrop, Wei et al., arXiv 2203.05740); weights move freely under a straight-through rounding with learned steps (LSQ,
 /// Esser et al., arXiv 1902.08153), since with a few hundred samples or more they do not overfit. Blocks see inputs from
 /// the quantized blocks before them. Weights begin where gptq, or adaround, rounds them to. An eighth of the samples is held
-/// out: what training makes worse on those stays as it was. Without calibration data nothing happens.
+/// out: what training makes worse on those is trained again at a quarter of the rates, and stays as it was if no attempt helps. Where there
+/// are fewer samples than `samples`, the whole network sees their mirror images too, whose answers the float network knows as well.
+/// Without calibration data nothing happens.
 ///
 /// Adam moves every parameter at its rate as long as gradients agree in sign, whatever their size. So many small batches
 /// teach more than few large ones, and large learning rates of biases and steps spoil layers that have lost little.
@@ -79,12 +85,13 @@ package let reconstruct = Pass(
 ) { rewriter, context, options in
   guard options.samples > 0, options.memory > 0, options.layers > 0, options.iterations >= 0,
     options.networkIterations >= 0,
-    options.batch > 0, options.work >= 0, options.networkRate >= 0, options.reach >= 0, options.reach < 0.5,
+    options.batch > 0, options.attempts > 0, options.work >= 0, options.networkRate >= 0, options.reach >= 0,
+    options.reach < 0.5,
     options.weightRate >= 0, options.parameterRate >= 0, options.dropping >= 0,
     options.dropping < 1
   else {
     throw CompilerError(
-      "reconstruct: samples, memory, layers and batch must be positive, iterations and rates not negative, dropping in [0, 1), reach in [0, 0.5)",
+      "reconstruct: samples, memory, layers, batch and attempts must be positive, iterations and rates not negative, dropping in [0, 1), reach in [0, 0.5)",
       status: .usage)
   }
   let teacher = rewriter.graph
@@ -138,18 +145,15 @@ package let reconstruct = Pass(
       let plan = try GradientPlan(
         graph, inputs: [unit.input], outputs: [.init(unit.output)], gradientsOf: own.map(\.value),
         shardSize: 8, threads: threads)
-      let start = own
       training.holdOut(of: seen.count)
-      try training.run(plan, &own, inputs: seen, targets: targets) {
+      let better = try training.improved(
+        plan, own, from: own.values, attempts: options.attempts, inputs: seen, targets: targets
+      ) {
         progress(
           "reconstructing unit \(number + 1) of \(units.count)", options.iterations * number + $0, total)
       }
-      if try training.worsens(plan, from: start.values, to: own.values, inputs: seen, targets: targets) {
-        own = start
-        rewriter.count("units that training made no better")
-      } else {
-        rewriter.count("units")
-      }
+      rewriter.count(better == nil ? "units that training made no better" : "units")
+      own = better ?? own
     }
     samples.add(own)
     training.seed &+= 1
@@ -160,29 +164,29 @@ package let reconstruct = Pass(
     let teacherPlan = try GradientPlan(
       teacher, inputs: [input], outputs: [.init(logits)], gradientsOf: [], mode: .float,
       shardSize: graph.shardSize, threads: threads)
+    let inputs = count < options.samples ? inputs.withMirrors : inputs
     let answers = try SampleBank(teacherPlan, inputs, overriding: [:])
-    training.holdOut(of: count)
+    training.holdOut(of: inputs.count)
     training.iterations = options.networkIterations
     training.weightRate *= options.networkRate
     training.parameterRate *= options.networkRate
     training.dropping = 0  // the network answers with all activations quantized
-    var all = learned.map { $0.restarted() }
     let plan = try GradientPlan(
-      graph, inputs: [input], outputs: [.init(logits)], gradientsOf: all.map(\.value),
+      graph, inputs: [input], outputs: [.init(logits)], gradientsOf: learned.map(\.value),
       shardSize: graph.shardSize,
       threads: threads)
-    try training.run(plan, &all, inputs: inputs, targets: answers) {
+    let better = try training.improved(
+      plan, learned.map { $0.restarted() }, from: learned.values, attempts: options.attempts, inputs: inputs,
+      targets: answers
+    ) {
       progress("reconstructing the network", options.iterations * units.count + $0, total)
     }
+    if better == nil { rewriter.count("networks that training made no better") }
+    learned = better ?? learned
     // Units that are better one by one may not be so together.
-    if try training.worsens(plan, from: learned.values, to: all.values, inputs: inputs, targets: answers) {
-      rewriter.count("networks that training made no better")
-      all = learned
-    }
-    if try training.worsens(plan, from: [:], to: all.values, inputs: inputs, targets: answers) {
+    if try training.worsens(plan, from: [:], to: learned.values, inputs: inputs, targets: answers) {
       return rewriter.count("networks left as they were")
     }
-    learned = all
   }
   // Weights last: they become multiples of their new steps.
   for trainable in learned.filter({ $0.kind != .weights }) + learned.filter({ $0.kind == .weights }) {
@@ -208,6 +212,25 @@ private func apply(_ trainable: Trainable, _ rewriter: inout Rewriter) {
 }
 
 extension UnitTraining {
+  /// What training makes of `start`, if the loss on held-out samples is then not above that of `old`: at these rates, else at a
+  /// quarter of them, and so on. Nil when no attempt gets there.
+  fileprivate func improved(
+    _ plan: GradientPlan, _ start: [Trainable], from old: [ValueID: Tensor], attempts: Int,
+    inputs: SampleBank, targets: SampleBank, progress: (_ step: Int) -> Void
+  ) throws(CompilerError) -> [Trainable]? {
+    var training = self
+    for _ in 0..<attempts {
+      var result = start
+      try training.run(plan, &result, inputs: inputs, targets: targets, progress: progress)
+      guard try worsens(plan, from: old, to: result.values, inputs: inputs, targets: targets) else {
+        return result
+      }
+      training.weightRate /= 4
+      training.parameterRate /= 4
+    }
+    return nil
+  }
+
   fileprivate func worsens(
     _ plan: GradientPlan, from old: [ValueID: Tensor], to new: [ValueID: Tensor], inputs: SampleBank,
     targets: SampleBank

@@ -60,16 +60,18 @@ def chosen(names):
 
 
 def data_path(name):
-    """A path that qcc reads: archives are unpacked, with their labels beside them."""
+    """A path that qcc reads: archives are unpacked, with their labels beside them if there are some."""
     path = DATA / name
-    if path.suffix != ".tar":
+    if ".tar" not in path.suffixes:
         return path
-    folder = SCRATCH / path.stem
+    folder = SCRATCH / path.name.split(".")[0]
     if not folder.is_dir():
         folder.mkdir(parents=True)
         with tarfile.open(path) as archive:
             archive.extractall(folder, filter="data")
-        (folder / "labels.tsv").write_bytes((path.parent / "labels.tsv").read_bytes())
+        labels = path.parent / "labels.tsv"
+        if labels.exists():
+            (folder / "labels.tsv").write_bytes(labels.read_bytes())
     return next(entry for entry in folder.iterdir() if entry.is_dir())
 
 

@@ -188,4 +188,5 @@ def main():
     print(table(rows))
 
 
-main()
+if __name__ == "__main__":
+    main()
