@@ -73,9 +73,8 @@ package struct ReconstructOptions: PassOptions {
 /// (QDrop, Wei et al., arXiv 2203.05740); weights move freely under a straight-through rounding with learned steps (LSQ,
 /// Esser et al., arXiv 1902.08153), since with a few hundred samples or more they do not overfit. Blocks see inputs from
 /// the quantized blocks before them. Weights begin where gptq, or adaround, rounds them to. An eighth of the samples is held
-/// out: what training makes worse on those is trained again at a quarter of the rates, and stays as it was if no attempt helps. Where there
-/// are fewer samples than `samples`, the whole network sees their mirror images too, whose answers the float network knows as well.
-/// Without calibration data nothing happens.
+/// out: what training makes worse on those is trained again at a quarter of the rates, and stays as it was if no attempt helps. Without
+/// calibration data nothing happens.
 ///
 /// Adam moves every parameter at its rate as long as gradients agree in sign, whatever their size. So many small batches
 /// teach more than few large ones, and large learning rates of biases and steps spoil layers that have lost little.
@@ -164,9 +163,8 @@ package let reconstruct = Pass(
     let teacherPlan = try GradientPlan(
       teacher, inputs: [input], outputs: [.init(logits)], gradientsOf: [], mode: .float,
       shardSize: graph.shardSize, threads: threads)
-    let inputs = count < options.samples ? inputs.withMirrors : inputs
     let answers = try SampleBank(teacherPlan, inputs, overriding: [:])
-    training.holdOut(of: inputs.count)
+    training.holdOut(of: count)
     training.iterations = options.networkIterations
     training.weightRate *= options.networkRate
     training.parameterRate *= options.networkRate

@@ -87,7 +87,7 @@ struct ReconstructTests {
     let learned = try graph.applying(
       reconstruct, [("iterations", "0"), ("network-iterations", "40"), ("network-rate", "1")], &context)
     let (before, after) = (try error(rounded, beside: graph), try error(learned, beside: graph))
-    #expect(after < 0.99 * before, "\(before) -> \(after)")
+    #expect(after < 0.98 * before, "\(before) -> \(after)")
   }
 
   /// At these rates weights run away at first; what that leaves is given up, and smaller rates help. The same for units.
@@ -107,25 +107,7 @@ struct ReconstructTests {
     let (once, often) = (try learned(attempts: 1), try learned(attempts: 6))
     let errors = try [rounded, once, often].map { try error($0, beside: graph) }
     #expect(errors[1] >= errors[0], "\(errors)")
-    #expect(errors[2] < 0.95 * errors[0], "\(errors)")
-  }
-
-  @Test func mirrorsImagesAndNothingElse() throws {
-    let graph = try {
-      var context = context(); return try network(&context)
-    }()
-    let bank = try SampleBank(Noise(), graph, samples: 3), mirrored = bank.withMirrors
-    #expect(bank.count == 3 && mirrored.count == 6)
-    let pair = mirrored.batch([4, 5]).floats, image = bank.batch([2]).floats
-    #expect(Array(pair[..<image.count]) == image)
-    for index in image.indices {
-      #expect(pair[image.count + index] == image[index / 32 * 32 + 31 - index % 32])
-    }
-    let plan = try GradientPlan(
-      graph, outputs: [.init(graph.outputs[0])], gradientsOf: [], mode: .float, threads: 1)
-    let answers = try SampleBank(plan, mirrored, overriding: [:])
-    #expect(answers.count == 6)
-    #expect(answers.batch([4]).floats == (try SampleBank(plan, bank, overriding: [:])).batch([2]).floats)
+    #expect(errors[2] < 0.99 * errors[0], "\(errors)")
   }
 
   @Test(arguments: [("least-samples", "65"), ("work", "1e-9")])

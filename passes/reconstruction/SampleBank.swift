@@ -9,10 +9,7 @@ struct SampleBank: Sendable {
   /// Of one sample.
   let shape: [Int]
   let floats: [Float]
-  /// Whether every sample is followed by its mirror image, left and right exchanged; not stored.
-  private var hasMirrors = false
-  private var stored: Int { floats.count / max(shape.reduce(1, *), 1) }
-  var count: Int { hasMirrors ? 2 * stored : stored }
+  var count: Int { floats.count / max(shape.reduce(1, *), 1) }
 
   /// The network's inputs, loaded once.
   init(_ data: any CalibrationData, _ graph: Graph, samples: Int) throws {
@@ -51,33 +48,16 @@ struct SampleBank: Sendable {
     self.shape = shape
     self.floats = floats
   }
-  /// - Requires: no mirror images.
   func first(_ samples: Int) -> SampleBank {
     samples < count
       ? SampleBank(shape: shape, floats: Array(floats.prefix(samples * shape.reduce(1, *)))) : self
-  }
-
-  /// The same with mirror images, of images [channels, height, width]; of anything else as it is.
-  var withMirrors: SampleBank {
-    var result = self
-    result.hasMirrors = shape.count == 3 && shape[2] > 1
-    return result
   }
 
   func batch(_ samples: [Int]) -> Tensor {
     let length = shape.reduce(1, *)
     var values: [Float] = []
     values.reserveCapacity(samples.count * length)
-    for sample in samples {
-      let index = hasMirrors ? sample / 2 : sample, part = floats[index * length..<(index + 1) * length]
-      guard hasMirrors, sample % 2 == 1 else {
-        values += part
-        continue
-      }
-      for row in stride(from: part.startIndex, to: part.endIndex, by: shape[2]) {
-        values += part[row..<row + shape[2]].reversed()
-      }
-    }
+    for sample in samples { values += floats[sample * length..<(sample + 1) * length] }
     return Tensor([samples.count] + shape, values)
   }
 }
