@@ -81,10 +81,14 @@ def read(name):
     if path.is_dir():
         from PIL import Image
 
-        table = dict(line.split("\t")[:2] for line in (path.parent / "labels.tsv").read_text().splitlines()[1:])
-        files = sorted(entry for entry in path.iterdir() if entry.name in table)
-        images = np.stack([np.asarray(Image.open(file).convert("RGB")) for file in files])
-        return images, np.array([int(table[file.name]) for file in files])
+        if (path.parent / "labels.tsv").exists():
+            table = dict(line.split("\t")[:2] for line in (path.parent / "labels.tsv").read_text().splitlines()[1:])
+        else:  # a folder for each class
+            classes = sorted(entry.name for entry in path.iterdir())
+            table = {f"{name}/{file.name}": index for index, name in enumerate(classes) for file in (path / name).iterdir()}
+        files = sorted(name for name in table if (path / name).exists())
+        images = np.stack([np.asarray(Image.open(path / name).convert("RGB")) for name in files])
+        return images, np.array([int(table[name]) for name in files])
     if path.suffix == ".bin":
         records = np.frombuffer(path.read_bytes(), np.uint8).reshape(-1, 3073)
         return records[:, 1:].reshape(-1, 3, 32, 32).transpose(0, 2, 3, 1), records[:, 0].astype(int)
