@@ -7,8 +7,8 @@ W4A8 and W4A4: every layer but the first and the last at these bits (`targets`),
 normalization folded, then QuantSim with its per-channel default configuration and tf_enhanced ranges; the rows with CLE after its
 cross-layer equalization, those with AdaRound after its rounding too (`--adaround 0` leaves them out: it takes minutes). qcc by -O2
 and -O3. half: weights of half the bytes that 8 bits take, activations of 8 bits. MCT: its mixed precision for imx500 (weights of
-2, 4 and 8 bits per channel) under that `weights_memory`, of the network as onnx2torch
-reads it; it cannot trace what that makes of resnet20's shortcuts. qcc: `search --avg-bits 4`, then -O2 with the assignment.
+2, 4 and 8 bits per channel) under that `weights_memory`, of the network as onnx2torch reads it; it cannot trace what that makes
+of resnet20's shortcuts. qcc: 4 bits in every layer, and `search --avg-bits 4` with -O2 of the assignment.
 
 AIMET and MCT answer by their own simulations, qcc by the integer program. Seconds and memory are those of processes that read model and
 images, quantize and (AIMET and MCT) answer to the test images; they do not export. `--jpeg`: the 10,000 JPEG test images of CIFAR-10.
@@ -100,20 +100,23 @@ def quantize_by_mct(model, samples):
             for start in range(0, len(inputs), 50)])
 
 
-def quantize_by_qcc(model, setting, recipe, samples):
+def quantize_by_qcc(model, setting, quantizer, samples):
     output = SCRATCH / "quantizers" / f"{model.name}-{setting}.qpk"
     command = [
         os.environ["QCC"], "compile", model.path, "--data", calibration_file(model, samples), "--seed", 1, "--preprocess",
         model.preprocess_path, "-o", output]
-    if setting == "half":
+    recipe = quantizer.split(" ")[-1]
+    if "search" in quantizer:
         assignment = output.with_suffix(".json")
         search = [
             os.environ["QCC"], "search", *command[2:-1], assignment, "--target", "x86-int4", "--avg-bits", 4, "--cache", "none"]
         found = measure(search)
-        made = measure([*command, "--target", "x86-int4", f"-{recipe}", "--assignment", assignment])
+        made = measure([*command, "--target", "x86-int4", recipe, "--assignment", assignment])
         figures = found[0] + made[0], max(found[1], made[1])
+    elif setting == "half":
+        figures = measure([*command, "--target", "x86-int4", recipe, "--pin", "*=w4"])[:2]
     else:
-        figures = measure([*command, "--target", HERE / "targets" / f"uniform-{setting.lower()}.yaml", f"-{recipe}"])[:2]
+        figures = measure([*command, "--target", HERE / "targets" / f"uniform-{setting.lower()}.yaml", recipe])[:2]
     inputs, logits = output.with_name("inputs.npy"), output.with_name("logits.npy")
     measure([os.environ["QCC"], "run", output, "--input", inputs, "--output", logits])
     return figures, np.load(logits)
@@ -152,9 +155,9 @@ def main():
         for setting in arguments.settings.split(","):
             contenders = ["AIMET", "AIMET CLE"] + (["AIMET AdaRound", "AIMET CLE AdaRound"] if arguments.adaround else [])
             contenders += ["qcc -O2", "qcc -O3"]
-            for quantizer in ["MCT", "qcc -O2"] if setting == "half" else contenders:
+            for quantizer in ["MCT", "qcc -O2", "qcc search -O2"] if setting == "half" else contenders:
                 if quantizer.startswith("qcc"):
-                    figures, outputs = quantize_by_qcc(model, setting, quantizer[5:], samples)
+                    figures, outputs = quantize_by_qcc(model, setting, quantizer, samples)
                 else:
                     saved = SCRATCH / "quantizers" / "aimet.npy"
                     try:
