@@ -17,7 +17,6 @@ enum CompactData {
     var base: UInt8
 
     static let recordBytes = 12
-    /// - Requires: the bytes are at most `Limits.bytes`.
     var keptBytes: Int { (slice.count * 8 / laneBits * keptBits + 7) / 8 }
   }
   static let headerBytes = 8

@@ -69,7 +69,7 @@ struct DigitsTests {
     }
   }
 
-  /// The same answers from a smaller file; `bench` rewrites it as it was.
+  /// The same answers from a smaller file.
   @Test func compactFilesAnswerTheSame() throws {
     try withTemporaryFolder { folder in
       let files = ["plain", "compact"].map { "\(folder)/\($0).qpk" }
@@ -87,6 +87,13 @@ struct DigitsTests {
       try QCC.expectSuccess(["run", files[1], "--self-test"])
       let summary = try QCC.expectSuccess(["inspect", files[1]]).text
       #expect(summary.contains("compact"))
+      // A graph has no compact form: said, not ignored.
+      let graph = "\(folder)/graph.qir"
+      let refused = try QCC.run([
+        "\(QCC.digits)/model.onnx", "--target", "x86-int4", "--compact", "-o", graph,
+      ])
+      #expect(refused.status == 64 && refused.messages.contains("--compact is for programs"))
+      #expect(!FileManager.default.fileExists(atPath: graph))
     }
   }
 

@@ -67,10 +67,7 @@ struct CompileCommand: ParsableCommand {
       from the statistics alone ('analytic'). Default: distilled; analytic with -O0 and -O1, which take seconds.
       """, valueName: "how"))
   var withoutData: DataSubstitute?
-  @Flag(
-    help: ArgumentHelp(
-      "Keep weights of 3, 5, 6 and 7 bits in so many in the file; they are unpacked in memory when it is opened."
-    ))
+  @Flag(help: "Keep weights in the file in as many bits as they have; they are unpacked when it is opened.")
   var compact = false
   @Flag(name: .customLong("print-pipeline"), help: "Print the pass pipeline and stop.") var printsPipeline =
     false
@@ -78,6 +75,12 @@ struct CompileCommand: ParsableCommand {
   @OptionGroup var data: DataFlags
   @OptionGroup var passes: PassFlags
   @OptionGroup var general: GeneralFlags
+
+  func validate() throws {
+    if compact, output?.hasSuffix(".qir") == true {
+      throw ValidationError("--compact is for programs; '\(output ?? "")' is a graph")
+    }
+  }
 
   func run() throws {
     general.apply()
