@@ -51,11 +51,18 @@ extension ElasticSpace {
 
   /// The mean width of all elements of a role, but for pinned sites.
   package func averageBits(_ role: Role) -> Resource {
-    let name = role == .weights ? "average weight bits" : "average activation bits"
-    let counted = sites.filter { $0.role == role && !$0.isPinned }
+    averageBits(role == .weights ? "average weight bits" : "average activation bits") { $0 == role }
+  }
+  /// The mean width of weights and activations together, each element counted once and pinned sites left out: what one
+  /// sample reads and writes, where weights may be narrower for activations that are wider.
+  package func averageBits() -> Resource {
+    averageBits("average bits of weights and activations") { $0 != .condition }
+  }
+  private func averageBits(_ name: String, of isCounted: (Role) -> Bool) -> Resource {
+    let counted = sites.filter { isCounted($0.role) && !$0.isPinned }
     let total = Double(max(counted.reduce(0) { $0 + $1.elements }, 1))
     return resource(name) { site, bits in
-      site.role == role && !site.isPinned ? Double(site.elements * bits) / total : 0
+      isCounted(site.role) && !site.isPinned ? Double(site.elements * bits) / total : 0
     }
   }
   /// Of all weights, pinned ones too.

@@ -10,11 +10,15 @@ struct SupernetSearchTests {
     struct Entry: Decodable {
       var weightBits: Double
       var activationBits: Double
+      var jointBits: Double
+      var bitOperations: Double
       var fidelity: Double
       var measured: Double
       enum CodingKeys: String, CodingKey {
         case weightBits = "weight-bits"
         case activationBits = "activation-bits"
+        case jointBits = "joint-bits"
+        case bitOperations = "bit-operations"
         case fidelity, measured
       }
     }
@@ -61,6 +65,27 @@ struct SupernetSearchTests {
       let measured = try JSONDecoder().decode(Report.self, from: byAccuracy.output).found.map(\.measured)
       #expect(measured == measured.sorted(by: >))
 
+      // Weights and activations share a budget: one may be above it. Uniform widths are the same in both.
+      let together = try QCC.expectSuccess(
+        search(["--avg-joint-bits", "3", "--json", "-o", "\(folder)/joint.json"]))
+      let joint = try JSONDecoder().decode(Report.self, from: together.output)
+      for entry in joint.found { #expect(entry.jointBits > 2.5 && entry.jointBits <= 3 + 1e-9) }
+      #expect(joint.found.contains { max($0.weightBits, $0.activationBits) > 3 })
+      for entry in joint.uniform { #expect(abs(entry.jointBits - entry.weightBits) < 1e-9) }
+      #expect(joint.uniform.map(\.bitOperations) == joint.uniform.map(\.bitOperations).sorted(by: >))
+
+      // A style for every quantizer compiles too; uniform sub-networks are the same ones.
+      let styled = try QCC.expectSuccess(
+        search(budgets + ["--conditions", "quantizer", "-o", "\(folder)/styled.json"]))
+      let styles = try JSONDecoder().decode(Report.self, from: styled.output)
+      for entry in styles.found { #expect(entry.weightBits <= 3 + 1e-9 && entry.activationBits <= 4 + 1e-9) }
+      #expect(styles.uniform.map(\.fidelity) == report.uniform.map(\.fidelity))
+      try QCC.expectSuccess(
+        [
+          "compile", supernet, "--target", "x86-int4", "--assignment", "\(folder)/styled.json", "-o",
+          "\(folder)/styled.qpk",
+        ] + Self.data)
+
       let program = "\(folder)/digits.qpk"
       let compiled = try QCC.expectSuccess(
         ["compile", supernet, "--target", "x86-int4", "--assignment", pick, "-o", program] + Self.data)
@@ -78,6 +103,8 @@ struct SupernetSearchTests {
 
       let impossible = try QCC.run(search(["--avg-bits", "1.5"]))
       #expect(impossible.status == 3 && impossible.messages.contains("2.0 to 8.0"))
+      let none = try QCC.run(search(["--avg-joint-bits", "0"]))
+      #expect(none.status == 64 && none.messages.contains("--avg-joint-bits"))
       let unsuitable = try QCC.run(search(["--avg-bits", "3", "--pin", "conv=w8"]))
       #expect(unsuitable.status == 64 && unsuitable.messages.contains("--pin"))
     }

@@ -24,7 +24,25 @@ import Testing
     for (site, sensitivity) in zip(free, sensitivities) {
       #expect(abs(noise.sensitivities[site] - sensitivity) < 1e-3)
     }
-    for subnet in sampler.spread(20) { #expect(abs(noise.predict(space, subnet) - score(subnet)) < 1e-3) }
+    for subnet in sampler.spread(20) { #expect(abs(noise.predict(subnet) - score(subnet)) < 1e-3) }
+  }
+
+  /// Styles matter at two bits alone, and the third bit is worth more than the others.
+  @Test func learnsWhatWidthsAndStylesTake() {
+    let sites = (0..<12).map { index in
+      ElasticSpace.Site(
+        "site \(index)", index < 6 ? .weights : .activations, choices: [2, 2, 3, 3, 4, 4],
+        styles: [0, 1, 0, 1, 0, 1], elements: 10)
+    }
+    let space = ElasticSpace(sites)
+    var sampler = SubnetSampler(space, seed: 5), random = SeededRandom(seed: 6)
+    let sensitivities = sites.map { _ in 0.5 + random.unit() }, factors = [1, 1.5, 0.25, 0.25, 0.1, 0.1]
+    func score(_ subnet: [Int]) -> Double {
+      zip(subnet, sensitivities).reduce(90) { $0 - $1.1 * factors[$1.0] }
+    }
+    let subnets = sampler.spread(150)
+    let noise = AdditiveNoise.fitted(space, subnets, subnets.map(score))
+    for subnet in sampler.spread(30) { #expect(abs(noise.predict(subnet) - score(subnet)) < 0.05) }
   }
 
   /// Scores that fall with more bits are no reason to expect them to.
@@ -39,6 +57,6 @@ import Testing
   @Test func oneMeasurementIsItsCeiling() {
     let space = Self.supernet.space
     let subnet = space.sites.map { $0.open[0] }
-    #expect(AdditiveNoise.fitted(space, [subnet], [90]).predict(space, subnet) == 90)
+    #expect(AdditiveNoise.fitted(space, [subnet], [90]).predict(subnet) == 90)
   }
 }

@@ -18,6 +18,7 @@ struct SearchCommand: DistributedCommand {
                qcc search model.onnx --target x86-int4 --data train/ --measure-costs costs.yaml
                qcc search model.onnx --target x86-int4 --data train/ --latency 80us --costs costs.yaml
                qcc search supernet.qir --target x86-int4 --data train/ --preprocess p.yaml --avg-bits 3 --avg-activation-bits 3
+               qcc search supernet.qir --target elastic --data train/ --preprocess p.yaml --avg-joint-bits 3
       Every form of every site is scored without labels: what it alone does to the answers of the float network, on samples
       of --data; hessian and eigenvalue predict it for weights. The sum of scores is then minimized exactly, by integer
       programming. What was measured is kept in a cache, so that other budgets take seconds, and an interrupted search
@@ -132,7 +133,7 @@ struct SearchCommand: DistributedCommand {
     let options = try options(), budgets = try options.budgets()
     let supernet = try trainedSupernet()
     if budgets.limits.isEmpty, maximumDrop == nil, pareto == nil, measuredCosts == nil,
-      supernet == nil || self.supernet.averageActivationBits == nil
+      supernet == nil || !self.supernet.hasBudget
     {
       throw CompilerError(
         "qcc search needs a budget: --size, --avg-bits, --bitops, --latency or --ram; or --max-drop or --pareto",

@@ -10,6 +10,12 @@ struct SupernetFlags: ParsableArguments {
     help: ArgumentHelp("Supernets: largest mean width of the layers' inputs.", valueName: "bits"))
   var averageActivationBits: Double?
   @Option(
+    name: .customLong("avg-joint-bits"),
+    help: ArgumentHelp(
+      "Supernets: largest mean width of weights and layers' inputs together, each number counted once.",
+      valueName: "bits"))
+  var averageJointBits: Double?
+  @Option(
     help:
       "Supernets: what is predicted and compared: fidelity to the widest sub-network's probabilities, or top1."
   )
@@ -26,8 +32,15 @@ struct SupernetFlags: ParsableArguments {
     name: .customLong("final-samples"),
     help: "Supernets: samples of --data on which the best are compared in the end.")
   var finalSamples = 10_000
+  @Option(name: .customLong("test-finalists"), help: "Supernets: how many of the best --test measures.")
+  var testFinalists = 1
   @Option(help: "Supernets: weights per channel or per tensor; default: whatever answers better.")
   var granularity: GranularityName?
+  @Option(
+    help:
+      "Supernets: whether granularity and symmetry are searched for the network (EQ-Net) or for every quantizer."
+  )
+  var conditions = SupernetSpace.Conditions.network
   @Option(help: "Supernets: children of a generation.") var population = 100
   @Option(help: "Supernets: generations.") var generations = 500
   @Option(name: .customLong("mutation"), help: "Supernets: share of the sites that a mutation changes.")
@@ -45,6 +58,9 @@ struct SupernetFlags: ParsableArguments {
   enum Method: String, ExpressibleByArgument, CaseIterable { case genetic, policy }
   enum GranularityName: String, ExpressibleByArgument, CaseIterable { case channel, tensor }
 
+  /// Budgets of supernets alone.
+  var hasBudget: Bool { averageActivationBits != nil || averageJointBits != nil }
+
   /// Finalists have four times the samples for their normalizations.
   var samples: Int { 4 * estimateSamples + max(measureSamples, finalSamples) }
 
@@ -60,6 +76,10 @@ struct SupernetFlags: ParsableArguments {
     try require((0...1).contains(mutation), "--mutation must be in [0, 1]")
     try require(candidates > 0, "--candidates must be at least 1")
     try require(rounds > 0, "--rounds must be at least 1")
+    try require(testFinalists > 0, "--test-finalists must be at least 1")
     try require((averageActivationBits ?? 1) > 0, "--avg-activation-bits must be positive")
+    try require((averageJointBits ?? 1) > 0, "--avg-joint-bits must be positive")
   }
 }
+
+extension SupernetSpace.Conditions: ExpressibleByArgument {}

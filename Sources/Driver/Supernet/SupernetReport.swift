@@ -8,6 +8,10 @@ struct SupernetReport {
     /// Means over the quantizers that are free.
     var weightBits: Double
     var activationBits: Double
+    /// Of weights and activations together.
+    var jointBits: Double
+    /// Products times weight bits times activation bits, pinned layers too.
+    var bitOperations: Double
     /// What sub-networks are compared by, in percent: as predicted, and as measured.
     var predicted: Double
     var score: Double
@@ -18,14 +22,16 @@ struct SupernetReport {
     var json: Json {
       .object([
         ("weight-bits", .double(weightBits)), ("activation-bits", .double(activationBits)),
+        ("joint-bits", .double(jointBits)), ("bit-operations", .double(bitOperations)),
         ("predicted", .double(predicted)), ("fidelity", .double(quality.fidelity)),
         ("measured", .double(quality.accuracy)), ("tested", tested.map { .double($0) } ?? .null),
       ])
     }
     var cells: [String] {
       [
-        fixed(weightBits, 2), fixed(activationBits, 2), fixed(predicted, 2), fixed(quality.fidelity, 2),
-        fixed(quality.accuracy, 2), tested.map { fixed($0, 2) } ?? "",
+        fixed(weightBits, 2), fixed(activationBits, 2), fixed(jointBits, 2), fixed(bitOperations / 1e6, 1),
+        fixed(predicted, 2), fixed(quality.fidelity, 2), fixed(quality.accuracy, 2),
+        tested.map { fixed($0, 2) } ?? "",
       ]
     }
   }
@@ -40,10 +46,9 @@ struct SupernetReport {
   var text: String {
     var table = Table(
       [
-        "sub-network", "weight bits", "activation bits", "predicted \(rank.rawValue) %", "fidelity %",
-        "top1 %",
-        "test %",
-      ], right: [1, 2, 3, 4, 5, 6])
+        "sub-network", "weight bits", "activation bits", "joint bits", "M bit operations",
+        "predicted \(rank.rawValue) %", "fidelity %", "top1 %", "test %",
+      ], right: [1, 2, 3, 4, 5, 6, 7, 8])
     for (index, entry) in entries.enumerated() { table.add(["found \(index + 1)"] + entry.cells) }
     for entry in uniform { table.add(["uniform \(fixed(entry.weightBits, 0))"] + entry.cells) }
     return table.text + "\n" + predictorText
@@ -69,9 +74,11 @@ struct SupernetReport {
   /// The front as a table for spreadsheets.
   var csv: String {
     let rows = entries.map { entry in
-      "\(entry.weightBits),\(entry.activationBits),\(entry.predicted),\(entry.quality.fidelity),\(entry.quality.accuracy),\(entry.tested.map { "\($0)" } ?? "")"
+      "\(entry.weightBits),\(entry.activationBits),\(entry.jointBits),\(entry.bitOperations),\(entry.predicted),\(entry.quality.fidelity),\(entry.quality.accuracy),\(entry.tested.map { "\($0)" } ?? "")"
     }
-    return (["weight-bits,activation-bits,predicted,fidelity,measured,tested"] + rows).joined(separator: "\n")
+    return
+      (["weight-bits,activation-bits,joint-bits,bit-operations,predicted,fidelity,measured,tested"] + rows)
+      .joined(separator: "\n")
       + "\n"
   }
   var chart: LineChart {

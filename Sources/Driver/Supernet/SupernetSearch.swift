@@ -32,7 +32,8 @@ struct SupernetSearch {
   private let quality: PredictionQuality?
   private let region: FeasibleRegion
   private let test: TrainingSamples?
-  private let averages: (weights: Resource, activations: Resource)
+  private let averages: (weights: Resource, activations: Resource, joint: Resource)
+  private let bitOperations: Resource
 
   /// - Parameter samples: estimate normalizations in front, are answered behind.
   init(
@@ -42,8 +43,12 @@ struct SupernetSearch {
     self.test = test
     let flags = request.flags
     space = try SupernetSpace(
-      graph, request.target, granularity: flags.granularity.map { $0 == .channel ? .channel : .tensor })
-    averages = (space.space.averageBits(.weights), space.space.averageBits(.activations))
+      graph, request.target, granularity: flags.granularity.map { $0 == .channel ? .channel : .tensor },
+      conditions: flags.conditions)
+    averages = (
+      space.space.averageBits(.weights), space.space.averageBits(.activations), space.space.averageBits()
+    )
+    bitOperations = try space.resource(.bitOperations, nil)
     // Infeasible budgets are told before anything is measured.
     var windows: [FeasibleRegion.Window] = []
     for (kind, limit) in request.budgets.limits {
@@ -51,6 +56,7 @@ struct SupernetSearch {
       windows.append(kind == .averageBits ? .target(limit, resource) : .init(resource, atMost: limit))
     }
     if let bits = flags.averageActivationBits { windows.append(.target(bits, averages.activations)) }
+    if let bits = flags.averageJointBits { windows.append(.target(bits, averages.joint)) }
     region = try FeasibleRegion(space.space, windows, seed: request.seed)
     let count = samples.count, estimated = max(min(4 * flags.estimateSamples, count / 3), 1)
     let measured = count > estimated ? samples.part(estimated..<count) : samples
@@ -122,8 +128,10 @@ struct SupernetSearch {
     return subnets.indices.map { index in
       SupernetReport.Entry(
         subnet: subnets[index], weightBits: averages.weights.cost(subnets[index]),
-        activationBits: averages.activations.cost(subnets[index]), predicted: predicted[index],
-        score: request.flags.rank.score(measured[index]), quality: measured[index])
+        activationBits: averages.activations.cost(subnets[index]),
+        jointBits: averages.joint.cost(subnets[index]), bitOperations: bitOperations.cost(subnets[index]),
+        predicted: predicted[index], score: request.flags.rank.score(measured[index]),
+        quality: measured[index])
     }
   }
   private mutating func addTests(_ entries: inout [SupernetReport.Entry], _ indices: Range<Int>) throws {
@@ -138,7 +146,7 @@ struct SupernetSearch {
     let unsorted = try entries(bestInside(request.flags.candidates), "measuring finalists")
     let ranks = unsorted.indices.sorted { (unsorted[$0].score, $1) > (unsorted[$1].score, $0) }
     var found = ranks.map { unsorted[$0] }
-    try addTests(&found, 0..<min(1, found.count))
+    try addTests(&found, 0..<min(request.flags.testFinalists, found.count))
     return SupernetReport(
       entries: found, uniform: try uniformEntries(), quality: quality, pairs: request.flags.pairs,
       rank: request.flags.rank)
@@ -227,6 +235,7 @@ struct SupernetSearch {
       [("method", request.flags.method.rawValue)]
       + request.budgets.limits.map { ($0.kind.rawValue, $0.kind.text($0.limit)) }
       + (request.flags.averageActivationBits.map { [("avg-activation-bits", "\($0)")] } ?? [])
+      + (request.flags.averageJointBits.map { [("avg-joint-bits", "\($0)")] } ?? [])
     return space.file(subnet, target: request.target, notes: notes)
   }
 }
