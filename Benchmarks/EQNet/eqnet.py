@@ -8,8 +8,8 @@ interrupted run continues when it is started again. At the end the tables of RES
 against bits is written. QCC_DATA names the folder of models and data, QCC the executable.
 
 supernet   resnet20-jpegft on the 50,000 training images; every uniform width in every style on the 10,000 test images
-front      pairs, predictor and searched sub-networks at 2.5 to 6 bits on average, beside uniform ones: weights and
-           activations each within the mean, or both together
+front      pairs, predictor and searched sub-networks at 2.5 to 6 bits on average, beside uniform ones; at 3 bits also with
+           weights and activations within one mean together
 latency    the best sub-network half way between the fastest and the slowest, by times of this processor's kernels
 dedicated  W4A4 and W2A2 alone, from the same start
 ablation   with and without weight regularization and guidance, three seeds, on a smaller budget; 2 bits, paired
@@ -88,33 +88,35 @@ class Experiment:
     def front(self):
         self.supernet()
 
-        def searched(name, bits, *budgets):
+        def searched(name, bits, *flags, finalists=1):
             return qcc(
-                *self.search(), "--target", "elastic", "--conditions", self.options.conditions, "--rounds", "6", "--test-finalists", "10",
-                *budgets,
-                "-o", self.folder / f"{name}-{bits}.assignment.json", output=self.folder / f"{name}-{bits}.json")
+                *self.search(), "--target", "elastic", "--rounds", "6", "--test-finalists", finalists, *flags, "-o",
+                self.folder / f"{name}-{bits}.assignment.json", output=self.folder / f"{name}-{bits}.json")
 
-        joint = {bits: searched("joint", bits, "--avg-joint-bits", bits) for bits in (3, 2.5, 3.5, 4)}
-        each = {
-            bits: searched("search", bits, "--avg-bits", bits, "--avg-activation-bits", bits) for bits in (3, 2.5, 3.5, 4, 5, 6)}
-        report = each[3]
-        print(f"\npredictor: Pearson {report['pearson']:.3f}, Kendall {report['kendall']:.3f}, mean error {report['mean-absolute-error']:.2f} points")
-        uniform = {round(row["weight-bits"]): row for row in report["uniform"]}
-        columns = "weights | activations | M bit operations | fidelity % | top-1 % | ten finalists"
-        for title, found in (("both together", joint), ("each", each)):
-            print(f"\n| mean bits at most, {title} | {columns} | uniform: M bit operations | fidelity % | top-1 % |\n|" + "---|" * 10)
-            for bits in sorted({*uniform, *found}):
-                best, same = found.get(bits, {}).get("found"), uniform.get(bits)
-                cells = self.cells(best[0]) if best else [""] * 5
-                cells.append(f"{statistics.mean(row['tested'] for row in best):.2f}" if best else "")
-                cells += self.cells(same)[2:] if same else [""] * 3
-                print(f"| {bits} | " + " | ".join(cells) + " |")
-        self.draw(each, joint)
+        def each(bits):
+            return "--avg-bits", bits, "--avg-activation-bits", bits
+
+        ways = {
+            "each within the mean": searched("search", 3, *each(3), finalists=10),
+            "both together": searched("joint", 3, "--avg-joint-bits", 3, finalists=10)}
+        found = {3: ways["each within the mean"]}
+        found |= {bits: searched("search", bits, *each(bits)) for bits in (2.5, 4, 5, 6)}
+        columns = "weights | activations | M bit operations | fidelity % | top-1 %"
+        print(f"\n| 3 bits | {columns} | mean of ten finalists | Pearson | Kendall |\n|" + "---|" * 9)
+        for name, report in ways.items():
+            mean = statistics.mean(row["tested"] for row in report["found"])
+            print(f"| {name} | {self.cells(report['found'][0])} | {mean:.2f} | {report['pearson']:.3f} | {report['kendall']:.3f} |")
+        uniform = {round(row["weight-bits"]): row for row in found[3]["uniform"]}
+        print(f"\n| mean bits at most | {columns} | uniform: {columns} |\n|" + "---|" * 11)
+        for bits in sorted({*uniform, *found}):
+            rows = [found[bits]["found"][0] if bits in found else None, uniform.get(bits)]
+            print(f"| {bits} | " + " | ".join(self.cells(row) if row else " | " * 4 for row in rows) + " |")
+        self.draw(found)
 
     @staticmethod
     def cells(row):
-        return [f"{row['weight-bits']:.2f}", f"{row['activation-bits']:.2f}", f"{row['bit-operations'] / 1e6:.0f}",
-                f"{row['fidelity']:.2f}", f"{row['tested']:.2f}"]
+        return " | ".join([f"{row['weight-bits']:.2f}", f"{row['activation-bits']:.2f}", f"{row['bit-operations'] / 1e6:.0f}",
+                           f"{row['fidelity']:.2f}", f"{row['tested']:.2f}"])
 
     def latency(self):
         self.supernet()
@@ -129,17 +131,16 @@ class Experiment:
         print(f"\nlatency {least:.2f} to {most:.2f} us, at most {budget:.2f}: {best['weight-bits']:.2f} and "
               f"{best['activation-bits']:.2f} bits, top-1 {best['tested']:.2f}")
 
-    def draw(self, each, joint):
+    def draw(self, found):
         import matplotlib
         matplotlib.use("svg")
         matplotlib.rcParams.update({"svg.hashsalt": "qcc", "font.size": 9})
         from matplotlib import pyplot
         figure, axes = pyplot.subplots(figsize=(6, 3.6))
-        uniform = sorted((row["joint-bits"], row["tested"]) for row in each[3]["uniform"])
+        uniform = sorted((row["joint-bits"], row["tested"]) for row in found[3]["uniform"])
         axes.plot(*zip(*uniform), "o-", label="uniform widths of the supernet")
-        for marker, label, found in (("s-", "searched, weights and activations each", each), ("^-", "searched, both together", joint)):
-            points = sorted((report["found"][0]["joint-bits"], report["found"][0]["tested"]) for report in found.values())
-            axes.plot(*zip(*points), marker, label=label)
+        points = sorted((report["found"][0]["joint-bits"], report["found"][0]["tested"]) for report in found.values())
+        axes.plot(*zip(*points), "s-", label="searched")
         axes.axhline(self.float_accuracy(), linestyle="--", color="gray", label="float")
         axes.set_xlabel("average bits of weights and activations")
         axes.set_ylabel("top-1 %, 10,000 test images")
@@ -196,7 +197,6 @@ def main():
     parser.add_argument("--pairs", default="600")
     parser.add_argument("--measure-samples", default="2000", help="training images that a pair is measured on")
     parser.add_argument("--estimate-samples", default="2048", help="other training images, for the normalizations of a pair")
-    parser.add_argument("--conditions", default="network", help="what has a granularity and a symmetry: network or quantizer")
     parser.add_argument("--parts", default="supernet,front,latency,dedicated,ablation,fashion")
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / ".build/eqnet")
     options = parser.parse_args()

@@ -1,11 +1,11 @@
 import Support
 
 /// What quantizers take from the score of a network when each adds noise of its own: a site takes its sensitivity times the
-/// factor of its width and style, whatever the others do.
+/// factor of its width, whatever the others do.
 ///
 /// Steps halve with every bit, so that noise power falls to a quarter; what a score falls by is measured, between 2 and 4.
-/// The factors of widths and styles begin there and move as far as the measurements have them, alike for all weights and
-/// for all activations.
+/// The factors of widths begin there and move as far as the measurements have them, alike for all weights and for all
+/// activations.
 struct AdditiveNoise: Hashable, Sendable {
   /// The score without any noise.
   private(set) var ceiling = 0.0
@@ -63,15 +63,15 @@ struct AdditiveNoise: Hashable, Sendable {
     (ceiling, sensitivities) = (fit.ceiling, fit.slopes)
   }
 
-  /// Every width and style of a role multiplies its powers by one number. Before they are measured these numbers are taken
+  /// Every width of a role multiplies its powers by one number. Before they are measured these numbers are taken
   /// to be 1, give or take 0.3; the more is left unexplained, the less they move from there.
   private mutating func fitFactors(
     _ powers: [[Double]], _ space: ElasticSpace, _ subnets: [[Int]], _ scores: [Double]
   ) {
     var keys: [[Int]: Int] = [:]
     let columns = space.sites.map { site in
-      zip(site.choices, site.styles).map { width, style in
-        let key = [site.role == .weights ? 0 : 1, width, style], next = keys.count
+      site.choices.map { width in
+        let key = [site.role == .weights ? 0 : 1, width], next = keys.count
         guard site.role != .condition, !site.isPinned else { return -1 }
         keys[key] = keys[key] ?? next
         return keys[key] ?? next

@@ -3,8 +3,7 @@ import Support
 /// Everything that a trained supernet can be (EQ-Net, arXiv 2308.07650): sites in order, each with its choices.
 ///
 /// A sub-network is one choice for every site, by index. What holds for the whole network, such as the granularity, is a
-/// site too: a search varies it, or keeps it where `restricting` has left one choice. What holds for one quantizer is a style
-/// of its choices instead.
+/// site too: a search varies it, or keeps it where `restricting` has left one choice.
 package struct ElasticSpace: Hashable, Sendable {
   package enum Role: Hashable, Sendable { case condition, weights, activations }
 
@@ -13,26 +12,21 @@ package struct ElasticSpace: Hashable, Sendable {
     package let role: Role
     /// Widths in bits, or the numbers of a condition's options. A site with one width is pinned.
     package let choices: [Int]
-    /// What else tells choices apart, by number: granularity and symmetry where every quantizer has its own; 0 otherwise.
-    package let styles: [Int]
     /// Parameters of weights or elements of an activation: what the site weighs in averages and sizes.
     package let elements: Int
     /// Indices of the choices that a search may take.
     package fileprivate(set) var open: [Int]
 
-    /// - Requires: a choice, and no choice twice; as many styles where there are any.
-    package init(_ name: String, _ role: Role, choices: [Int], styles: [Int]? = nil, elements: Int = 0) {
-      let styles = styles ?? choices.map { _ in 0 }
-      precondition(!choices.isEmpty && styles.count == choices.count)
-      precondition(Set(zip(choices, styles).map { [$0, $1] }).count == choices.count)
+    /// - Requires: a choice, and no choice twice.
+    package init(_ name: String, _ role: Role, choices: [Int], elements: Int = 0) {
+      precondition(!choices.isEmpty && Set(choices).count == choices.count)
       self.name = name
       self.role = role
       self.choices = choices
-      self.styles = styles
       self.elements = elements
       open = Array(choices.indices)
     }
-    package var isPinned: Bool { role != .condition && choices.allSatisfy { $0 == choices[0] } }
+    package var isPinned: Bool { role != .condition && choices.count == 1 }
   }
 
   /// The global conditions of EQ-Net. Granularity 0 is a scale a tensor, 1 a scale a channel; symmetry 0 is symmetric, 1
@@ -44,15 +38,11 @@ package struct ElasticSpace: Hashable, Sendable {
   package private(set) var sites: [Site]
   /// The widths that the encoding has a slot for at every site.
   private let widths: [Int]
-  /// Styles that it has a slot for behind the widths; one is none.
-  private let styleCount: Int
 
   /// - Parameter sites: in the order of the encoding; EQ-Net's is conditions, weights, activations.
   package init(_ sites: [Site]) {
     self.sites = sites
-    let elastic = sites.filter { $0.role != .condition && !$0.isPinned }
-    widths = Set(elastic.flatMap(\.choices)).sorted()
-    styleCount = (elastic.flatMap(\.styles).max() ?? 0) + 1
+    widths = Set(sites.filter { $0.role != .condition && !$0.isPinned }.flatMap(\.choices)).sorted()
   }
 
   /// The same space and encoding with fewer choices at one site.
@@ -80,21 +70,16 @@ extension ElasticSpace {
   package var encodedCount: Int { sites.reduce(0) { $0 + slots($1) } }
 
   /// A sub-network as the input of an accuracy predictor: a one-hot vector for every condition, and one over all widths for
-  /// every other site, with one over styles behind it where there are several; those of pinned sites stay zero.
+  /// every other site; those of pinned sites stay zero.
   package func encode(_ subnet: [Int]) -> [Double] {
     var result: [Double] = []
     result.reserveCapacity(encodedCount)
     for (site, choice) in zip(sites, subnet) {
       let hot = site.role == .condition ? choice : widths.firstIndex(of: site.choices[choice])
-      let style = site.role == .condition ? nil : widths.count + site.styles[choice]
-      for slot in 0..<slots(site) {
-        result.append((slot == hot || slot == style) && !site.isPinned ? 1 : 0)
-      }
+      for slot in 0..<slots(site) { result.append(slot == hot && !site.isPinned ? 1 : 0) }
     }
     return result
   }
 
-  private func slots(_ site: Site) -> Int {
-    site.role == .condition ? site.choices.count : widths.count + (styleCount > 1 ? styleCount : 0)
-  }
+  private func slots(_ site: Site) -> Int { site.role == .condition ? site.choices.count : widths.count }
 }

@@ -74,18 +74,6 @@ struct SupernetSearchTests {
       for entry in joint.uniform { #expect(abs(entry.jointBits - entry.weightBits) < 1e-9) }
       #expect(joint.uniform.map(\.bitOperations) == joint.uniform.map(\.bitOperations).sorted(by: >))
 
-      // A style for every quantizer compiles too; uniform sub-networks are the same ones.
-      let styled = try QCC.expectSuccess(
-        search(budgets + ["--conditions", "quantizer", "-o", "\(folder)/styled.json"]))
-      let styles = try JSONDecoder().decode(Report.self, from: styled.output)
-      for entry in styles.found { #expect(entry.weightBits <= 3 + 1e-9 && entry.activationBits <= 4 + 1e-9) }
-      #expect(styles.uniform.map(\.fidelity) == report.uniform.map(\.fidelity))
-      try QCC.expectSuccess(
-        [
-          "compile", supernet, "--target", "x86-int4", "--assignment", "\(folder)/styled.json", "-o",
-          "\(folder)/styled.qpk",
-        ] + Self.data)
-
       let program = "\(folder)/digits.qpk"
       let compiled = try QCC.expectSuccess(
         ["compile", supernet, "--target", "x86-int4", "--assignment", pick, "-o", program] + Self.data)

@@ -27,18 +27,17 @@ import Testing
     for subnet in sampler.spread(20) { #expect(abs(noise.predict(subnet) - score(subnet)) < 1e-3) }
   }
 
-  /// Styles matter at two bits alone, and the third bit is worth more than the others.
-  @Test func learnsWhatWidthsAndStylesTake() {
+  /// The third bit is worth more than the others, and not alike for weights and activations.
+  @Test func learnsWhatWidthsTake() {
     let sites = (0..<12).map { index in
       ElasticSpace.Site(
-        "site \(index)", index < 6 ? .weights : .activations, choices: [2, 2, 3, 3, 4, 4],
-        styles: [0, 1, 0, 1, 0, 1], elements: 10)
+        "site \(index)", index < 6 ? .weights : .activations, choices: [2, 3, 4], elements: 10)
     }
     let space = ElasticSpace(sites)
     var sampler = SubnetSampler(space, seed: 5), random = SeededRandom(seed: 6)
-    let sensitivities = sites.map { _ in 0.5 + random.unit() }, factors = [1, 1.5, 0.25, 0.25, 0.1, 0.1]
+    let sensitivities = sites.map { _ in 0.5 + random.unit() }, factors = [[1, 0.25, 0.1], [1, 0.4, 0.12]]
     func score(_ subnet: [Int]) -> Double {
-      zip(subnet, sensitivities).reduce(90) { $0 - $1.1 * factors[$1.0] }
+      subnet.indices.reduce(90) { $0 - sensitivities[$1] * factors[$1 / 6][subnet[$1]] }
     }
     let subnets = sampler.spread(150)
     let noise = AdditiveNoise.fitted(space, subnets, subnets.map(score))

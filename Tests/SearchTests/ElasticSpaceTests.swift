@@ -26,18 +26,6 @@ import Testing
     #expect(Supernet(layers: 22).space.encodedCount == 6 + 14 * 22)
   }
 
-  /// Granularity and symmetry of every quantizer; those of one width say nothing.
-  @Test func stylesStandBehindWidths() {
-    let space = ElasticSpace([
-      .init("w0", .weights, choices: [8, 8], styles: [0, 1], elements: 10),
-      .init("w1", .weights, choices: [4, 4, 2], styles: [0, 3, 1], elements: 30),
-      .init("a1", .activations, choices: [4, 2], elements: 5),
-    ])
-    let expected: [[Double]] = [[0, 0, 0, 0, 0, 0], [0, 1, 0, 0, 0, 1], [1, 0, 1, 0, 0, 0]]
-    #expect(space.encode([1, 1, 1]) == Array(expected.joined()) && space.encodedCount == 18)
-    #expect(space.averageBits(.weights).cost([1, 1, 1]) == 4)
-  }
-
   @Test func resourcesAreSumsOverSitesAndLayers() {
     #expect(space.averageBits(.weights).cost(subnet) == 3.5)
     #expect(space.averageBits(.activations).cost(subnet) == 4)

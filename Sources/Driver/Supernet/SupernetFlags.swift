@@ -36,11 +36,6 @@ struct SupernetFlags: ParsableArguments {
   var testFinalists = 1
   @Option(help: "Supernets: weights per channel or per tensor; default: whatever answers better.")
   var granularity: GranularityName?
-  @Option(
-    help:
-      "Supernets: whether granularity and symmetry are searched for the network (EQ-Net) or for every quantizer."
-  )
-  var conditions = SupernetSpace.Conditions.network
   @Option(help: "Supernets: children of a generation.") var population = 100
   @Option(help: "Supernets: generations.") var generations = 500
   @Option(name: .customLong("mutation"), help: "Supernets: share of the sites that a mutation changes.")
@@ -81,5 +76,3 @@ struct SupernetFlags: ParsableArguments {
     try require((averageJointBits ?? 1) > 0, "--avg-joint-bits must be positive")
   }
 }
-
-extension SupernetSpace.Conditions: ExpressibleByArgument {}

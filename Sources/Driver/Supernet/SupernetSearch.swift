@@ -43,8 +43,7 @@ struct SupernetSearch {
     self.test = test
     let flags = request.flags
     space = try SupernetSpace(
-      graph, request.target, granularity: flags.granularity.map { $0 == .channel ? .channel : .tensor },
-      conditions: flags.conditions)
+      graph, request.target, granularity: flags.granularity.map { $0 == .channel ? .channel : .tensor })
     averages = (
       space.space.averageBits(.weights), space.space.averageBits(.activations), space.space.averageBits()
     )

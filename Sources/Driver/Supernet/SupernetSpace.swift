@@ -5,12 +5,8 @@ import Search
 import Support
 import Trainer
 
-/// A trained supernet as a space to search: granularity and symmetry of the whole network and a width for every quantizer
-/// (EQ-Net), or a form for every quantizer.
+/// A trained supernet as a space to search: what holds for the whole network, then a width for every quantizer.
 struct SupernetSpace {
-  /// What granularity and symmetry hold for.
-  enum Conditions: String, CaseIterable { case network, quantizer }
-
   let graph: Graph
   let supernet: Supernet
   let space: ElasticSpace
@@ -18,17 +14,12 @@ struct SupernetSpace {
   let layers: [SearchLayer]
   private static let granularities: [Granularity] = [.tensor, .channel]
   private static let symmetries: [Symmetry] = [.symmetric, .asymmetric]
-  /// Sites in front of those of quantizers.
-  private let conditionCount: Int
-  /// By quantizer and choice, where every quantizer has its own conditions.
-  private let forms: [[Int]]
+  private static let conditions = 3
 
   /// - Parameters:
   ///   - target: leaves the forms that are legal there.
   ///   - granularity: of all weights; nil: searched.
-  init(
-    _ graph: Graph, _ target: Target, granularity: Granularity?, conditions: Conditions = .network
-  ) throws(CompilerError) {
+  init(_ graph: Graph, _ target: Target, granularity: Granularity?) throws(CompilerError) {
     self.graph = graph
     let legal = [
       Quantize.Role.weight: Set(target.weights.forms), .activation: Set(target.activations.forms),
@@ -47,50 +38,32 @@ struct SupernetSpace {
       let present = all.indices.filter { index in styles.contains { of($0) == all[index] } }
       return ElasticSpace.Site(name, .condition, choices: present)
     }
-    let global =
-      conditions == .quantizer
-      ? []
-      : [
-        options("granularity", Self.granularities, \.granularity),
-        options("weight symmetry", Self.symmetries, \.weights),
-        options("activation symmetry", Self.symmetries, \.activations),
-      ]
-    var forms: [[Int]] = []
-    let quantizers = supernet.sites.map { site in
-      func width(_ form: Int) -> Int { site.forms[form].width.storageBits }
-      var choices = Set(site.legal.map(width)).sorted(by: >), styles: [Int]?
-      if conditions == .quantizer {
-        let legal = site.legal.sorted { (-width($0), $0) < (-width($1), $1) }
-        choices = legal.map(width)
-        styles = legal.map { Self.style(site.forms[$0]) }
-        forms.append(legal)
-      }
-      return ElasticSpace.Site(
-        site.name, site.role == .weight ? .weights : .activations, choices: choices, styles: styles,
-        elements: graph[graph[site.id].operands[0]].type.shape.bound(batch: 1).reduce(1, *))
+    var sites = [
+      options("granularity", Self.granularities, \.granularity),
+      options("weight symmetry", Self.symmetries, \.weights),
+      options("activation symmetry", Self.symmetries, \.activations),
+    ]
+    for site in supernet.sites {
+      let widths = Set(site.legal.map { site.forms[$0].width.storageBits }).sorted(by: >)
+      let type = graph[graph[site.id].operands[0]].type
+      sites.append(
+        ElasticSpace.Site(
+          site.name, site.role == .weight ? .weights : .activations, choices: widths,
+          elements: type.shape.bound(batch: 1).reduce(1, *)))
     }
-    space = ElasticSpace(global + quantizers)
-    (self.forms, conditionCount) = (forms, global.count)
+    space = ElasticSpace(sites)
     layers = Searcher.layers(of: graph)
-  }
-
-  private static func style(_ form: QuantizationForm) -> Int {
-    (form.granularity == .channel ? 2 : 0) + (form.symmetry == .asymmetric ? 1 : 0)
   }
 
   /// The forms of a sub-network.
   func subnetwork(_ subnet: [Int]) -> Subnetwork {
-    var result: Subnetwork = [:]
-    if conditionCount == 0 {
-      for (index, site) in supernet.sites.enumerated() { result[site.id] = forms[index][subnet[index]] }
-      return result
-    }
     let values = space.values(subnet)
     let style = Supernet.Style(
       granularity: Self.granularities[values[0]], weights: Self.symmetries[values[1]],
       activations: Self.symmetries[values[2]])
+    var result: Subnetwork = [:]
     for (index, site) in supernet.sites.enumerated() {
-      result[site.id] = style.form(of: site, bits: values[conditionCount + index])
+      result[site.id] = style.form(of: site, bits: values[Self.conditions + index])
     }
     return result
   }
@@ -99,12 +72,6 @@ struct SupernetSpace {
   var uniform: [(bits: Int, subnet: [Int])] {
     supernet.widths.flatMap { bits in
       supernet.styles.map { style in
-        if conditionCount == 0 {
-          let subnet = supernet.sites.enumerated().map { index, site in
-            forms[index].firstIndex(of: style.form(of: site, bits: bits)) ?? 0
-          }
-          return (bits, subnet)
-        }
         let values = [
           Self.granularities.firstIndex(of: style.granularity), Self.symmetries.firstIndex(of: style.weights),
           Self.symmetries.firstIndex(of: style.activations),
@@ -112,7 +79,7 @@ struct SupernetSpace {
         let conditions = zip(space.sites, values).map { site, value in
           site.choices.firstIndex { $0 == value } ?? 0
         }
-        let widths = space.sites.dropFirst(conditionCount).map { site in
+        let widths = space.sites.dropFirst(Self.conditions).map { site in
           site.choices.lastIndex { $0 >= bits } ?? 0
         }
         return (bits, conditions + widths)
@@ -126,7 +93,7 @@ struct SupernetSpace {
     let searched = layers.compactMap { layer in
       layer.input.map { input in
         ElasticSpace.Layer(
-          weights: conditionCount + layer.weights, activations: conditionCount + input,
+          weights: Self.conditions + layer.weights, activations: Self.conditions + input,
           multiplyAccumulates: layer.multiplyAccumulates)
       }
     }
