@@ -142,9 +142,12 @@ struct SupernetSearch {
   /// The best sub-network within the budgets, and the uniform ones beside it.
   mutating func best() throws -> SupernetReport {
     try refine { $0.proposals() }
-    let unsorted = try entries(bestInside(request.flags.candidates), "measuring finalists")
+    // Uniform widths are measured on the larger sample anyway, where they may be the best after all.
+    let best = bestInside(request.flags.candidates)
+    let others = try bestUniform().filter { region.contains($0) && !best.contains($0) }
+    let unsorted = try entries(best + others, "measuring finalists")
     let ranks = unsorted.indices.sorted { (unsorted[$0].score, $1) > (unsorted[$1].score, $0) }
-    var found = ranks.map { unsorted[$0] }
+    var found = ranks.prefix(best.count).map { unsorted[$0] }
     try addTests(&found, 0..<min(request.flags.testFinalists, found.count))
     return SupernetReport(
       entries: found, uniform: try uniformEntries(), quality: quality, pairs: request.flags.pairs,
@@ -210,15 +213,17 @@ struct SupernetSearch {
     }.map { measured[$0].subnet }
   }
 
-  private mutating func uniformEntries() throws -> [SupernetReport.Entry] {
-    // Of every width the conditions that answer best.
+  /// Of every width the conditions that answer best, widest first.
+  private mutating func bestUniform() throws -> [[Int]] {
     var best: [Int: Measured] = [:]
     let all = space.uniform
     let measured = try Self.measured(
       &measurements, all.map(\.subnet), request.flags, "measuring uniform widths")
     for ((bits, _), one) in zip(all, measured) where one.score > best[bits]?.score ?? -1 { best[bits] = one }
-    var result = try entries(
-      best.keys.sorted(by: >).compactMap { best[$0]?.subnet }, "measuring uniform widths")
+    return best.keys.sorted(by: >).compactMap { best[$0]?.subnet }
+  }
+  private mutating func uniformEntries() throws -> [SupernetReport.Entry] {
+    var result = try entries(bestUniform(), "measuring uniform widths")
     try addTests(&result, result.indices)
     return result
   }
