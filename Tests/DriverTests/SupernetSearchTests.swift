@@ -93,6 +93,15 @@ struct SupernetSearchTests {
       #expect(impossible.status == 3 && impossible.messages.contains("2.0 to 8.0"))
       let none = try QCC.run(search(["--avg-joint-bits", "0"]))
       #expect(none.status == 64 && none.messages.contains("--avg-joint-bits"))
+      let ordinary = try QCC.run(
+        [
+          "search", "\(QCC.digits)/model.onnx", "--target", "x86-int4", "--avg-bits", "4", "--avg-joint-bits",
+          "3",
+        ]
+          + Self.data)
+      #expect(
+        ordinary.status == 64
+          && ordinary.messages.contains("--avg-joint-bits are budgets of trained supernets"))
       let unsuitable = try QCC.run(search(["--avg-bits", "3", "--pin", "conv=w8"]))
       #expect(unsuitable.status == 64 && unsuitable.messages.contains("--pin"))
     }

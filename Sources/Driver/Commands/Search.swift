@@ -137,9 +137,15 @@ struct SearchCommand: DistributedCommand {
     {
       throw CompilerError(
         "qcc search needs a budget: --size, --avg-bits, --bitops, --latency or --ram; or --max-drop or --pareto",
+        notes: ["in trained supernets --avg-activation-bits and --avg-joint-bits are budgets, too"],
         status: .usage)
     }
     if let supernet { return try search(supernet, budgets) }
+    guard !self.supernet.hasBudget else {
+      throw CompilerError(
+        "--avg-activation-bits and --avg-joint-bits are budgets of trained supernets", at: model,
+        status: .usage)
+    }
     guard !Ranks.isDistributed else {
       throw CompilerError("several ranks search through trained supernets alone", at: model, status: .usage)
     }
