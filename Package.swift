@@ -92,7 +92,7 @@ let package = Package(
       swiftSettings: optimized),
     .target(
       name: "Trainer",
-      dependencies: ["Support", "Numerics", "IR", "Evaluator", "Training", "Datasets"],
+      dependencies: ["Support", "Numerics", "IR", "Evaluator", "Training", "Datasets", "Search"],
       swiftSettings: optimized),
     .target(
       name: "Passes",

@@ -41,7 +41,7 @@ package struct AccuracyPredictor: Hashable, Sendable {
     for member in members {
       for (index, output) in member.predict(inputs).enumerated() { sums[index] += output }
     }
-    return zip(subnets, sums).map { noise.predict($0) + deviation * $1 / Double(members.count) }
+    return zip(subnets, sums).map { noise.predict(space, $0) + deviation * $1 / Double(members.count) }
   }
 }
 
@@ -60,7 +60,7 @@ extension AccuracyPredictor {
     let unseen = order.prefix(min(Int(Double(order.count) * options.heldOut), order.count - 1))
     let seen = order.dropFirst(unseen.count), known = seen.map { subnets[$0] }
     let noise = AdditiveNoise.fitted(space, known, seen.map { accuracies[$0] })
-    let rest = seen.map { accuracies[$0] - noise.predict(subnets[$0]) }
+    let rest = seen.map { accuracies[$0] - noise.predict(space, subnets[$0]) }
     let variance = rest.reduce(0) { $0 + $1 * $1 } / Double(rest.count)
     let deviation = variance > 0 ? variance.squareRoot() : 1
     let matrix = Matrix(known.map(space.encode)), targets = rest.map { $0 / deviation }

@@ -1,4 +1,3 @@
-import Glibc
 import Support
 
 /// Draws sub-networks for measurements and first populations, by a seed.
@@ -21,21 +20,18 @@ package struct SubnetSampler: Sendable {
   /// Different sub-networks whose average bits spread evenly over a range, in which `uniform` finds hardly any but the middle
   /// (EQ-Net): a target is drawn for weights and, independently, for activations, then every width given it.
   /// Conditions are drawn alike.
-  ///
-  /// The paper counts the widths of random assignments in bins of their average, which leaves the outer bins
-  /// empty. Their limit for many sites is known (Gibbs' conditioning principle): width b of a site with the share s of all
-  /// elements has a probability proportional to exp(λ s b), with one λ for all sites such that the expected average is
-  /// the target.
   package mutating func spread(
     _ count: Int, weightBits: ClosedRange<Double>, activationBits: ClosedRange<Double>
   ) -> [[Int]] {
     let space = space
-    let weights = WidthDistribution(space, .weights), activations = WidthDistribution(space, .activations)
+    let parts = [(Part(space, .weights), weightBits), (Part(space, .activations), activationBits)]
     return distinct(count) { random in
       var subnet = space.sites.map { random.element($0.open) }
-      for (distribution, range) in [(weights, weightBits), (activations, activationBits)] {
+      for (part, range) in parts {
         let target = range.lowerBound + random.unit() * (range.upperBound - range.lowerBound)
-        distribution.draw(&subnet, average: target, &random)
+        for (site, drawn) in zip(part.sites, part.distribution.draw(average: target, &random)) {
+          subnet[site] = space.sites[site].open[drawn]
+        }
       }
       return subnet
     }
@@ -43,12 +39,25 @@ package struct SubnetSampler: Sendable {
   /// The same over all averages that sites allow, but for a fifteenth at either end (2.4 to 7.6 of 2 to 8 bits).
   package mutating func spread(_ count: Int) -> [[Int]] {
     func range(_ role: ElasticSpace.Role) -> ClosedRange<Double> {
-      let sites = WidthDistribution(space, role).sites, margin = 1 / 15.0
-      let least = sites.reduce(0) { $0 + $1.share * ($1.widths.min() ?? 0) }
-      let most = sites.reduce(0) { $0 + $1.share * ($1.widths.max() ?? 0) }
-      return least + margin * (most - least)...most - margin * (most - least)
+      let all = Part(space, role).distribution.averages, margin = (all.upperBound - all.lowerBound) / 15
+      return all.lowerBound + margin...all.upperBound - margin
     }
     return spread(count, weightBits: range(.weights), activationBits: range(.activations))
+  }
+
+  /// The sites of a role that have a choice.
+  private struct Part: Sendable {
+    let sites: [Int]
+    let distribution: WidthDistribution
+
+    init(_ space: ElasticSpace, _ role: ElasticSpace.Role) {
+      sites = space.sites.indices.filter { space.sites[$0].role == role && !space.sites[$0].isPinned }
+      distribution = WidthDistribution(
+        sites.map { index in
+          let site = space.sites[index]
+          return (site.elements, site.open.map { Double(site.choices[$0]) })
+        })
+    }
   }
 
   private mutating func distinct(_ count: Int, _ draw: (inout SeededRandom) -> [Int]) -> [[Int]] {
@@ -59,56 +68,5 @@ package struct SubnetSampler: Sendable {
       if seen.insert(subnet).inserted { result.append(subnet) }
     }
     return result
-  }
-}
-
-/// The widths of the sites of a role, given their average.
-struct WidthDistribution: Sendable {
-  struct Site: Sendable {
-    var index: Int
-    /// Of all elements that count.
-    var share: Double
-    var open: [Int]
-    var widths: [Double]
-  }
-  let sites: [Site]
-
-  init(_ space: ElasticSpace, _ role: ElasticSpace.Role) {
-    let counted = space.sites.indices.filter { space.sites[$0].role == role && !space.sites[$0].isPinned }
-    let total = counted.reduce(0) { $0 + max(space.sites[$1].elements, 1) }
-    sites = counted.map { index in
-      let site = space.sites[index]
-      return Site(
-        index: index, share: Double(max(site.elements, 1)) / Double(total), open: site.open,
-        widths: site.open.map { Double(site.choices[$0]) })
-    }
-  }
-
-  func draw(_ subnet: inout [Int], average: Double, _ random: inout SeededRandom) {
-    let tilt = tilt(average: average)
-    for site in sites {
-      subnet[site.index] = site.open[random.index(probabilities: chances(site, tilt))]
-    }
-  }
-
-  /// The probabilities of a site's open widths.
-  func chances(_ site: Site, _ tilt: Double) -> [Double] {
-    let exponents = site.widths.map { tilt * site.share * $0 }, largest = exponents.max() ?? 0
-    let weights = exponents.map { exp($0 - largest) }, sum = weights.reduce(0, +)
-    return weights.map { $0 / sum }
-  }
-
-  /// The λ whose expected average is `average`, which grows with it, by bisection.
-  func tilt(average: Double) -> Double {
-    // Beyond this every site takes its least or largest width almost surely.
-    var high = 40 / (sites.map(\.share).min() ?? 1), low = -high
-    for _ in 0..<64 {
-      let middle = (low + high) / 2
-      let expected = sites.reduce(0) { sum, site in
-        sum + site.share * zip(chances(site, middle), site.widths).reduce(0) { $0 + $1.0 * $1.1 }
-      }
-      if expected < average { low = middle } else { high = middle }
-    }
-    return (low + high) / 2
   }
 }

@@ -1,5 +1,6 @@
 import IR
 import Numerics
+import Search
 import Support
 
 /// One form for each quantizer: a network inside a supernet.
@@ -14,6 +15,11 @@ package struct Supernet: Sendable {
     package let forms: [QuantizationForm]
     /// Indices of `forms`; those of the widest alone where the site is pinned.
     package let legal: [Int]
+    /// Weights, or numbers of an activation for one sample.
+    package let elements: Int
+
+    /// Of the legal forms, each once, narrowest first.
+    var widths: [Int] { Set(legal.map { forms[$0].width.storageBits }).sorted() }
   }
   package let sites: [Site]
 
@@ -24,7 +30,10 @@ package struct Supernet: Sendable {
       guard case .quantize(let quantizer) = graph[id].op else { return nil }
       let forms = quantizer.forms.all, widest = forms.map(\.width.storageBits).max() ?? 8
       let legal = forms.indices.filter { !pinned.contains(id) || forms[$0].width.storageBits == widest }
-      return Site(id: id, name: quantizer.site, role: quantizer.role, forms: forms, legal: legal)
+      let shape = graph[graph[id].operands[0]].type.shape
+      return Site(
+        id: id, name: quantizer.site, role: quantizer.role, forms: forms, legal: legal,
+        elements: shape.bound(batch: 1).reduce(1, *))
     }
   }
 
@@ -38,7 +47,7 @@ package struct Supernet: Sendable {
     let left = sites.map { site in
       Site(
         id: site.id, name: site.name, role: site.role, forms: site.forms,
-        legal: site.legal.filter { isLegal(site, site.forms[$0]) })
+        legal: site.legal.filter { isLegal(site, site.forms[$0]) }, elements: site.elements)
     }
     let problems = left.filter(\.legal.isEmpty).map {
       Diagnostic.error("the supernet was trained for no form of '\($0.name)' that is legal here", at: $0.name)
@@ -48,11 +57,17 @@ package struct Supernet: Sendable {
   }
 
   /// How wide the quantizers of a drawn sub-network are.
-  package enum Extreme: Sendable { case widest, narrowest, any }
+  package enum Extreme: Hashable, Sendable {
+    case widest, narrowest, any
+    /// For weights and for activations an average is drawn from this range, in bits, then widths that have it
+    /// (`WidthDistribution`).
+    case average(ClosedRange<Double>)
+  }
 
   /// Every site draws granularity and symmetry, and its width where it is free, independently of the others.
   package func draw(_ extreme: Extreme, _ random: inout SeededRandom) -> Subnetwork {
-    var result: Subnetwork = [:]
+    var result: Subnetwork = [:], averaged: [OpID: Int] = [:]
+    if case .average(let range) = extreme { averaged = widths(averaging: range, &random) }
     for site in sites {
       let widths = site.legal.map { site.forms[$0].width.storageBits }
       let width: Int? =
@@ -60,9 +75,25 @@ package struct Supernet: Sendable {
         case .widest: widths.max()
         case .narrowest: widths.min()
         case .any: widths.isEmpty ? nil : widths[Int(random.below(UInt64(widths.count)))]
+        case .average: averaged[site.id]
         }
       let choices = site.legal.filter { width == nil || site.forms[$0].width.storageBits == width }
       result[site.id] = choices[Int(random.below(UInt64(choices.count)))]
+    }
+    return result
+  }
+
+  /// Widths of the sites that have several.
+  private func widths(averaging range: ClosedRange<Double>, _ random: inout SeededRandom) -> [OpID: Int] {
+    var result: [OpID: Int] = [:]
+    for role in [Quantize.Role.weight, .activation] {
+      let free = sites.filter { $0.role == role && $0.widths.count > 1 }
+      guard !free.isEmpty else { continue }
+      let distribution = WidthDistribution(free.map { ($0.elements, $0.widths.map(Double.init)) })
+      let average = range.lowerBound + random.unit() * (range.upperBound - range.lowerBound)
+      for (site, drawn) in zip(free, distribution.draw(average: average, &random)) {
+        result[site.id] = site.widths[drawn]
+      }
     }
     return result
   }

@@ -26,6 +26,11 @@ package struct TrainingOptions: Hashable, Sendable {
 package struct SupernetOptions: Hashable, Sendable {
   /// Random sub-networks between the widest and the narrowest.
   package var randomSubnetworks = 1
+  /// Which averages random sub-networks have, in bits, one drawn for weights and one for activations; nil: every site takes
+  /// each of its widths alike, which averages to the middle one in large networks.
+  package var averageBits: ClosedRange<Double>?
+  /// Whether the narrowest sub-network takes part in every step.
+  package var trainsNarrowest = true
   /// Wider sub-networks teach the next narrower one: the share of their answers in its loss. 0: labels alone.
   package var guidance: Float = 0.5
   /// nil: the distribution of weights is left to itself.

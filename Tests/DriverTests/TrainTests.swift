@@ -44,6 +44,39 @@ struct TrainTests {
     }
   }
 
+  /// A second phase goes on from the weights and steps of a supernet, with other sub-networks.
+  @Test func supernetsAreTrainedOn() throws {
+    try withTemporaryFolder { folder in
+      let first = "\(folder)/first.qir", second = "\(folder)/second.qir"
+      let steps = ["--elastic", "--batch", "64", "--shard", "32", "--steps"]
+      try QCC.expectSuccess(train(steps + ["16", "--target", "x86-int4", "-o", first]))
+      func on(_ more: [String]) throws -> Outcome {
+        try QCC.run(["train", first] + Self.data + steps + ["4", "--threads", "2", "-o", second] + more)
+      }
+      let outcome = try on(
+        ["--avg-bits", "2.2:4", "--subnetworks", "2", "--no-narrowest", "--test-bits", "3", "--json"]
+          + Self.test)
+      #expect(outcome.status == 0, "\(outcome.messages)")
+      let rows = try JSONDecoder().decode(Report.self, from: outcome.output).top1
+      #expect(rows.count == 4 && rows.allSatisfy { $0.top1 > 90 }, "\(rows)")
+      let bytes = try [first, second].map { try Data(contentsOf: URL(filePath: $0)) }
+      #expect(bytes[0] != bytes[1])
+      for (flags, text) in [
+        (["--target", "x86-int8"], "x86-int4"), (["--distill", "0.5"], "float network"),
+        (["--test", "\(QCC.digits)/data/test", "--test-bits", "9"], "not legal"),
+        (["--avg-bits", "5:2"], "--avg-bits"), (["--avg-bits", "3"], "--avg-bits"),
+        (["--subnetworks", "0", "--no-narrowest"], "--subnetworks"),
+      ] {
+        let refused = try on(flags)
+        #expect(refused.status == 64 && refused.messages.contains(text), "\(refused.messages)")
+      }
+      // One width for all needs the float network.
+      let widths = try QCC.run(
+        ["train", first, "--bits", "w4a4", "--target", "x86-int4", "-o", second] + Self.data)
+      #expect(widths.status != 0 && widths.messages.contains("float network"))
+    }
+  }
+
   @Test func givenWidthsAnswerAsTrainedWhenCompiled() throws {
     try withTemporaryFolder { folder in
       let trained = "\(folder)/trained.qir", lowered = "\(folder)/lowered.qir"
@@ -100,7 +133,8 @@ struct TrainTests {
     (["--bits", "w1a4", "--target", "x86-int4"], 64, "not legal"),
     (["--steps", "3", "--epochs", "2"], 64, "one of"), (["--time-budget", "5x"], 64, "2h"),
     (["--shard", "1"], 64, "--shard"), (["--mixup"], 64, "--distill 1"),
-    (["--test-bits", "2"], 64, "--test-bits"),
+    (["--test-bits", "2"], 64, "--test-bits"), (["--avg-bits", "2:4"], 64, "--avg-bits"),
+    (["--bits", "w4a4"], 64, "--target"), (["--target", "x86-int4"], 64, "--target"),
     (
       ["--elastic", "--target", "x86-int4", "--test", "\(QCC.digits)/data/test", "--test-bits", "9"], 64,
       "not legal"

@@ -2,7 +2,8 @@ import IR
 import Numerics
 import Support
 import Testing
-import Trainer
+
+@testable import Trainer
 
 @Suite("Sub-networks of a supernet")
 struct SupernetTests {
@@ -26,6 +27,29 @@ struct SupernetTests {
       }
     }
     for (index, site) in supernet.sites.enumerated() { #expect(seen[index] == Set(site.legal)) }
+  }
+
+  /// Widths of a whole range are drawn, sites that have more elements narrower at the same average.
+  @Test func averagesAreThoseAskedFor() throws {
+    let supernet = try SmallNetwork(elastic: true).supernet
+    let free = supernet.sites.filter { $0.role == .weight && $0.widths.count > 1 }
+    let total = Double(free.reduce(0) { $0 + $1.elements })
+    for asked in [2.5, 4, 6.5] {
+      var random = SeededRandom(seed: 3), sum = 0.0
+      let draws = 3000
+      for _ in 0..<draws {
+        let drawn = supernet.draw(.average(asked...asked), &random)
+        for site in supernet.sites {
+          let form = try #require(drawn[site.id])
+          #expect(site.legal.contains(form))
+        }
+        for site in free {
+          let width = site.forms[drawn[site.id] ?? 0].width.storageBits
+          sum += Double(width * site.elements) / total
+        }
+      }
+      #expect(abs(sum / Double(draws) - asked) < 0.1, "\(asked): \(sum / Double(draws))")
+    }
   }
 
   @Test func pinnedSitesKeepTheirWidth() throws {

@@ -16,6 +16,7 @@ struct TrainCommand: DistributedCommand {
                qcc opt --pass-pipeline='canonical, equalize{by = both}' model.onnx --data train/ --preprocess p.yaml -o even.qir          before: for depthwise networks
                qcc compile trained.qir --target x86-int4 --data train/ --preprocess p.yaml -o model.qpk
                qcc compile supernet.qir --target x86-int4 --assignment pick.json --data train/ --preprocess p.yaml
+               qcc train supernet.qir --elastic --avg-bits 2:4 --data train/ --preprocess p.yaml --epochs 10 -o narrow.qir          goes on from a supernet
       Batch normalizations stand apart from their convolutions while weights move ('restore-batch-norm'); compile measures
       them anew and folds them. Layers with weights narrow their inputs themselves, sums of residual networks keep 8 bits.
       The first and the last layer keep the widest forms. Steps and zero points of every form are learned, zero points
@@ -25,7 +26,7 @@ struct TrainCommand: DistributedCommand {
       same command is given again, and ends with the same bytes. Normalization takes statistics of --shard samples.
       'mpirun -n 4 qcc train ...' shares every step's shards among four processes, with the same bytes as one.
       """)
-  @Argument(help: "An .onnx model or a .qir graph before assign.") var model: String
+  @Argument(help: "An .onnx model, a .qir graph before assign, or a supernet to train on.") var model: String
   @Option(help: "A target that 'qcc targets' lists, or a YAML file: the legal forms.") var target: String?
   @Option(
     name: .shortAndLong,
@@ -69,6 +70,15 @@ struct TrainCommand: DistributedCommand {
   var distill: Float = 0
 
   @Option(help: "With --elastic: random sub-networks in a step.") var subnetworks = 1
+  @Option(
+    name: .customLong("avg-bits"),
+    help: ArgumentHelp(
+      "With --elastic: random sub-networks average to widths from this range, drawn for weights and for inputs of layers: 2.2:5. Default: every layer takes each width alike.",
+      valueName: "least:most"))
+  var averageBits: String?
+  @Flag(
+    inversion: .prefixedNo, help: "With --elastic: the narrowest sub-network takes part in every step.")
+  var narrowest = true
   @Option(help: "With --elastic: share of the wider sub-network's answers in the loss of the next, 0 to 1.")
   var guidance: Float = 0.5
   @Flag(
@@ -115,7 +125,7 @@ struct TrainCommand: DistributedCommand {
     }
     try require(!(elastic && bits != nil), "give --elastic or --bits, not both")
     try require(
-      (elastic || bits != nil) == (target != nil), "--target belongs to --elastic and --bits, which need it")
+      (elastic || bits != nil) || target == nil, "--target belongs to --elastic and --bits")
     try require(
       [epochs != nil, steps != nil, timeBudget != nil].count { $0 } <= 1,
       "give one of --epochs, --steps and --time-budget")
@@ -137,6 +147,8 @@ struct TrainCommand: DistributedCommand {
       !mixup || (distill == 1 && (!elastic || guidance == 1)),
       "--mixup needs --distill 1, with --elastic --guidance 1 too")
     try require((0...64).contains(subnetworks), "--subnetworks must be 0 to 64")
+    try require(
+      subnetworks > 0 || narrowest, "--subnetworks 0 and --no-narrowest leave nothing but the widest to train")
     try require((checkpointEvery ?? 1) > 0, "--checkpoint-every must be positive")
     try require(calibrationSamples > 0 && estimateSamples > 0, "numbers of samples must be positive")
     try require((testSamples ?? 1) > 0, "--test-samples must be at least 1")
@@ -144,6 +156,8 @@ struct TrainCommand: DistributedCommand {
       test != nil || (testLabels == nil && testSamples == nil && testBits.isEmpty),
       "--test-labels, --test-samples and --test-bits belong to --test")
     try require(elastic || testBits.isEmpty, "--test-bits belongs to --elastic")
+    try require(
+      elastic || (averageBits == nil && narrowest), "--avg-bits and --no-narrowest belong to --elastic")
   }
 
   func run() throws {
@@ -159,7 +173,7 @@ struct TrainCommand: DistributedCommand {
   }
 
   /// The settings of the run, but for the number of steps.
-  var options: TrainingOptions {
+  func options() throws(CompilerError) -> TrainingOptions {
     var options = TrainingOptions()
     options.batch = batch
     options.shard = shard
@@ -181,6 +195,8 @@ struct TrainCommand: DistributedCommand {
       var supernet = SupernetOptions()
       supernet.randomSubnetworks = subnetworks
       supernet.guidance = guidance
+      supernet.averageBits = try averages()
+      supernet.trainsNarrowest = narrowest
       supernet.regularization = regularization ? WeightRegularization() : nil
       options.supernet = supernet
     }
@@ -195,6 +211,18 @@ struct TrainCommand: DistributedCommand {
       (1...8).contains(weights), (1...8).contains(activations)
     else { throw CompilerError("--bits takes widths such as 'w4a4', not '\(bits)'", status: .usage) }
     return (weights, activations)
+  }
+
+  /// The range of --avg-bits.
+  private func averages() throws(CompilerError) -> ClosedRange<Double>? {
+    guard let averageBits else { return nil }
+    let ends = averageBits.split(separator: ":", omittingEmptySubsequences: false).map { Double($0) }
+    guard ends.count == 2, let least = ends[0], let most = ends[1], 1 <= least, least <= most, most <= 8
+    else {
+      throw CompilerError(
+        "--avg-bits takes two averages within 1 and 8, such as '2.2:5', not '\(averageBits)'", status: .usage)
+    }
+    return least...most
   }
 
   /// The seconds of --time-budget.

@@ -3,12 +3,17 @@ import Passes
 import Support
 import Trainer
 
+extension Graph {
+  /// Made by `qcc train --elastic`.
+  var isTrainedSupernet: Bool { stage == .elastic && isCalibrated && hasSeparateBatchNorms }
+}
+
 extension SearchCommand {
   /// The model when it is a supernet that `qcc train --elastic` made.
   func trainedSupernet() throws -> Graph? {
     guard model.hasSuffix(".qir") || model == "-" else { return nil }
     let graph = try LoadedModel(path: model).graph(for: "search", at: model)
-    return graph.stage == .elastic && graph.isCalibrated && graph.hasSeparateBatchNorms ? graph : nil
+    return graph.isTrainedSupernet ? graph : nil
   }
 
   /// `qcc search` for a trained supernet.

@@ -40,7 +40,7 @@ struct TrainingSession {
       calibration.prepared, shape: shape, classes: classes, threads: threads
     ) { Console.progress("reading samples", $0, $1) }
     samples.unreadable.forEach(Console.report)
-    var options = command.options
+    var options = try command.options()
     if samples.count < options.batch { options.batch = samples.count }
     options.shard = min(options.shard, options.batch)
     let network = TrainableGraph(graph, options.optimizer)
@@ -83,9 +83,17 @@ struct TrainingSession {
     _ imported: Graph, _ command: TrainCommand, _ widths: (weights: Int, activations: Int)?,
     _ calibration: SampleSource
   ) throws -> (graph: Graph, teacher: Graph, supernet: Supernet) {
+    if command.elastic, imported.isTrainedSupernet {
+      try checkContinuation(of: imported, command)
+      return (imported, imported, Supernet(imported))
+    }
     guard imported.stage < .elastic else {
       throw CompilerError(
-        "the graph is \(imported.stage.text): qcc train takes a float network", at: command.model)
+        "the graph is \(imported.stage.text): qcc train takes a float network, or with --elastic a supernet that it made",
+        at: command.model)
+    }
+    guard command.target != nil || !(command.elastic || widths != nil) else {
+      throw CompilerError("--elastic and --bits need --target", status: .usage)
     }
     var context = PassContext(
       threads: command.general.threadCount, seed: command.data.seed, progress: Console.progress)
@@ -105,12 +113,8 @@ struct TrainingSession {
     }
     var graph = try apply(
       "insert-quantizers{target = \(target.quotedText), own-inputs = true}, restore-batch-norm", to: teacher)
-    let elastic = Supernet(graph), legal = Set(elastic.widths)
-    let named = command.testBits + (widths.map { [$0.weights, $0.activations] } ?? [])
-    for bits in named where !legal.contains(bits) {
-      throw CompilerError(
-        "\(bits) bits are not legal on target '\(target)', which allows \(legal.sorted())", status: .usage)
-    }
+    let elastic = Supernet(graph)
+    try checkWidths(command.testBits + (widths.map { [$0.weights, $0.activations] } ?? []), elastic, target)
     if let widths {
       let style = Supernet.Style(granularity: .channel, weights: .symmetric, activations: .asymmetric)
       let forms = elastic.uniform(style, weightBits: widths.weights, activationBits: widths.activations)
@@ -120,6 +124,30 @@ struct TrainingSession {
     graph = try apply("calibrate", to: graph)
     context.diagnostics.forEach(Console.report)
     return (graph, teacher, Supernet(graph))
+  }
+
+  /// A supernet keeps the forms and the weights it was trained with.
+  private static func checkContinuation(of supernet: Graph, _ command: TrainCommand) throws(CompilerError) {
+    let made = supernet.metadata("target") ?? ""
+    if let target = command.target, target != made {
+      throw CompilerError(
+        "the supernet was trained for target '\(made)', not '\(target)'", at: command.model, status: .usage)
+    }
+    guard command.distill == 0 else {
+      throw CompilerError(
+        "--distill needs the float network, which a supernet is no longer", at: command.model, status: .usage)
+    }
+    try checkWidths(command.testBits, Supernet(supernet), made)
+  }
+
+  private static func checkWidths(
+    _ named: [Int], _ supernet: Supernet, _ target: String
+  ) throws(CompilerError) {
+    let legal = Set(supernet.widths)
+    for bits in named where !legal.contains(bits) {
+      throw CompilerError(
+        "\(bits) bits are not legal on target '\(target)', which allows \(legal.sorted())", status: .usage)
+    }
   }
 
   /// How many steps fit, from the time of a few (the first, which prepares, left out); a twentieth is kept for the rest.
