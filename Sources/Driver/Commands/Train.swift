@@ -148,7 +148,8 @@ struct TrainCommand: DistributedCommand {
       "--mixup needs --distill 1, with --elastic --guidance 1 too")
     try require((0...64).contains(subnetworks), "--subnetworks must be 0 to 64")
     try require(
-      subnetworks > 0 || narrowest, "--subnetworks 0 and --no-narrowest leave nothing but the widest to train")
+      subnetworks > 0 || narrowest, "--subnetworks 0 and --no-narrowest leave nothing but the widest to train"
+    )
     try require((checkpointEvery ?? 1) > 0, "--checkpoint-every must be positive")
     try require(calibrationSamples > 0 && estimateSamples > 0, "numbers of samples must be positive")
     try require((testSamples ?? 1) > 0, "--test-samples must be at least 1")
