@@ -43,6 +43,9 @@ package struct AccuracyPredictor: Hashable, Sendable {
     }
     return zip(subnets, sums).map { noise.predict(space, $0) + deviation * $1 / Double(members.count) }
   }
+
+  /// What every site takes from the score as far as noise adds up, which is most of it; 0 for conditions and pinned sites.
+  package func losses(_ subnet: [Int]) -> [Double] { noise.losses(space, subnet) }
 }
 
 // MARK: Training

@@ -12,7 +12,11 @@ struct AdditiveNoise: Hashable, Sendable {
   let decay: Double
 
   func predict(_ space: ElasticSpace, _ subnet: [Int]) -> Double {
-    zip(sensitivities, Self.features(space, subnet, decay)).reduce(ceiling) { $0 - $1.0 * $1.1 }
+    losses(space, subnet).reduce(ceiling, -)
+  }
+  /// What every site takes from the score.
+  func losses(_ space: ElasticSpace, _ subnet: [Int]) -> [Double] {
+    zip(sensitivities, Self.features(space, subnet, decay)).map(*)
   }
 
   /// The fit with the least squares over a few decays.

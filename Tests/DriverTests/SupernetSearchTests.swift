@@ -60,6 +60,18 @@ struct SupernetSearchTests {
       let second = try QCC.expectSuccess(search(budgets + ["-o", pick, "--threads", "1"]))
       #expect(try second.output == first.output && Data(contentsOf: URL(filePath: pick)) == bytes)
 
+      // The pick says what each free quantizer takes.
+      struct Pick: Decodable {
+        struct Site: Decodable {
+          var bits: Int
+          var score: Double?
+        }
+        var sites: [Site]
+      }
+      let sites = try JSONDecoder().decode(Pick.self, from: bytes).sites, scores = sites.compactMap(\.score)
+      #expect(sites.filter { $0.score == nil }.allSatisfy { $0.bits == 8 } && scores.count > 4)
+      #expect(scores.allSatisfy { $0 >= 0 } && scores.contains { $0 > 0 })
+
       let byAccuracy = try QCC.expectSuccess(
         search(budgets + ["--rank", "top1", "-o", "\(folder)/top1.json"]))
       let measured = try JSONDecoder().decode(Report.self, from: byAccuracy.output).found.map(\.measured)

@@ -24,7 +24,14 @@ import Testing
     for (site, sensitivity) in zip(free, sensitivities) {
       #expect(abs(noise.sensitivities[site] - sensitivity) < 1e-3)
     }
-    for subnet in sampler.spread(20) { #expect(abs(noise.predict(space, subnet) - score(subnet)) < 1e-3) }
+    for subnet in sampler.spread(20) {
+      #expect(abs(noise.predict(space, subnet) - score(subnet)) < 1e-3)
+      let losses = noise.losses(space, subnet)
+      for (site, sensitivity) in zip(free, sensitivities) {
+        let lost = sensitivity * (0..<space.values(subnet)[site] - 2).reduce(1.0) { power, _ in power / 3 }
+        #expect(abs(losses[site] - lost) < 1e-3)
+      }
+    }
   }
 
   /// Scores that fall with more bits are no reason to expect them to.

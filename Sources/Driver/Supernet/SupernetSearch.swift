@@ -240,7 +240,8 @@ struct SupernetSearch {
       + request.budgets.limits.map { ($0.kind.rawValue, $0.kind.text($0.limit)) }
       + (request.flags.averageActivationBits.map { [("avg-activation-bits", "\($0)")] } ?? [])
       + (request.flags.averageJointBits.map { [("avg-joint-bits", "\($0)")] } ?? [])
-    return space.file(subnet, target: request.target, notes: notes)
+    return space.file(
+      subnet, losses: predictor.losses(subnet), target: request.target, notes: notes)
   }
 }
 

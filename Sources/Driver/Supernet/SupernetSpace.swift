@@ -117,12 +117,18 @@ struct SupernetSpace {
   }
 
   /// The assignment of a sub-network, for `qcc compile`.
-  func file(_ subnet: [Int], target: Target, notes: [(key: String, text: String)]) -> AssignmentFile {
+  /// - Parameter losses: what every site takes from the score.
+  func file(
+    _ subnet: [Int], losses: [Double], target: Target, notes: [(key: String, text: String)]
+  ) -> AssignmentFile {
     let forms = subnetwork(subnet)
     var file = AssignmentFile(
       target: target.name, model: graph.metadata("source-hash") ?? "",
-      entries: supernet.sites.map { site in
-        .init(site: site.name, role: site.role, form: site.forms[forms[site.id] ?? 0], score: nil)
+      entries: supernet.sites.enumerated().map { index, site in
+        let position = Self.conditions + index
+        return .init(
+          site: site.name, role: site.role, form: site.forms[forms[site.id] ?? 0],
+          score: space.sites[position].isPinned ? nil : losses[position])
       })
     file.notes = notes
     return file
