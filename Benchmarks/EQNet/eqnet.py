@@ -1,15 +1,19 @@
 #!/usr/bin/env python3
 """One supernet for every quantization form, the search through it, and dedicated training beside it, on CIFAR-10 JPEGs.
 
-    eqnet.py [--epochs N] [--parts supernet,front,latency,dedicated,ablation,fashion] [--pairs 600] [--output FOLDER]
+    eqnet.py [--epochs N] [--parts supernet,narrow,front,normalizations,latency,dedicated,ablation,fashion] [--pairs 300] [--output FOLDER]
 
 Each part leaves a JSON file in the output folder and is not done again; training goes on from its checkpoint, so an
 interrupted run continues when it is started again. At the end the tables of RESULTS.md are printed and an SVG of accuracy
 against bits is written. QCC_DATA names the folder of models and data, QCC the executable.
 
 supernet   resnet20-jpegft on the 50,000 training images; every uniform width in every style on the 10,000 test images
+narrow     the supernet trained on with random sub-networks of 2 to 4 bits on average, and the same table
 front      pairs, predictor and searched sub-networks at 2.5 to 6 bits on average, beside uniform ones; at 3 bits also with
            weights and activations within one mean together
+normalizations
+           the 3-bit sub-networks of `front` and uniform 3 bits in their styles, each with normalizations that eight choices of
+           2,048 training images gave it
 latency    the best sub-network half way between the fastest and the slowest, by times of this processor's kernels
 dedicated  W4A4 and W2A2 alone, from the same start
 ablation   with and without weight regularization and guidance, three seeds, on a smaller budget; 2 bits, paired
@@ -59,11 +63,10 @@ class Experiment:
         self.train, self.test = images(self.folder)
         self.data = ["--data", self.train, "--preprocess", PREPROCESS / "cifar-standardized.yaml"]
 
-    def trained(self, name, *arguments, test=True):
-        flags = ["--test", self.test] if test else []
+    def trained(self, name, *arguments, model=MODEL):
         return qcc(
-            "train", MODEL, *self.data, *AUGMENT, "--target", "elastic", "--seed", "1", "--json", "-o",
-            self.folder / f"{name}.qir", "--checkpoint", self.folder / f"{name}.checkpoint.safetensors", *flags, *arguments,
+            "train", model, *self.data, *AUGMENT, "--target", "elastic", "--seed", "1", "--json", "-o",
+            self.folder / f"{name}.qir", "--checkpoint", self.folder / f"{name}.checkpoint.safetensors", "--test", self.test, *arguments,
             output=self.folder / f"{name}.json")
 
     def float_accuracy(self):
@@ -71,8 +74,17 @@ class Experiment:
         return report["top1"]
 
     def supernet(self):
-        report = self.trained(
-            "supernet", "--elastic", "--epochs", self.options.epochs, "--learning-rate", "1e-3")
+        self.table(self.trained(
+            "supernet", "--elastic", "--epochs", self.options.epochs, "--learning-rate", "1e-3"))
+
+    def narrow(self):
+        self.supernet()
+        self.table(self.trained(
+            "narrow", "--elastic", "--epochs", self.options.narrow_epochs, "--learning-rate", "1e-3", "--seed", "2",
+            "--avg-bits", "2:4", "--no-narrowest", model=self.folder / "supernet.qir"))
+
+    def table(self, report):
+        """Uniform widths in every style, beside float."""
         rows = {row["subnetwork"]: row["top1"] for row in report["top1"]}
         reference = self.float_accuracy()
         styles = sorted({name.split(", ", 1)[1] for name in rows})
@@ -82,11 +94,11 @@ class Experiment:
             print(f"| {bits} bits | " + " | ".join(f"{rows[f'w{bits}a{bits}, {s}']:.2f} ({rows[f'w{bits}a{bits}, {s}'] - reference:+.2f})" for s in styles) + " |")
 
     def search(self):
-        return ["search", self.folder / "supernet.qir", *self.data, "--test", self.test, "--pairs", self.options.pairs,
+        return ["search", self.folder / "narrow.qir", *self.data, "--test", self.test, "--pairs", self.options.pairs,
                 "--measure-samples", self.options.measure_samples, "--estimate-samples", self.options.estimate_samples, "--json", "--cache", self.folder / "cache"]
 
     def front(self):
-        self.supernet()
+        self.narrow()
 
         def searched(name, bits, *flags, finalists=1):
             return qcc(
@@ -113,13 +125,35 @@ class Experiment:
             print(f"| {bits} | " + " | ".join(self.cells(row) if row else " | " * 4 for row in rows) + " |")
         self.draw(found)
 
+    def normalizations(self, seeds=range(8)):
+        self.front()
+        print("\n| 3 bits | top-1 % by normalizations | mean | beside uniform, same images |\n|---|---|---|---|")
+        for name in ("search-3", "joint-3"):
+            pick = json.loads((self.folder / f"{name}.assignment.json").read_text())
+            uniform = self.folder / f"uniform-of-{name}.assignment.json"
+            sites = [{**site, "bits": site["bits"] if site.get("score") is None else 3} for site in pick["sites"]]
+            uniform.write_text(json.dumps({**pick, "sites": sites}))
+            found, level = ([self.accuracy(name, seed) for seed in seeds] for name in (name, uniform.name.split(".")[0]))
+            gains = [a - b for a, b in zip(found, level)]
+            error = statistics.stdev(gains) / len(gains) ** 0.5
+            for label, values, gain in ((name, found, f"{statistics.mean(gains):+.2f} ± {error:.2f}"), ("uniform in its style", level, "")):
+                print(f"| {label} | {', '.join(f'{v:.2f}' for v in values)} | {statistics.mean(values):.2f} | {gain} |")
+
+    def accuracy(self, name, seed):
+        """Top-1 of an assignment with normalizations measured on the training images that a seed chooses."""
+        report, graph = self.folder / f"{name}.normalized-{seed}.json", self.folder / "normalized.qir"
+        if not report.exists():
+            pipeline = f'assign{{assignment = "{self.folder / name}.assignment.json"}}, estimate-batch-norm'
+            qcc("opt", f"--pass-pipeline={pipeline}", self.folder / "narrow.qir", *self.data, "--samples", "2048", "--seed", seed, "-o", graph)
+        return qcc("eval", graph, "--data", self.test, *self.data[2:], "--json", output=report)["top1"]
+
     @staticmethod
     def cells(row):
         return " | ".join([f"{row['weight-bits']:.2f}", f"{row['activation-bits']:.2f}", f"{row['bit-operations'] / 1e6:.0f}",
                            f"{row['fidelity']:.2f}", f"{row['tested']:.2f}"])
 
     def latency(self):
-        self.supernet()
+        self.narrow()
         costs = self.folder / "costs.yaml"
         if not costs.exists():
             qcc("search", MODEL, *self.data, "--samples", "64", "--target", "x86-int2", "--measure-costs", costs)
@@ -192,12 +226,13 @@ class Experiment:
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", default="30", help="of the supernet")
+    parser.add_argument("--narrow-epochs", default="17", help="behind those, with sub-networks of 2 to 4 bits")
     parser.add_argument("--dedicated-epochs", default="10")
     parser.add_argument("--ablation-epochs", default="3")
-    parser.add_argument("--pairs", default="600")
+    parser.add_argument("--pairs", default="300")
     parser.add_argument("--measure-samples", default="2000", help="training images that a pair is measured on")
     parser.add_argument("--estimate-samples", default="2048", help="other training images, for the normalizations of a pair")
-    parser.add_argument("--parts", default="supernet,front,latency,dedicated,ablation,fashion")
+    parser.add_argument("--parts", default="supernet,narrow,front,normalizations,latency,dedicated,ablation,fashion")
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / ".build/eqnet")
     options = parser.parse_args()
     experiment = Experiment(options)
