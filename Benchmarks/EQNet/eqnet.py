@@ -127,8 +127,8 @@ class Experiment:
 
     def normalizations(self, seeds=range(8)):
         self.front()
-        print("\n| 3 bits | top-1 % by normalizations | mean | beside uniform, same images |\n|---|---|---|---|")
-        for name in ("search-3", "joint-3"):
+        rows = ["| 3 bits | top-1 % by normalizations | mean | beside uniform, same images |", "|---|---|---|---|"]
+        for name, way in {"search-3": "each within the mean", "joint-3": "both together"}.items():
             pick = json.loads((self.folder / f"{name}.assignment.json").read_text())
             uniform = self.folder / f"uniform-of-{name}.assignment.json"
             sites = [{**site, "bits": site["bits"] if site.get("score") is None else 3} for site in pick["sites"]]
@@ -136,8 +136,9 @@ class Experiment:
             found, level = ([self.accuracy(name, seed) for seed in seeds] for name in (name, uniform.name.split(".")[0]))
             gains = [a - b for a, b in zip(found, level)]
             error = statistics.stdev(gains) / len(gains) ** 0.5
-            for label, values, gain in ((name, found, f"{statistics.mean(gains):+.2f} ± {error:.2f}"), ("uniform in its style", level, "")):
-                print(f"| {label} | {', '.join(f'{v:.2f}' for v in values)} | {statistics.mean(values):.2f} | {gain} |")
+            for label, values, gain in ((way, found, f"{statistics.mean(gains):+.2f} ± {error:.2f}"), ("uniform in its style", level, "")):
+                rows.append(f"| {label} | {', '.join(f'{v:.2f}' for v in values)} | {statistics.mean(values):.2f} | {gain} |")
+        print("", *rows, sep="\n")
 
     def accuracy(self, name, seed):
         """Top-1 of an assignment with normalizations measured on the training images that a seed chooses."""
