@@ -19,7 +19,7 @@ package struct Supernet: Sendable {
     package let elements: Int
 
     /// Of the legal forms, each once, narrowest first.
-    var widths: [Int] { Set(legal.map { forms[$0].width.storageBits }).sorted() }
+    package var widths: [Int] { Set(legal.map { forms[$0].width.storageBits }).sorted() }
   }
   package let sites: [Site]
 
@@ -57,7 +57,7 @@ package struct Supernet: Sendable {
   }
 
   /// How wide the quantizers of a drawn sub-network are.
-  package enum Extreme: Hashable, Sendable {
+  package enum Breadth: Hashable, Sendable {
     case widest, narrowest, any
     /// For weights and for activations an average is drawn from this range, in bits, then widths that have it
     /// (`WidthDistribution`).
@@ -65,13 +65,13 @@ package struct Supernet: Sendable {
   }
 
   /// Every site draws granularity and symmetry, and its width where it is free, independently of the others.
-  package func draw(_ extreme: Extreme, _ random: inout SeededRandom) -> Subnetwork {
+  package func draw(_ breadth: Breadth, _ random: inout SeededRandom) -> Subnetwork {
     var result: Subnetwork = [:], averaged: [OpID: Int] = [:]
-    if case .average(let range) = extreme { averaged = widths(averaging: range, &random) }
+    if case .average(let range) = breadth { averaged = widths(averaging: range, &random) }
     for site in sites {
       let widths = site.legal.map { site.forms[$0].width.storageBits }
       let width: Int? =
-        switch extreme {
+        switch breadth {
         case .widest: widths.max()
         case .narrowest: widths.min()
         case .any: widths.isEmpty ? nil : widths[Int(random.below(UInt64(widths.count)))]
@@ -151,7 +151,7 @@ package struct Supernet: Sendable {
   }
   /// The widths of unpinned sites, widest first.
   package var widths: [Int] {
-    Set(sites.flatMap { site in site.legal.map { site.forms[$0].width.storageBits } }).sorted(by: >)
+    Set(sites.flatMap(\.widths)).sorted(by: >)
   }
 }
 

@@ -112,7 +112,7 @@ package struct TrainingRun: Sendable {
   private func subnetworks() -> [Subnetwork] {
     guard let supernet, let settings = options.supernet else { return [[:]] }
     var random = SeededRandom(seed: options.seed ^ 0x5A5A, stream: UInt64(step))
-    let kind = settings.averageBits.map { Supernet.Extreme.average($0) } ?? .any
+    let kind = settings.averageBits.map { Supernet.Breadth.average($0) } ?? .any
     let between = (0..<settings.randomSubnetworks).map { _ in supernet.draw(kind, &random) }
     let widest = supernet.draw(.widest, &random), narrowest = supernet.draw(.narrowest, &random)
     return [widest] + between + (settings.trainsNarrowest ? [narrowest] : [])

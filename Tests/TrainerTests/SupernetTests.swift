@@ -2,8 +2,7 @@ import IR
 import Numerics
 import Support
 import Testing
-
-@testable import Trainer
+import Trainer
 
 @Suite("Sub-networks of a supernet")
 struct SupernetTests {
@@ -13,23 +12,23 @@ struct SupernetTests {
     #expect(supernet.widths == [8, 4, 2] && supernet.styles.count == 4)
     var random = SeededRandom(seed: 5), seen = supernet.sites.map { _ in Set<Int>() }
     for _ in 0..<400 {
-      for extreme in [Supernet.Extreme.widest, .any, .narrowest] {
-        let drawn = supernet.draw(extreme, &random)
+      for breadth in [Supernet.Breadth.widest, .any, .narrowest] {
+        let drawn = supernet.draw(breadth, &random)
         for (index, site) in supernet.sites.enumerated() {
           let form = try #require(drawn[site.id])
           #expect(site.legal.contains(form))
           let width = site.forms[form].width.storageBits
           let widths = site.legal.map { site.forms[$0].width.storageBits }
-          if extreme == .widest { #expect(width == widths.max()) }
-          if extreme == .narrowest { #expect(width == widths.min()) }
-          if extreme == .any { seen[index].insert(form) }
+          if breadth == .widest { #expect(width == widths.max()) }
+          if breadth == .narrowest { #expect(width == widths.min()) }
+          if breadth == .any { seen[index].insert(form) }
         }
       }
     }
     for (index, site) in supernet.sites.enumerated() { #expect(seen[index] == Set(site.legal)) }
   }
 
-  /// Widths of a whole range are drawn, sites that have more elements narrower at the same average.
+  /// Single draws scatter around the average.
   @Test func averagesAreThoseAskedFor() throws {
     let supernet = try SmallNetwork(elastic: true).supernet
     let free = supernet.sites.filter { $0.role == .weight && $0.widths.count > 1 }

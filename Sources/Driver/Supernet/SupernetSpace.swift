@@ -44,12 +44,10 @@ struct SupernetSpace {
       options("activation symmetry", Self.symmetries, \.activations),
     ]
     for site in supernet.sites {
-      let widths = Set(site.legal.map { site.forms[$0].width.storageBits }).sorted(by: >)
-      let type = graph[graph[site.id].operands[0]].type
       sites.append(
         ElasticSpace.Site(
-          site.name, site.role == .weight ? .weights : .activations, choices: widths,
-          elements: type.shape.bound(batch: 1).reduce(1, *)))
+          site.name, site.role == .weight ? .weights : .activations, choices: site.widths.reversed(),
+          elements: site.elements))
     }
     space = ElasticSpace(sites)
     layers = Searcher.layers(of: graph)

@@ -129,9 +129,9 @@ struct TrainingSession {
   /// A supernet keeps the forms and the weights it was trained with.
   private static func checkContinuation(of supernet: Graph, _ command: TrainCommand) throws(CompilerError) {
     let made = supernet.metadata("target") ?? ""
-    if let target = command.target, target != made {
+    if let target = try command.target.map(Target.named), target.name != made {
       throw CompilerError(
-        "the supernet was trained for target '\(made)', not '\(target)'", at: command.model, status: .usage)
+        "the supernet was trained for target '\(made)', not '\(target.name)'", at: command.model, status: .usage)
     }
     guard command.distill == 0 else {
       throw CompilerError(
