@@ -89,9 +89,10 @@ class Experiment:
         reference = self.float_accuracy()
         styles = sorted({name.split(", ", 1)[1] for name in rows})
         print(f"\nfloat {reference:.2f}; {report['steps']} steps of {report['batch']}, {report['seconds'] / 60:.0f} minutes\n")
-        print("| weights and activations | " + " | ".join(styles) + " |\n|---" * 1 + "|---" * len(styles) + "|")
+        print("| weights and activations | " + " | ".join(styles) + " | mean |\n|---" + "|---" * (len(styles) + 1) + "|")
         for bits in range(8, 1, -1):
-            print(f"| {bits} bits | " + " | ".join(f"{rows[f'w{bits}a{bits}, {s}']:.2f} ({rows[f'w{bits}a{bits}, {s}'] - reference:+.2f})" for s in styles) + " |")
+            mean = statistics.mean(rows[f"w{bits}a{bits}, {style}"] for style in styles)
+            print(f"| {bits} bits | " + " | ".join(f"{rows[f'w{bits}a{bits}, {s}']:.2f} ({rows[f'w{bits}a{bits}, {s}'] - reference:+.2f})" for s in styles) + f" | {mean:.2f} |")
 
     def search(self):
         return ["search", self.folder / "narrow.qir", *self.data, "--test", self.test, "--pairs", self.options.pairs,
@@ -130,10 +131,11 @@ class Experiment:
         rows = ["| 3 bits | top-1 % by normalizations | mean | beside uniform, same images |", "|---|---|---|---|"]
         for name, way in {"search-3": "each within the mean", "joint-3": "both together"}.items():
             pick = json.loads((self.folder / f"{name}.assignment.json").read_text())
-            uniform = self.folder / f"uniform-of-{name}.assignment.json"
             sites = [{**site, "bits": site["bits"] if site.get("score") is None else 3} for site in pick["sites"]]
-            uniform.write_text(json.dumps({**pick, "sites": sites}))
-            found, level = ([self.accuracy(name, seed) for seed in seeds] for name in (name, uniform.name.split(".")[0]))
+            # Every quantizer of a role has the same style, which names the network of one width.
+            uniform = "-".join(["uniform-3", *sorted({f"{s['role']}-{s['granularity']}-{s['symmetry']}" for s in sites if s["bits"] == 3})])
+            (self.folder / f"{uniform}.assignment.json").write_text(json.dumps({**pick, "sites": sites}))
+            found, level = ([self.accuracy(network, seed) for seed in seeds] for network in (name, uniform))
             gains = [a - b for a, b in zip(found, level)]
             error = statistics.stdev(gains) / len(gains) ** 0.5
             for label, values, gain in ((way, found, f"{statistics.mean(gains):+.2f} ± {error:.2f}"), ("uniform in its style", level, "")):

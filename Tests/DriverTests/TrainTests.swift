@@ -58,7 +58,10 @@ struct TrainTests {
       try FileManager.default.copyItem(
         atPath: "\(QCC.packageRoot)/passes/targets/x86-int4.yaml", toPath: target)
       let outcome = try on(
-        ["--target", target, "--avg-bits", "2.2:4", "--subnetworks", "2", "--no-narrowest", "--test-bits", "3", "--json"]
+        [
+          "--target", target, "--avg-bits", "2.2:4", "--subnetworks", "2", "--no-narrowest", "--test-bits",
+          "3", "--json",
+        ]
           + Self.test)
       #expect(outcome.status == 0, "\(outcome.messages)")
       let rows = try JSONDecoder().decode(Report.self, from: outcome.output).top1

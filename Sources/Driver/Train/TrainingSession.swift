@@ -131,7 +131,8 @@ struct TrainingSession {
     let made = supernet.metadata("target") ?? ""
     if let target = try command.target.map(Target.named), target.name != made {
       throw CompilerError(
-        "the supernet was trained for target '\(made)', not '\(target.name)'", at: command.model, status: .usage)
+        "the supernet was trained for target '\(made)', not '\(target.name)'", at: command.model,
+        status: .usage)
     }
     guard command.distill == 0 else {
       throw CompilerError(
