@@ -25,13 +25,15 @@ struct TrainingSession {
   init(_ command: TrainCommand) throws {
     self.command = command
     threads = command.general.threadCount
+    // Flags are told before anything is read.
+    let widths = try command.widths(), budget = try command.budget()
+    var options = try command.options()
     let general = command.general
     let imported = try LoadedModel(path: command.model, check: general.onnxCheck, shapes: general.inputShapes)
       .graph(for: "train", at: command.model)
     guard let calibration = try command.data.source(for: imported) else {
       throw CompilerError("qcc train needs --data", status: .usage)
     }
-    let widths = try command.widths(), budget = try command.budget()
     let (graph, teacher, supernet) = try TrainingSession.prepared(imported, command, widths, calibration)
     self.supernet = supernet
     let shape = graph[graph.inputs[0]].type.shape.extents.dropFirst().compactMap(\.value)
@@ -40,7 +42,6 @@ struct TrainingSession {
       calibration.prepared, shape: shape, classes: classes, threads: threads
     ) { Console.progress("reading samples", $0, $1) }
     samples.unreadable.forEach(Console.report)
-    var options = try command.options()
     if samples.count < options.batch { options.batch = samples.count }
     options.shard = min(options.shard, options.batch)
     let network = TrainableGraph(graph, options.optimizer)
