@@ -5,6 +5,8 @@ import Trainer
 struct SupernetReport {
   struct Entry {
     var subnet: [Int]
+    /// Of its quantizers.
+    var forms: [Int]
     /// Means over the quantizers that are free.
     var weightBits: Double
     var activationBits: Double
