@@ -123,7 +123,8 @@ struct SupernetSearch {
 
   /// The entries of measured sub-networks, in their order, with what finalists measure.
   private mutating func entries(_ subnets: [[Int]], _ phase: String) throws -> [SupernetReport.Entry] {
-    let predicted = predictions(subnets), forms = subnets.map(space.forms), measured = try finals.qualities(subnets, phase)
+    let predicted = predictions(subnets), forms = subnets.map(space.forms),
+      measured = try finals.qualities(subnets, phase)
     return subnets.indices.map { index in
       SupernetReport.Entry(
         subnet: subnets[index], forms: forms[index], weightBits: averages.weights.cost(subnets[index]),
@@ -241,7 +242,8 @@ struct SupernetSearch {
       + (request.flags.averageActivationBits.map { [("avg-activation-bits", "\($0)")] } ?? [])
       + (request.flags.averageJointBits.map { [("avg-joint-bits", "\($0)")] } ?? [])
     return space.file(
-      entry.subnet, forms: entry.forms, losses: predictor.losses(entry.subnet), target: request.target, notes: notes)
+      entry.subnet, forms: entry.forms, losses: predictor.losses(entry.subnet), target: request.target,
+      notes: notes)
   }
 }
 

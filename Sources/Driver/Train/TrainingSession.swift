@@ -153,7 +153,8 @@ struct TrainingSession {
       let wrong = zip(supernet.sites, forms).filter { site, form in !site.legal.contains { $0 == form } }
       guard wrong.isEmpty else {
         throw CompilerError(
-          wrong.map { .error("the supernet's '\($0.0.name)' needs a form that it is trained with", at: path) })
+          wrong.map { .error("the supernet's '\($0.0.name)' needs a form that it is trained with", at: path) }
+        )
       }
       return forms.compactMap { $0 }
     }
