@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """One supernet for every quantization form, the search through it, and dedicated training beside it, on CIFAR-10 JPEGs.
 
-    eqnet.py [--epochs N] [--parts supernet,narrow,front,normalizations,near,latency,dedicated,ablation,fashion] [--pairs 300] [--output FOLDER]
+    eqnet.py [--epochs N] [--parts supernet,narrow,front,normalizations,latency,dedicated,ablation,fashion] [--pairs 300] [--output FOLDER]
 
 Each part leaves a JSON file in the output folder and is not done again; training goes on from its checkpoint, so an
 interrupted run continues when it is started again. At the end the tables of RESULTS.md are printed and an SVG of accuracy
@@ -14,8 +14,6 @@ front      pairs, predictor and searched sub-networks at 2.5 to 6 bits on averag
 normalizations
            the 3-bit sub-networks of `front` and uniform 3 bits in their styles, each with normalizations that eight choices of
            2,048 training images gave it
-near       the first supernet trained on, in place of `narrow`, near the sub-networks that `front` found at 2.5, 3 and 4 bits, and
-           the measurement of `normalizations` there
 latency    the best sub-network half way between the fastest and the slowest, by times of this processor's kernels
 dedicated  W4A4 and W2A2 alone, from the same start
 ablation   with and without weight regularization and guidance, three seeds, on a smaller budget; 2 bits, paired
@@ -92,7 +90,7 @@ class Experiment:
         styles = sorted({name.split(", ", 1)[1] for name in rows})
         print(f"\nfloat {reference:.2f}; {report['steps']} steps of {report['batch']}, {report['seconds'] / 60:.0f} minutes\n")
         print("| weights and activations | " + " | ".join(styles) + " | mean |\n|---" + "|---" * (len(styles) + 1) + "|")
-        for bits in sorted({int(re.match(r"w(\d)", name)[1]) for name in rows}, reverse=True):
+        for bits in range(8, 1, -1):
             mean = statistics.mean(rows[f"w{bits}a{bits}, {style}"] for style in styles)
             print(f"| {bits} bits | " + " | ".join(f"{rows[f'w{bits}a{bits}, {s}']:.2f} ({rows[f'w{bits}a{bits}, {s}'] - reference:+.2f})" for s in styles) + f" | {mean:.2f} |")
 
@@ -128,7 +126,7 @@ class Experiment:
             print(f"| {bits} | " + " | ".join(self.cells(row) if row else " | " * 4 for row in rows) + " |")
         self.draw(found)
 
-    def normalizations(self, supernet="narrow", seeds=range(8)):
+    def normalizations(self, seeds=range(8)):
         self.front()
         rows = ["| 3 bits | top-1 % by normalizations | mean | beside uniform, same images |", "|---|---|---|---|"]
         for name, way in {"search-3": "each within the mean", "joint-3": "both together"}.items():
@@ -137,27 +135,19 @@ class Experiment:
             # Every quantizer of a role has the same style, which names the network of one width.
             uniform = "-".join(["uniform-3", *sorted({f"{s['role']}-{s['granularity']}-{s['symmetry']}" for s in sites if s["bits"] == 3})])
             (self.folder / f"{uniform}.assignment.json").write_text(json.dumps({**pick, "sites": sites}))
-            found, level = ([self.accuracy(supernet, network, seed) for seed in seeds] for network in (name, uniform))
+            found, level = ([self.accuracy(network, seed) for seed in seeds] for network in (name, uniform))
             gains = [a - b for a, b in zip(found, level)]
             error = statistics.stdev(gains) / len(gains) ** 0.5
             for label, values, gain in ((way, found, f"{statistics.mean(gains):+.2f} ± {error:.2f}"), ("uniform in its style", level, "")):
                 rows.append(f"| {label} | {', '.join(f'{v:.2f}' for v in values)} | {statistics.mean(values):.2f} | {gain} |")
         print("", *rows, sep="\n")
 
-    def near(self):
-        self.front()
-        picks = [self.folder / f"{name}.assignment.json" for name in ("search-2.5", "search-3", "joint-3", "search-4")]
-        self.table(self.trained(
-            "near", "--elastic", "--epochs", self.options.narrow_epochs, "--learning-rate", "1e-3", "--seed", "3",
-            *(word for pick in picks for word in ("--near", pick)), "--no-narrowest", "--test-bits", "3", model=self.folder / "supernet.qir"))
-        self.normalizations("near")
-
-    def accuracy(self, supernet, name, seed):
+    def accuracy(self, name, seed):
         """Top-1 of an assignment with normalizations measured on the training images that a seed chooses."""
-        report, graph = self.folder / f"{supernet}.{name}.normalized-{seed}.json", self.folder / "normalized.qir"
+        report, graph = self.folder / f"{name}.normalized-{seed}.json", self.folder / "normalized.qir"
         if not report.exists():
             pipeline = f'assign{{assignment = "{self.folder / name}.assignment.json"}}, estimate-batch-norm'
-            qcc("opt", f"--pass-pipeline={pipeline}", self.folder / f"{supernet}.qir", *self.data, "--samples", "2048", "--seed", seed, "-o", graph)
+            qcc("opt", f"--pass-pipeline={pipeline}", self.folder / "narrow.qir", *self.data, "--samples", "2048", "--seed", seed, "-o", graph)
         return qcc("eval", graph, "--data", self.test, *self.data[2:], "--json", output=report)["top1"]
 
     @staticmethod
@@ -245,7 +235,7 @@ def main():
     parser.add_argument("--pairs", default="300")
     parser.add_argument("--measure-samples", default="2000", help="training images that a pair is measured on")
     parser.add_argument("--estimate-samples", default="2048", help="other training images, for the normalizations of a pair")
-    parser.add_argument("--parts", default="supernet,narrow,front,normalizations,near,latency,dedicated,ablation,fashion")
+    parser.add_argument("--parts", default="supernet,narrow,front,normalizations,latency,dedicated,ablation,fashion")
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / ".build/eqnet")
     options = parser.parse_args()
     experiment = Experiment(options)

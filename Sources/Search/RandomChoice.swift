@@ -5,7 +5,7 @@ extension SeededRandom {
   mutating func index(_ count: Int) -> Int { Int(below(UInt64(count))) }
 
   /// - Requires: there is an element.
-  package mutating func element<T>(_ elements: [T]) -> T { elements[index(elements.count)] }
+  mutating func element<T>(_ elements: [T]) -> T { elements[index(elements.count)] }
 
   /// An index by its probability; they add up to 1.
   mutating func index(probabilities: [Double]) -> Int {

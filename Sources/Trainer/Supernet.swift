@@ -62,15 +62,11 @@ package struct Supernet: Sendable {
     /// For weights and for activations an average is drawn from this range, in bits, then widths that have it
     /// (`WidthDistribution`).
     case average(ClosedRange<Double>)
-    /// The forms of a sub-network, by site, of which a site with other widths takes the next wider or narrower with this
-    /// probability.
-    case near([Int], mutation: Double)
   }
 
   /// Every site draws granularity and symmetry, and its width where it is free, independently of the others.
   package func draw(_ breadth: Breadth, _ random: inout SeededRandom) -> Subnetwork {
     var result: Subnetwork = [:], averaged: [OpID: Int] = [:]
-    if case .near(let forms, let mutation) = breadth { return mutated(forms, mutation, &random) }
     if case .average(let range) = breadth { averaged = widths(averaging: range, &random) }
     for site in sites {
       let widths = site.legal.map { site.forms[$0].width.storageBits }
@@ -79,7 +75,7 @@ package struct Supernet: Sendable {
         case .widest: widths.max()
         case .narrowest: widths.min()
         case .any: widths.isEmpty ? nil : widths[Int(random.below(UInt64(widths.count)))]
-        case .average, .near: averaged[site.id]
+        case .average: averaged[site.id]
         }
       let choices = site.legal.filter { width == nil || site.forms[$0].width.storageBits == width }
       result[site.id] = choices[Int(random.below(UInt64(choices.count)))]
@@ -98,22 +94,6 @@ package struct Supernet: Sendable {
       for (site, drawn) in zip(free, distribution.draw(average: average, &random)) {
         result[site.id] = site.widths[drawn]
       }
-    }
-    return result
-  }
-
-  private func mutated(_ forms: [Int], _ probability: Double, _ random: inout SeededRandom) -> Subnetwork {
-    var result: Subnetwork = [:]
-    for (site, form) in zip(sites, forms) {
-      result[site.id] = form
-      guard random.unit() < probability else { continue }
-      let old = site.forms[form], isWider = random.next() & 1 == 0
-      let width =
-        isWider
-        ? site.widths.first { $0 > old.width.storageBits } : site.widths.last { $0 < old.width.storageBits }
-      guard let width else { continue }
-      let style = Style(granularity: old.granularity, weights: old.symmetry, activations: old.symmetry)
-      result[site.id] = style.form(of: site, bits: width)
     }
     return result
   }

@@ -29,11 +29,6 @@ package struct SupernetOptions: Hashable, Sendable {
   /// Which averages random sub-networks have, in bits, one drawn for weights and one for activations; nil: every site takes
   /// each of its widths alike, which averages to the middle one in large networks.
   package var averageBits: ClosedRange<Double>?
-  /// What random sub-networks are near to, each the forms of all sites in their order, one drawn at a time; empty:
-  /// `averageBits` rules.
-  package var picks: [[Int]] = []
-  /// The share of a pick's sites that take the next wider or narrower form.
-  package var mutation = 0.1
   /// Whether the narrowest sub-network takes part in every step.
   package var trainsNarrowest = true
   /// Wider sub-networks teach the next narrower one: the share of their answers in its loss. 0: labels alone.

@@ -1,6 +1,5 @@
 import Evaluator
 import IR
-import Search
 import Support
 import Synchronization
 import Training
@@ -113,13 +112,8 @@ package struct TrainingRun: Sendable {
   private func subnetworks() -> [Subnetwork] {
     guard let supernet, let settings = options.supernet else { return [[:]] }
     var random = SeededRandom(seed: options.seed ^ 0x5A5A, stream: UInt64(step))
-    let between = (0..<settings.randomSubnetworks).map { _ in
-      let pick = settings.picks.isEmpty ? nil : random.element(settings.picks)
-      let breadth =
-        pick.map { .near($0, mutation: settings.mutation) } ?? settings.averageBits.map { .average($0) }
-        ?? Supernet.Breadth.any
-      return supernet.draw(breadth, &random)
-    }
+    let kind = settings.averageBits.map { Supernet.Breadth.average($0) } ?? .any
+    let between = (0..<settings.randomSubnetworks).map { _ in supernet.draw(kind, &random) }
     let widest = supernet.draw(.widest, &random), narrowest = supernet.draw(.narrowest, &random)
     return [widest] + between + (settings.trainsNarrowest ? [narrowest] : [])
   }

@@ -68,27 +68,7 @@ struct TrainTests {
       #expect(rows.count == 4 && rows.allSatisfy { $0.top1 > 90 }, "\(rows)")
       let bytes = try [first, second].map { try Data(contentsOf: URL(filePath: $0)) }
       #expect(bytes[0] != bytes[1])
-      let pick = "\(folder)/pick.json"
-      try QCC.expectSuccess(
-        ["search", first, "--target", "x86-int4", "--avg-bits", "4", "--pairs", "10", "--rounds", "1"]
-          + ["--generations", "5", "--measure-samples", "64", "--estimate-samples", "64"]
-          + ["--final-samples", "64", "-o", pick] + Self.data)
-      let near = try on(
-        ["--near", pick, "--near", pick, "--mutation", "0.2", "--no-narrowest", "--test-bits", "4", "--json"]
-          + Self.test)
-      #expect(near.status == 0, "\(near.messages)")
-      let nearRows = try JSONDecoder().decode(Report.self, from: near.output).top1
-      #expect(nearRows.allSatisfy { $0.top1 > 90 }, "\(nearRows)")
-      let text = try String(contentsOfFile: pick, encoding: .utf8), lines = text.split(separator: "\n")
-      let partial = lines.enumerated().filter { $0.offset != 5 }.map(\.element).joined(separator: "\n")
-      for (wrong, said) in [(partial, "needs a form"), ("{}", "not an assignment")] {
-        try wrong.write(toFile: pick, atomically: true, encoding: .utf8)
-        let refused = try on(["--near", pick])
-        #expect(refused.status != 0 && refused.messages.contains(said), "\(refused.messages)")
-      }
       for (flags, text) in [
-        (["--near", pick, "--avg-bits", "2:4"], "not both"), (["--mutation", "0.1"], "--near"),
-        (["--near", pick, "--mutation", "2"], "--mutation"),
         (["--target", "x86-int8"], "x86-int4"), (["--distill", "0.5"], "float network"),
         (["--test", "\(QCC.digits)/data/test", "--test-bits", "9"], "not legal"),
         (["--avg-bits", "5:2"], "--avg-bits"), (["--avg-bits", "3"], "--avg-bits"),

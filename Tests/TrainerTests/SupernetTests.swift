@@ -51,38 +51,6 @@ struct SupernetTests {
     }
   }
 
-  /// Neighbours of a sub-network differ from it at the share of sites asked for, by one width, and keep its style.
-  @Test func neighboursAreOneWidthAway() throws {
-    let supernet = try SmallNetwork(elastic: true).supernet
-    for style in supernet.styles {
-      let uniform = supernet.uniform(style, weightBits: 4, activationBits: 4)
-      let pick = try supernet.sites.map { try #require(uniform[$0.id]) }
-      var random = SeededRandom(seed: 11)
-      #expect(supernet.draw(.near(pick, mutation: 0), &random) == uniform)
-      var wider = 0, narrower = 0, free = 0
-      for _ in 0..<500 {
-        let drawn = supernet.draw(.near(pick, mutation: 0.25), &random)
-        for (site, own) in zip(supernet.sites, pick) {
-          let form = site.forms[try #require(drawn[site.id])], old = site.forms[own]
-          #expect(form.granularity == old.granularity && form.symmetry == old.symmetry)
-          if site.widths.count == 1 {
-            #expect(form == old)
-            continue
-          }
-          free += 1
-          // Of 8, 4 and 2 bits.
-          let bits = form.width.storageBits
-          wider += bits == 8 ? 1 : 0
-          narrower += bits == 2 ? 1 : 0
-        }
-      }
-      // An eighth each, within four standard errors.
-      let slack = 4 * (0.125 * 0.875 / Double(free)).squareRoot()
-      #expect(abs(Double(wider) / Double(free) - 0.125) < slack, "\(wider) of \(free)")
-      #expect(abs(Double(narrower) / Double(free) - 0.125) < slack, "\(narrower) of \(free)")
-    }
-  }
-
   @Test func pinnedSitesKeepTheirWidth() throws {
     let network = try SmallNetwork(elastic: true)
     let pinned = network.supernet.sites.filter { $0.legal.count < $0.forms.count }

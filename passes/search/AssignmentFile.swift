@@ -98,7 +98,7 @@ package struct AssignmentFile: Hashable, Sendable {
   /// For every quantizer of a graph the index of its form; nil where the file says nothing. Quantizers of one name take
   /// their entries in order.
   /// - Throws: with every entry that matches no quantizer, or whose form it does not have.
-  package func forms(for quantizers: [Quantize], at location: String) throws(CompilerError) -> [Int?] {
+  func forms(for quantizers: [Quantize], at location: String) throws(CompilerError) -> [Int?] {
     struct Key: Hashable {
       var site: String
       var role: Quantize.Role

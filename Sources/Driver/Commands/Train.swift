@@ -17,7 +17,6 @@ struct TrainCommand: DistributedCommand {
                qcc compile trained.qir --target x86-int4 --data train/ --preprocess p.yaml -o model.qpk
                qcc compile supernet.qir --target x86-int4 --assignment pick.json --data train/ --preprocess p.yaml
                qcc train supernet.qir --elastic --avg-bits 2:4 --data train/ --preprocess p.yaml --epochs 10 -o narrow.qir          goes on from a supernet
-               qcc train supernet.qir --elastic --near pick.json --no-narrowest --data train/ --preprocess p.yaml --epochs 10 -o near.qir          for what a search found
       Batch normalizations stand apart from their convolutions while weights move ('restore-batch-norm'); compile measures
       them anew and folds them. Layers with weights narrow their inputs themselves, sums of residual networks keep 8 bits.
       The first and the last layer keep the widest forms. Steps and zero points of every form are learned, zero points
@@ -77,15 +76,6 @@ struct TrainCommand: DistributedCommand {
       "With --elastic: random sub-networks average to widths from this range, drawn for weights and for inputs of layers: 2.2:5. Default: every layer takes each width alike.",
       valueName: "least:most"))
   var averageBits: String?
-  @Option(
-    name: .customLong("near"), parsing: .singleValue,
-    help: ArgumentHelp(
-      "With --elastic: random sub-networks are near this one, a file of qcc search; may be repeated, one is drawn at a time.",
-      valueName: "assignment"))
-  var picks: [String] = []
-  @Option(
-    help: "With --near: share of a sub-network's layers that take the next wider or narrower width, 0 to 1.")
-  var mutation: Double?
   @Flag(
     inversion: .prefixedNo, help: "With --elastic: the narrowest sub-network takes part in every step.")
   var narrowest = true
@@ -168,11 +158,7 @@ struct TrainCommand: DistributedCommand {
       "--test-labels, --test-samples and --test-bits belong to --test")
     try require(elastic || testBits.isEmpty, "--test-bits belongs to --elastic")
     try require(
-      elastic || (averageBits == nil && narrowest && picks.isEmpty),
-      "--avg-bits, --near and --no-narrowest belong to --elastic")
-    try require(averageBits == nil || picks.isEmpty, "give --avg-bits or --near, not both")
-    try require(mutation == nil || !picks.isEmpty, "--mutation belongs to --near")
-    try require((0...1).contains(mutation ?? 0), "--mutation must be in [0, 1]")
+      elastic || (averageBits == nil && narrowest), "--avg-bits and --no-narrowest belong to --elastic")
   }
 
   func run() throws {
@@ -211,7 +197,6 @@ struct TrainCommand: DistributedCommand {
       supernet.randomSubnetworks = subnetworks
       supernet.guidance = guidance
       supernet.averageBits = try averages()
-      supernet.mutation = mutation ?? supernet.mutation
       supernet.trainsNarrowest = narrowest
       supernet.regularization = regularization ? WeightRegularization() : nil
       options.supernet = supernet

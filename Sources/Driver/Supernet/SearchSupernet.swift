@@ -50,13 +50,13 @@ extension SearchCommand {
       try writeFile("\(pareto).json", report.json.text + "\n")
       try writeFile("\(pareto).svg", report.chart.svg)
       for (index, entry) in report.entries.enumerated() {
-        try writeFile("\(pareto).\(index + 1).assignment.json", search.file(entry).text)
+        try writeFile("\(pareto).\(index + 1).assignment.json", search.file(entry.subnet).text)
       }
       return print(json ? report.json.text : report.text)
     }
     let report = try search.best(), path = output ?? defaultOutput
     guard Ranks.isFirst else { return }
-    try writeFile(path, search.file(report.entries[0]).text)
+    try writeFile(path, search.file(report.entries[0].subnet).text)
     print(json ? report.json.text : "\(path)\n\(report.text)")
   }
 

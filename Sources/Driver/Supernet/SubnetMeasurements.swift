@@ -44,14 +44,15 @@ struct SubnetMeasurements {
 
   /// What sub-networks reach on the measured samples; what was measured is kept when the user interrupts.
   mutating func qualities(_ subnets: [[Int]], _ phase: String) throws -> [SubnetworkQuality] {
-    try qualities(ofForms: subnets.map(space.forms), phase)
-  }
-  /// The same by the forms of all quantizers, which say the same whatever the target.
-  mutating func qualities(ofForms keys: [[Int]], _ phase: String) throws -> [SubnetworkQuality] {
+    // What sub-networks have in common depends on the target; their forms do not.
+    let keys = subnets.map { subnet in
+      let forms = space.subnetwork(subnet)
+      return space.supernet.sites.map { forms[$0.id] ?? 0 }
+    }
     var seen = Set(known.keys)
     let unknown = keys.indices.filter { seen.insert(keys[$0]).inserted }
     try Ranks.all.requireSame(
-      TensorStorage(copying: unknown.flatMap { keys[$0] }).hash, "what is to be measured")
+      TensorStorage(copying: unknown.flatMap { subnets[$0] }).hash, "what is to be measured")
     let reference = unknown.isEmpty ? [] : try referenceAnswers()
     // In every round one on each rank.
     for first in stride(from: 0, to: unknown.count, by: Ranks.all.rankCount) {
@@ -63,7 +64,7 @@ struct SubnetMeasurements {
       let round = unknown[first..<min(first + Ranks.all.rankCount, unknown.count)].map { $0 }
       let measured = try Ranks.all.dealt(round.count, idle: SubnetworkQuality(accuracy: 0, fidelity: 0)) {
         index throws(CompilerError) in
-        let forms = space.subnetwork(ofForms: keys[round[index]])
+        let forms = space.subnetwork(subnets[round[index]])
         return try evaluation.quality(forms, statistics: statistics(forms), on: measuring, beside: reference)
       }
       for (index, quality) in zip(round, measured) { known[keys[index]] = quality }
@@ -76,9 +77,9 @@ struct SubnetMeasurements {
   }
 
   /// Top-1 of sub-networks on other samples.
-  func accuracies(ofForms all: [[Int]], on test: TrainingSamples) throws(CompilerError) -> [Double] {
-    try Ranks.all.dealt(all.count, idle: 0) { index throws(CompilerError) in
-      let forms = space.subnetwork(ofForms: all[index])
+  func accuracies(_ subnets: [[Int]], on test: TrainingSamples) throws(CompilerError) -> [Double] {
+    try Ranks.all.dealt(subnets.count, idle: 0) { index throws(CompilerError) in
+      let forms = space.subnetwork(subnets[index])
       return try evaluation.accuracy(forms, statistics: statistics(forms), on: test)
     }
   }

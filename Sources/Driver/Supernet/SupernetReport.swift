@@ -5,8 +5,6 @@ import Trainer
 struct SupernetReport {
   struct Entry {
     var subnet: [Int]
-    /// Of its quantizers.
-    var forms: [Int]
     /// Means over the quantizers that are free.
     var weightBits: Double
     var activationBits: Double

@@ -123,11 +123,10 @@ struct SupernetSearch {
 
   /// The entries of measured sub-networks, in their order, with what finalists measure.
   private mutating func entries(_ subnets: [[Int]], _ phase: String) throws -> [SupernetReport.Entry] {
-    let predicted = predictions(subnets), forms = subnets.map(space.forms),
-      measured = try finals.qualities(subnets, phase)
+    let predicted = predictions(subnets), measured = try finals.qualities(subnets, phase)
     return subnets.indices.map { index in
       SupernetReport.Entry(
-        subnet: subnets[index], forms: forms[index], weightBits: averages.weights.cost(subnets[index]),
+        subnet: subnets[index], weightBits: averages.weights.cost(subnets[index]),
         activationBits: averages.activations.cost(subnets[index]),
         jointBits: averages.joint.cost(subnets[index]), bitOperations: bitOperations.cost(subnets[index]),
         predicted: predicted[index], score: request.flags.rank.score(measured[index]),
@@ -136,7 +135,7 @@ struct SupernetSearch {
   }
   private mutating func addTests(_ entries: inout [SupernetReport.Entry], _ indices: Range<Int>) throws {
     guard let test else { return }
-    let tested = try finals.accuracies(ofForms: indices.map { entries[$0].forms }, on: test)
+    let tested = try finals.accuracies(indices.map { entries[$0].subnet }, on: test)
     for (index, accuracy) in zip(indices, tested) { entries[index].tested = accuracy }
   }
 
@@ -235,15 +234,14 @@ struct SupernetSearch {
     return (values.max() ?? 1) - (values.min() ?? 0)
   }
 
-  func file(_ entry: SupernetReport.Entry) -> AssignmentFile {
+  func file(_ subnet: [Int]) -> AssignmentFile {
     let notes =
       [("method", request.flags.method.rawValue)]
       + request.budgets.limits.map { ($0.kind.rawValue, $0.kind.text($0.limit)) }
       + (request.flags.averageActivationBits.map { [("avg-activation-bits", "\($0)")] } ?? [])
       + (request.flags.averageJointBits.map { [("avg-joint-bits", "\($0)")] } ?? [])
     return space.file(
-      entry.subnet, forms: entry.forms, losses: predictor.losses(entry.subnet), target: request.target,
-      notes: notes)
+      subnet, losses: predictor.losses(subnet), target: request.target, notes: notes)
   }
 }
 

@@ -53,18 +53,17 @@ struct SupernetSpace {
     layers = Searcher.layers(of: graph)
   }
 
-  /// The forms of a sub-network, in the order of the quantizers.
-  func forms(_ subnet: [Int]) -> [Int] {
+  /// The forms of a sub-network.
+  func subnetwork(_ subnet: [Int]) -> Subnetwork {
     let values = space.values(subnet)
     let style = Supernet.Style(
       granularity: Self.granularities[values[0]], weights: Self.symmetries[values[1]],
       activations: Self.symmetries[values[2]])
-    return supernet.sites.enumerated().map { index, site in
-      style.form(of: site, bits: values[Self.conditions + index])
+    var result: Subnetwork = [:]
+    for (index, site) in supernet.sites.enumerated() {
+      result[site.id] = style.form(of: site, bits: values[Self.conditions + index])
     }
-  }
-  func subnetwork(ofForms forms: [Int]) -> Subnetwork {
-    Dictionary(uniqueKeysWithValues: zip(supernet.sites.map(\.id), forms))
+    return result
   }
 
   /// The sub-networks of one width, or the next wider one a site has, in every style; widest first.
@@ -115,17 +114,18 @@ struct SupernetSpace {
     }
   }
 
-  /// The assignment of a sub-network with these forms, for `qcc compile`.
+  /// The assignment of a sub-network, for `qcc compile`.
   /// - Parameter losses: what every site takes from the score.
   func file(
-    _ subnet: [Int], forms: [Int], losses: [Double], target: Target, notes: [(key: String, text: String)]
+    _ subnet: [Int], losses: [Double], target: Target, notes: [(key: String, text: String)]
   ) -> AssignmentFile {
+    let forms = subnetwork(subnet)
     var file = AssignmentFile(
       target: target.name, model: graph.metadata("source-hash") ?? "",
       entries: supernet.sites.enumerated().map { index, site in
         let position = Self.conditions + index
         return .init(
-          site: site.name, role: site.role, form: site.forms[forms[index]],
+          site: site.name, role: site.role, form: site.forms[forms[site.id] ?? 0],
           score: space.sites[position].isPinned ? nil : losses[position])
       })
     file.notes = notes

@@ -44,7 +44,6 @@ struct TrainingSession {
     samples.unreadable.forEach(Console.report)
     if samples.count < options.batch { options.batch = samples.count }
     options.shard = min(options.shard, options.batch)
-    options.supernet?.picks = try TrainingSession.picks(command.picks, graph, supernet)
     let network = TrainableGraph(graph, options.optimizer)
     let perEpoch = max(samples.count / options.batch, 1)
     options.steps = command.steps ?? max(Int((command.epochs ?? 10) * Double(perEpoch)), 1)
@@ -141,23 +140,6 @@ struct TrainingSession {
         "--distill needs the float network, which a supernet is no longer", at: command.model, status: .usage)
     }
     try checkWidths(command.testBits, Supernet(supernet), made)
-  }
-
-  /// The forms of assignments, for every quantizer.
-  /// - Throws: with the assignments that leave one open, or are not for this supernet.
-  private static func picks(
-    _ paths: [String], _ graph: Graph, _ supernet: Supernet
-  ) throws(CompilerError) -> [[Int]] {
-    try paths.map { path throws(CompilerError) in
-      let forms = try AssignmentFile(path: path).forms(for: graph.quantizers.map(\.quantizer), at: path)
-      let wrong = zip(supernet.sites, forms).filter { site, form in !site.legal.contains { $0 == form } }
-      guard wrong.isEmpty else {
-        throw CompilerError(
-          wrong.map { .error("the supernet's '\($0.0.name)' needs a form that it is trained with", at: path) }
-        )
-      }
-      return forms.compactMap { $0 }
-    }
   }
 
   private static func checkWidths(
