@@ -8,7 +8,7 @@ interrupted run continues when it is started again. At the end the tables of RES
 against bits is written. QCC_DATA names the folder of models and data, QCC the executable.
 
 supernet   resnet20-jpegft on the 50,000 training images; every uniform width in every style on the 10,000 test images
-narrow     the supernet trained on with random sub-networks of 2 to 4 bits on average, and the same table
+narrow     the supernet trained on with random sub-networks of 2 to 4 bits on average, its weights averaged, and the same table
 front      pairs, predictor and searched sub-networks at 2.5 to 6 bits on average, beside uniform ones; at 3 bits also with
            weights and activations within one mean together
 normalizations
@@ -81,7 +81,7 @@ class Experiment:
         self.supernet()
         self.table(self.trained(
             "narrow", "--elastic", "--epochs", self.options.narrow_epochs, "--learning-rate", "1e-3", "--seed", "2",
-            "--avg-bits", "2:4", "--no-narrowest", model=self.folder / "supernet.qir"))
+            "--schedule", "constant", "--average", self.options.narrow_average, "--avg-bits", "2:4", "--no-narrowest", model=self.folder / "supernet.qir"))
 
     def table(self, report):
         """Uniform widths in every style, beside float."""
@@ -230,6 +230,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", default="30", help="of the supernet")
     parser.add_argument("--narrow-epochs", default="17", help="behind those, with sub-networks of 2 to 4 bits")
+    parser.add_argument("--narrow-average", default=f"{12 / 17:.5f}", help="the share of these whose mean is the supernet")
     parser.add_argument("--dedicated-epochs", default="10")
     parser.add_argument("--ablation-epochs", default="3")
     parser.add_argument("--pairs", default="300")

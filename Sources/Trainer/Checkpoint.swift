@@ -8,7 +8,7 @@ import Training
 package struct Checkpoint: Sendable {
   /// What the run was made with; a checkpoint fits only a run of the same.
   package let fingerprint: String
-  private static let version = 1
+  private static let version = 2
 
   package init(fingerprint: String) { self.fingerprint = fingerprint }
 
@@ -27,6 +27,10 @@ package struct Checkpoint: Sendable {
       let floats = run.network.running[value] ?? []
       constants.append(Constant("running.\(value.index)", [floats.count], floats))
     }
+    for (index, sums) in run.average.sums.enumerated() {
+      constants.append(Constant("\(index).sums", [sums.count], sums.map { Int64(bitPattern: $0.bitPattern) }))
+    }
+    constants.append(Constant("averaged", [1], [Int64(run.average.count)]))
     let loss = run.averageLoss ?? .nan
     constants.append(
       Constant(
@@ -73,10 +77,18 @@ package struct Checkpoint: Sendable {
       let updates = try constant("\(index).updates", 1, .i64).elements(as: Int64.self)[0]
       network.parameters[index].optimizer.restore(restored, updates: Int(updates))
     }
+    let averaged = try constant("averaged", 1, .i64).elements(as: Int64.self)[0]
+    var sums: [[Double]] = []
+    for index in network.parameters.indices where averaged > 0 {
+      let patterns = try constant("\(index).sums", network.parameters[index].position.count, .i64)
+      sums.append(patterns.elements(as: Int64.self).map { Double(bitPattern: UInt64(bitPattern: $0)) })
+    }
     for value in network.running.keys.sorted() {
       network.running[value] = try floats("running.\(value.index)", network.running[value]?.count ?? 0)
     }
     let loss = Double(bitPattern: UInt64(bitPattern: state[2]))
-    run.restore(network, step: Int(state[1]), averageLoss: loss.isNaN ? nil : loss)
+    run.restore(
+      network, step: Int(state[1]), averageLoss: loss.isNaN ? nil : loss,
+      WeightAverage(sums: sums, count: Int(max(averaged, 0))))
   }
 }

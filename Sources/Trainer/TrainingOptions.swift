@@ -9,6 +9,9 @@ package struct TrainingOptions: Hashable, Sendable {
   package var optimizer = Optimizer.Settings()
   package var schedule = Schedule.cosine(floor: 0)
   package var warmUp = 0
+  /// The share of all steps, the last ones, behind each of which the parameters enter the mean that is the result; the
+  /// schedule has come to its end before them. 0: the result is where the last step ends.
+  package var averagedShare = 0.0
   package var labelSmoothing: Float = 0
   /// The largest magnitude of a gradient's element.
   package var clipping: Float = 1
@@ -20,6 +23,8 @@ package struct TrainingOptions: Hashable, Sendable {
   package var distillation: Float = 0
   package var supernet: SupernetOptions?
   package init() {}
+
+  package var averagedSteps: Int { Int((averagedShare * Double(steps)).rounded()) }
 }
 
 /// What a step of a supernet consists of (EQ-Net, arXiv 2308.07650, section 3).

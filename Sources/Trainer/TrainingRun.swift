@@ -12,6 +12,7 @@ package struct TrainingRun: Sendable {
   package internal(set) var step = 0
   /// Exponential average of the loss of the widest sub-network.
   package internal(set) var averageLoss: Double?
+  package internal(set) var average = WeightAverage()
   private let plan: GradientPlan
   private let teacher: GradientPlan?
   private let supernet: Supernet?
@@ -58,6 +59,18 @@ package struct TrainingRun: Sendable {
     }
     return TensorStorage(copying: parameters + running).hash
   }
+  /// The network with the mean of its parameters, where they are averaged; running means and variances of normalizations,
+  /// which belong to other weights, are measured anew.
+  /// - Parameter estimateSamples: training samples for these, without augmentation.
+  package func result(estimateSamples: Int) throws(CompilerError) -> TrainableGraph {
+    guard average.count > 0 else { return network }
+    var result = network
+    result.parameters = average.applied(to: network.parameters)
+    let statistics = try SubnetworkEvaluation(result, threads: threads)
+      .statistics([:], samples, count: estimateSamples)
+    for (value, tensor) in statistics { result.running[value] = tensor.floats }
+    return result
+  }
   package var stepsPerEpoch: Int { order.batchesPerEpoch }
   package var isDone: Bool { step >= options.steps }
 
@@ -97,12 +110,14 @@ package struct TrainingRun: Sendable {
         notes: ["a smaller --learning-rate may help"], status: .gateFailed)
     }
     regularize(&gradients)
-    let factor = options.schedule.factor(step: step, of: options.steps, warmUp: options.warmUp)
+    let factor = options.schedule.factor(
+      step: step, of: options.steps - options.averagedSteps, warmUp: options.warmUp)
     let rate = options.optimizer.rate * Float(factor)
     for index in network.parameters.indices {
       guard let gradient = gradients[index] else { continue }
       network.parameters[index].update(gradient, rate: rate, clipping: options.clipping)
     }
+    if step >= options.steps - options.averagedSteps { average.add(network.parameters) }
     averageLoss = averageLoss.map { 0.98 * $0 + 0.02 * firstLoss } ?? firstLoss
     step += 1
     return firstLoss
@@ -146,8 +161,10 @@ package struct TrainingRun: Sendable {
     }
   }
 
-  mutating func restore(_ network: TrainableGraph, step: Int, averageLoss: Double?) {
+  mutating func restore(_ network: TrainableGraph, step: Int, averageLoss: Double?, _ average: WeightAverage)
+  {
     self.network = network
+    self.average = average
     self.step = step
     self.averageLoss = averageLoss
   }

@@ -140,6 +140,9 @@ struct TrainTests {
     (["--bits", "w1a4", "--target", "x86-int4"], 64, "not legal"),
     (["--steps", "3", "--epochs", "2"], 64, "one of"), (["--time-budget", "5x"], 64, "2h"),
     (["--shard", "1"], 64, "--shard"), (["--mixup"], 64, "--distill 1"),
+    (["--average", "0.5"], 64, "--least-rate"),
+    (["--average", "1.5", "--schedule", "constant"], 64, "--average"),
+    (["--least-rate", "0.1", "--schedule", "one-cycle"], 64, "cosine"),
     (["--test-bits", "2"], 64, "--test-bits"), (["--avg-bits", "2:4"], 64, "--avg-bits"),
     (["--bits", "w4a4"], 64, "--target"), (["--target", "x86-int4"], 64, "--target"),
     (

@@ -4,6 +4,7 @@ import IR
 import Numerics
 import Support
 import Testing
+import Training
 
 @testable import Trainer
 
@@ -89,7 +90,7 @@ struct TrainingRunTests {
   func sameBytesForAnyThreadsAndWhenResumed(isElastic: Bool) throws {
     let samples = try SmallNetwork.samples(200, seed: 1)
     var options = options(steps: 12, supernet: isElastic)
-    options.distillation = 0.5
+    (options.distillation, options.averagedShare, options.schedule) = (0.5, 0.5, .cosine(floor: 0.3))
     var whole = try run(options, samples, elastic: isElastic, threads: 1)
     while !whole.isDone { try whole.advance() }
     var other = try run(options, samples, elastic: isElastic, threads: 4)
@@ -108,6 +109,10 @@ struct TrainingRunTests {
     #expect(second.step == 7 && bytes(second) == bytes(first))
     while !second.isDone { try second.advance() }
     #expect(bytes(second) == bytes(whole) && second.averageLoss == whole.averageLoss)
+    let results = try [whole, other, second].map {
+      try $0.result(estimateSamples: 64).learned().text(.hashed)
+    }
+    #expect(results[1] == results[0] && results[2] == results[0])
 
     var third = try run(options, samples, elastic: isElastic)
     #expect(throws: CompilerError.self) {
@@ -116,6 +121,37 @@ struct TrainingRunTests {
     let damaged = try Data(contentsOf: URL(filePath: path)).dropLast(5000)
     try damaged.write(to: URL(filePath: path))
     #expect(throws: CompilerError.self) { try checkpoint.restore(&third, from: SafetensorsFile(path: path)) }
+  }
+
+  @Test func averageIsTheMeanOfTheLastSteps() throws {
+    let samples = try SmallNetwork.samples(96, seed: 1)
+    var options = options(steps: 10, supernet: true)
+    (options.averagedShare, options.schedule) = (0.4, .cosine(floor: 0.5))
+    var run = try run(options, samples, elastic: true), seen: [[Parameter]] = []
+    while !run.isDone {
+      try run.advance()
+      seen.append(run.network.parameters)
+    }
+    let result = try run.result(estimateSamples: 96)
+    for (index, parameter) in result.parameters.enumerated() {
+      for element in parameter.position.indices {
+        let mean = seen.suffix(4).reduce(0) { $0 + Double($1[index].position[element]) } / 4
+        #expect(abs(Double(parameter.position[element]) - mean) <= 1e-6 * max(abs(mean), 1))
+      }
+    }
+    #expect(zip(result.parameters, run.network.parameters).contains { $0.position != $1.position })
+    // Running statistics are those of the mean's own answers, in the forms in force.
+    let evaluation = try SubnetworkEvaluation(result, threads: 1)
+    for (value, tensor) in try evaluation.statistics([:], samples, count: 96) {
+      #expect(result.running[value] == tensor.floats && run.network.running[value] != tensor.floats)
+    }
+
+    // Without a share the result is the last step's, statistics included.
+    options.averagedShare = 0
+    var plain = try self.run(options, samples, elastic: true)
+    while !plain.isDone { try plain.advance() }
+    #expect(
+      try plain.result(estimateSamples: 96).learned().text(.hashed) == plain.network.learned().text(.hashed))
   }
 
   @Test func formsThatAreNotTakenStay() throws {

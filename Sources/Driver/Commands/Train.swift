@@ -54,6 +54,15 @@ struct TrainCommand: DistributedCommand {
   @Option(help: "Of sgd.") var momentum: Float = 0.9
   @Option(name: .customLong("weight-decay"), help: "Of weights.") var weightDecay: Float = 0
   @Option(help: "cosine, one-cycle or constant.") var schedule = ScheduleName.cosine
+  @Option(
+    name: .customLong("least-rate"),
+    help: ArgumentHelp("Share of --learning-rate at which cosine ends.", valueName: "share"))
+  var leastRate: Double?
+  @Option(
+    help: ArgumentHelp(
+      "The result is the mean of the networks behind the last steps, this share of all of them; the schedule ends before.",
+      valueName: "share"))
+  var average = 0.0
   @Option(name: .customLong("warm-up"), help: "Steps in which the rate rises first.") var warmUp = 0
   @Option(name: .customLong("label-smoothing"), help: "Share of the labels spread over all classes.")
   var labelSmoothing: Float = 0
@@ -110,9 +119,9 @@ struct TrainCommand: DistributedCommand {
 
   enum ScheduleName: String, ExpressibleByArgument, CaseIterable {
     case cosine, oneCycle = "one-cycle", constant
-    var schedule: Schedule {
+    func schedule(floor: Double) -> Schedule {
       switch self {
-      case .cosine: .cosine(floor: 0)
+      case .cosine: .cosine(floor: floor)
       case .oneCycle: .oneCycle()
       case .constant: .constant
       }
@@ -140,6 +149,13 @@ struct TrainCommand: DistributedCommand {
       weightDecay >= 0 && warmUp >= 0 && randomCrop >= 0 && randomCrop <= 1024,
       "--weight-decay, --warm-up and --random-crop must not be negative")
     try require((0..<1).contains(labelSmoothing), "--label-smoothing must be in [0, 1)")
+    try require(
+      leastRate == nil || schedule == .cosine && (0...1).contains(leastRate ?? 0),
+      "--least-rate belongs to --schedule cosine, and is 0 to 1")
+    try require((0...1).contains(average), "--average must be in [0, 1]")
+    try require(
+      average == 0 || schedule == .constant || (leastRate ?? 0) > 0,
+      "--average needs steps that still move: --least-rate above 0, or --schedule constant")
     try require(clip > 0, "--clip must be positive")
     try require(
       (0...1).contains(distill) && (0...1).contains(guidance), "--distill and --guidance must be in [0, 1]")
@@ -167,7 +183,7 @@ struct TrainCommand: DistributedCommand {
     Interruption.watch()
     try session.train()
     let destination = output ?? defaultOutput
-    if Ranks.isFirst { try session.graph.save(destination) }
+    if Ranks.isFirst { try session.result.learned().save(destination) }
     let report = try session.report(savedTo: destination)
     guard Ranks.isFirst else { return }
     print(json ? report.json.text : report.text)
@@ -183,8 +199,9 @@ struct TrainCommand: DistributedCommand {
     options.optimizer.weightDecay = weightDecay
     options.optimizer.quantizerRate = quantizerRate
     options.optimizer.rate = learningRate ?? (optimizer == .sgd ? 0.01 : 5e-4)
-    options.schedule = schedule.schedule
+    options.schedule = schedule.schedule(floor: leastRate ?? 0)
     options.warmUp = warmUp
+    options.averagedShare = average
     options.labelSmoothing = labelSmoothing
     options.clipping = clip
     options.seed = data.seed

@@ -6,6 +6,8 @@ import Trainer
 struct TrainingReport {
   let path: String
   let steps: Int
+  /// The last ones, whose mean the result is; 0: the last one's.
+  let averagedSteps: Int
   let samples: Int
   let batch: Int
   /// Of the steps that this process did.
@@ -20,11 +22,13 @@ struct TrainingReport {
   var testSamples = 0
 
   init(
-    path: String, steps: Int, samples: Int, batch: Int, seconds: Double, steppedHere: Int, weights: Int,
+    path: String, steps: Int, averagedSteps: Int, samples: Int, batch: Int, seconds: Double, steppedHere: Int,
+    weights: Int,
     loss: Double?, stepSeconds: [Double]
   ) {
     medianStep = stepSeconds.isEmpty ? nil : stepSeconds.sorted()[stepSeconds.count / 2]
     leastStep = stepSeconds.min()
+    self.averagedSteps = averagedSteps
     (self.path, self.steps, self.samples, self.batch) = (path, steps, samples, batch)
     (self.seconds, self.steppedHere, self.weights, self.loss) = (seconds, steppedHere, weights, loss)
   }
@@ -44,6 +48,7 @@ struct TrainingReport {
   var text: String {
     var lines = [
       "\(path): \(humanCount(weights)) weights, \(steps) steps of \(batch) of \(samples) samples, loss \(fixed(loss ?? .nan, 4))"
+        + (averagedSteps > 0 ? ", the mean of the last \(averagedSteps) steps" : "")
     ]
     if seconds > 0 {
       let rate = Double(steppedHere * batch) / seconds
@@ -59,7 +64,8 @@ struct TrainingReport {
 
   var json: Json {
     .object([
-      ("path", .string(path)), ("steps", .int(steps)), ("batch", .int(batch)), ("samples", .int(samples)),
+      ("path", .string(path)), ("steps", .int(steps)), ("averaged-steps", .int(averagedSteps)),
+      ("batch", .int(batch)), ("samples", .int(samples)),
       ("weights", .int(weights)), ("loss", loss.map { .double($0) } ?? .null), ("seconds", .double(seconds)),
       ("median-step-seconds", medianStep.map { .double($0) } ?? .null),
       ("least-step-seconds", leastStep.map { .double($0) } ?? .null),

@@ -20,6 +20,8 @@ struct TrainingSession {
   /// Steps that were done before this process.
   private var resumedAt = 0
   private var seconds = 0.0
+  /// What training gave; before its end where it stands.
+  private(set) var result: TrainableGraph
   private var stepSeconds: [Double] = []
 
   init(_ command: TrainCommand) throws {
@@ -55,6 +57,7 @@ struct TrainingSession {
     }
     run = try TrainingRun(
       network, samples, options, supernet: supernet, teacher: teacher, threads: threads, ranks: Ranks.all)
+    result = run.network
     let content = TensorStorage(copying: Array(graph.text(.hashed).utf8)).hash
     checkpoint = Checkpoint(
       fingerprint: "\(options), \(samples.count) samples, graph \(String(content, radix: 16))")
@@ -166,8 +169,6 @@ struct TrainingSession {
 
   // MARK: Training
 
-  var graph: Graph { run.network.learned() }
-
   /// Trains to the end.
   /// - Throws: `interrupted` when the user asked to stop, with the checkpoint written.
   mutating func train() throws {
@@ -197,6 +198,7 @@ struct TrainingSession {
       }
     }
     seconds = (ContinuousClock.now - start).seconds
+    result = try run.result(estimateSamples: command.estimateSamples)
   }
 
   // MARK: Measuring
@@ -204,19 +206,20 @@ struct TrainingSession {
   /// What was trained, and how right it answers on --test.
   func report(savedTo path: String) throws -> TrainingReport {
     var report = TrainingReport(
-      path: path, steps: run.options.steps, samples: samples.count, batch: run.options.batch,
-      seconds: seconds, steppedHere: run.step - resumedAt, weights: run.network.weightCount,
+      path: path, steps: run.options.steps, averagedSteps: run.options.averagedSteps, samples: samples.count,
+      batch: run.options.batch,
+      seconds: seconds, steppedHere: run.step - resumedAt, weights: result.weightCount,
       loss: run.averageLoss, stepSeconds: stepSeconds)
     guard let test = command.test else { return report }
     var flags = command.data
     flags.data = test
     flags.labels = command.testLabels
     flags.samples = command.testSamples
-    guard let source = try flags.source(for: run.network.graph) else { return report }
+    guard let source = try flags.source(for: result.graph) else { return report }
     let held = try TrainingSamples(source.prepared, shape: samples.shape, classes: nil, threads: threads) {
       Console.progress("reading test samples", $0, $1)
     }
-    let evaluation = try SubnetworkEvaluation(run.network, threads: threads)
+    let evaluation = try SubnetworkEvaluation(result, threads: threads)
     let rows = TrainingReport.rows(supernet, isElastic: command.elastic, widths: command.testBits)
     let top1 = try Ranks.all.dealt(rows.count, idle: 0) { index throws(CompilerError) in
       let subnetwork = rows[index].subnetwork
