@@ -79,9 +79,11 @@ class Experiment:
 
     def narrow(self):
         self.supernet()
+        share = self.options.narrow_average
+        averaging = ["--schedule", "constant", "--average", share] if float(share) > 0 else []
         self.table(self.trained(
-            "narrow", "--elastic", "--epochs", self.options.narrow_epochs, "--learning-rate", "1e-3", "--seed", "2",
-            "--schedule", "constant", "--average", self.options.narrow_average, "--avg-bits", "2:4", "--no-narrowest", model=self.folder / "supernet.qir"))
+            "narrow", "--elastic", "--epochs", self.options.narrow_epochs, "--learning-rate", "1e-3", "--seed", "2", *averaging,
+            "--avg-bits", "2:4", "--no-narrowest", model=self.folder / "supernet.qir"))
 
     def table(self, report):
         """Uniform widths in every style, beside float."""
@@ -230,7 +232,7 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--epochs", default="30", help="of the supernet")
     parser.add_argument("--narrow-epochs", default="17", help="behind those, with sub-networks of 2 to 4 bits")
-    parser.add_argument("--narrow-average", default=f"{12 / 17:.5f}", help="the share of these whose mean is the supernet")
+    parser.add_argument("--narrow-average", default=f"{12 / 17:.5f}", help="the share of these whose mean is the supernet; 0: none, and a rate that falls")
     parser.add_argument("--dedicated-epochs", default="10")
     parser.add_argument("--ablation-epochs", default="3")
     parser.add_argument("--pairs", default="300")

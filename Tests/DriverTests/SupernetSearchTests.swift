@@ -14,12 +14,13 @@ struct SupernetSearchTests {
       var bitOperations: Double
       var fidelity: Double
       var measured: Double
+      var style: String
       enum CodingKeys: String, CodingKey {
         case weightBits = "weight-bits"
         case activationBits = "activation-bits"
         case jointBits = "joint-bits"
         case bitOperations = "bit-operations"
-        case fidelity, measured
+        case fidelity, measured, style
       }
     }
     var found: [Entry]
@@ -64,12 +65,21 @@ struct SupernetSearchTests {
       struct Pick: Decodable {
         struct Site: Decodable {
           var bits: Int
+          var role: String
+          var granularity: String
+          var symmetry: String
           var score: Double?
         }
         var sites: [Site]
       }
       let sites = try JSONDecoder().decode(Pick.self, from: bytes).sites, scores = sites.compactMap(\.score)
       #expect(sites.filter { $0.score == nil }.allSatisfy { $0.bits == 8 } && scores.count > 4)
+      let free = sites.filter { $0.score != nil }
+      let weights = Set(
+        free.filter { $0.role == "weight" }.map { "\($0.granularity), weights \($0.symmetry)" })
+      let activations = Set(free.filter { $0.role == "activation" }.map(\.symmetry))
+      let styles = weights.flatMap { weight in activations.map { "\(weight), activations \($0)" } }
+      #expect(styles == [report.found[0].style])
       #expect(scores.allSatisfy { $0 >= 0 } && scores.contains { $0 > 0 })
 
       let byAccuracy = try QCC.expectSuccess(

@@ -5,6 +5,7 @@ import Trainer
 struct SupernetReport {
   struct Entry {
     var subnet: [Int]
+    var style: Supernet.Style
     /// Means over the quantizers that are free.
     var weightBits: Double
     var activationBits: Double
@@ -25,13 +26,14 @@ struct SupernetReport {
         ("joint-bits", .double(jointBits)), ("bit-operations", .double(bitOperations)),
         ("predicted", .double(predicted)), ("fidelity", .double(quality.fidelity)),
         ("measured", .double(quality.accuracy)), ("tested", tested.map { .double($0) } ?? .null),
+        ("style", .string("\(style)")),
       ])
     }
     var cells: [String] {
       [
         fixed(weightBits, 2), fixed(activationBits, 2), fixed(jointBits, 2), fixed(bitOperations / 1e6, 1),
         fixed(predicted, 2), fixed(quality.fidelity, 2), fixed(quality.accuracy, 2),
-        tested.map { fixed($0, 2) } ?? "",
+        tested.map { fixed($0, 2) } ?? "", "\(style)",
       ]
     }
   }
@@ -47,7 +49,7 @@ struct SupernetReport {
     var table = Table(
       [
         "sub-network", "weight bits", "activation bits", "joint bits", "M bit operations",
-        "predicted \(rank.rawValue) %", "fidelity %", "top1 %", "test %",
+        "predicted \(rank.rawValue) %", "fidelity %", "top1 %", "test %", "style",
       ], right: [1, 2, 3, 4, 5, 6, 7, 8])
     for (index, entry) in entries.enumerated() { table.add(["found \(index + 1)"] + entry.cells) }
     for entry in uniform { table.add(["uniform \(fixed(entry.weightBits, 0))"] + entry.cells) }

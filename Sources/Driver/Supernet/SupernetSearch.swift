@@ -126,7 +126,8 @@ struct SupernetSearch {
     let predicted = predictions(subnets), measured = try finals.qualities(subnets, phase)
     return subnets.indices.map { index in
       SupernetReport.Entry(
-        subnet: subnets[index], weightBits: averages.weights.cost(subnets[index]),
+        subnet: subnets[index], style: space.style(subnets[index]),
+        weightBits: averages.weights.cost(subnets[index]),
         activationBits: averages.activations.cost(subnets[index]),
         jointBits: averages.joint.cost(subnets[index]), bitOperations: bitOperations.cost(subnets[index]),
         predicted: predicted[index], score: request.flags.rank.score(measured[index]),

@@ -53,12 +53,17 @@ struct SupernetSpace {
     layers = Searcher.layers(of: graph)
   }
 
-  /// The forms of a sub-network.
-  func subnetwork(_ subnet: [Int]) -> Subnetwork {
+  /// Granularity and symmetries of a sub-network, one for all quantizers.
+  func style(_ subnet: [Int]) -> Supernet.Style {
     let values = space.values(subnet)
-    let style = Supernet.Style(
+    return Supernet.Style(
       granularity: Self.granularities[values[0]], weights: Self.symmetries[values[1]],
       activations: Self.symmetries[values[2]])
+  }
+
+  /// The forms of a sub-network.
+  func subnetwork(_ subnet: [Int]) -> Subnetwork {
+    let values = space.values(subnet), style = style(subnet)
     var result: Subnetwork = [:]
     for (index, site) in supernet.sites.enumerated() {
       result[site.id] = style.form(of: site, bits: values[Self.conditions + index])
