@@ -111,7 +111,9 @@ struct TrainCommand: DistributedCommand {
   var testBits: [Int] = []
   @Option(
     name: .customLong("estimate-samples"),
-    help: "Training samples on which normalizations are measured for each evaluated sub-network.")
+    help:
+      "Training samples on which normalizations are measured for each evaluated sub-network, and for --average."
+  )
   var estimateSamples = 2048
   @Flag(help: "Print the report as JSON.") var json = false
   @OptionGroup var data: DataFlags
