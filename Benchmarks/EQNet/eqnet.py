@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 """One supernet for every quantization form, the search through it, and dedicated training beside it, on CIFAR-10 JPEGs.
 
-    eqnet.py [--epochs N] [--parts supernet,narrow,front,normalizations,latency,dedicated,ablation,fashion] [--pairs 300] [--output FOLDER]
+    eqnet.py [--epochs N] [--parts supernet,narrow,predictor,front,normalizations,styles,latency,dedicated,ablation,fashion] [--pairs 300] [--output FOLDER]
 
 Each part leaves a JSON file in the output folder and is not done again; training goes on from its checkpoint, so an
 interrupted run continues when it is started again. At the end the tables of RESULTS.md are printed and an SVG of accuracy
@@ -9,11 +9,13 @@ against bits is written. QCC_DATA names the folder of models and data, QCC the e
 
 supernet   resnet20-jpegft on the 50,000 training images; every uniform width in every style on the 10,000 test images
 narrow     the supernet trained on with random sub-networks of 2 to 4 bits on average, its weights averaged, and the same table
+predictor  how well 600 pairs predict, and what a search behind them finds at 3 bits
 front      pairs, predictor and searched sub-networks at 2.5 to 6 bits on average, beside uniform ones; at 3 bits also with
            weights and activations within one mean together
 normalizations
            the 3-bit sub-networks of `front` and uniform 3 bits in their styles, each with normalizations that eight choices of
            2,048 training images gave it
+styles     searches at 3 bits in each granularity and symmetry by itself, beside uniform 3 bits in it
 latency    the best sub-network half way between the fastest and the slowest, by times of this processor's kernels
 dedicated  W4A4 and W2A2 alone, from the same start
 ablation   with and without weight regularization and guidance, three seeds, on a smaller budget; 2 bits, paired
@@ -100,22 +102,29 @@ class Experiment:
         return ["search", self.folder / "narrow.qir", *self.data, "--test", self.test, "--pairs", self.options.pairs,
                 "--measure-samples", self.options.measure_samples, "--estimate-samples", self.options.estimate_samples, "--json", "--cache", self.folder / "cache"]
 
+    def searched(self, name, bits, *flags, finalists=1):
+        return qcc(
+            *self.search(), "--target", "elastic", "--rounds", "6", "--test-finalists", finalists, *flags, "-o",
+            self.folder / f"{name}-{bits}.assignment.json", output=self.folder / f"{name}-{bits}.json")
+
+    def predictor(self):
+        self.narrow()
+        report = self.searched("predictor", 3, "--avg-joint-bits", 3, "--pairs", 600, finalists=10)
+        mean = statistics.mean(row["tested"] for row in report["found"])
+        print(f"\n600 pairs: Pearson {report['pearson']:.3f}, Kendall {report['kendall']:.3f}; 3 bits, both together: "
+              f"fidelity {report['found'][0]['fidelity']:.2f}, top-1 {report['found'][0]['tested']:.2f}, mean of ten finalists {mean:.2f}")
+
     def front(self):
         self.narrow()
-
-        def searched(name, bits, *flags, finalists=1):
-            return qcc(
-                *self.search(), "--target", "elastic", "--rounds", "6", "--test-finalists", finalists, *flags, "-o",
-                self.folder / f"{name}-{bits}.assignment.json", output=self.folder / f"{name}-{bits}.json")
 
         def each(bits):
             return "--avg-bits", bits, "--avg-activation-bits", bits
 
         ways = {
-            "each within the mean": searched("search", 3, *each(3), finalists=10),
-            "both together": searched("joint", 3, "--avg-joint-bits", 3, finalists=10)}
+            "each within the mean": self.searched("search", 3, *each(3), finalists=10),
+            "both together": self.searched("joint", 3, "--avg-joint-bits", 3, finalists=10)}
         found = {3: ways["each within the mean"]}
-        found |= {bits: searched("search", bits, *each(bits)) for bits in (2.5, 4, 5, 6)}
+        found |= {bits: self.searched("search", bits, *each(bits)) for bits in (2.5, 4, 5, 6)}
         columns = "weights | activations | M bit operations | fidelity % | top-1 %"
         print(f"\n| 3 bits | {columns} | mean of ten finalists | Pearson | Kendall |\n|" + "---|" * 9)
         for name, report in ways.items():
@@ -152,6 +161,26 @@ class Experiment:
                 rows.append(f"| {name.replace('-', ' ')} | {self.row(values)} | | |")
         print("", *rows, sep="\n")
 
+    def styles(self, seeds=range(3)):
+        """The same search in each style by itself."""
+        self.narrow()
+        rows, gains = [], []
+        for granularity in ("channel", "tensor"):
+            for weights in ("symmetric", "asymmetric"):
+                for activations in ("symmetric", "asymmetric"):
+                    style = f"{granularity}, weights {weights}, activations {activations}"
+                    name = self.slug(style)
+                    report = self.searched(
+                        name, 3, "--avg-joint-bits", 3, "--granularity", granularity, "--weight-symmetry", weights, "--activation-symmetry", activations)
+                    fidelity = [next(row["fidelity"] for row in rows if round(row["weight-bits"]) == 3) for rows in (report["found"], report["uniform"])]
+                    top1 = [[self.accuracy(one, seed) for seed in seeds] for one in (f"{name}-3", self.uniform(name, style))]
+                    gains.append(statistics.mean(top1[0]) - statistics.mean(top1[1]))
+                    cells = [f"{value:.2f}" for value in fidelity] + [f"{statistics.mean(values):.2f}" for values in top1]
+                    rows.append(f"| {style} | {' | '.join(cells)} | {gains[-1]:+.2f} |")
+        print("\n| 3 bits, both together | fidelity % | uniform | top-1 % | uniform | gain |\n|" + "---|" * 6)
+        print(*rows, sep="\n")
+        print(f"\nmean gain of the styles {statistics.mean(gains):+.2f} ± {statistics.stdev(gains) / len(gains) ** 0.5:.2f}")
+
     def front_report(self, name):
         return json.loads((self.folder / f"{name}-3.json").read_text())
 
@@ -167,9 +196,13 @@ class Experiment:
             site["bits"], site["symmetry"] = 3, symmetry[site["role"] + "s"]
             if site["role"] == "weight":
                 site["granularity"] = granularity
-        uniform = "uniform-3-" + style.replace(",", "").replace(" ", "-")
+        uniform = "uniform-3-" + self.slug(style)
         (self.folder / f"{uniform}.assignment.json").write_text(json.dumps(pick))
         return uniform
+
+    @staticmethod
+    def slug(style):
+        return style.replace(",", "").replace(" ", "-")
 
     @staticmethod
     def row(values):
@@ -269,7 +302,7 @@ def main():
     parser.add_argument("--pairs", default="300")
     parser.add_argument("--measure-samples", default="2000", help="training images that a pair is measured on")
     parser.add_argument("--estimate-samples", default="2048", help="other training images, for the normalizations of a pair")
-    parser.add_argument("--parts", default="supernet,narrow,front,normalizations,latency,dedicated,ablation,fashion")
+    parser.add_argument("--parts", default="supernet,narrow,predictor,front,normalizations,styles,latency,dedicated,ablation,fashion")
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / ".build/eqnet")
     options = parser.parse_args()
     experiment = Experiment(options)

@@ -1,6 +1,6 @@
 import Support
 
-/// The sub-networks of a space whose resources lie in windows; at least one.
+/// The sub-networks of open choices whose resources lie in windows; at least one.
 package struct FeasibleRegion: Sendable {
   /// `above < cost <= limit`.
   package struct Window: Hashable, Sendable {
@@ -36,12 +36,15 @@ package struct FeasibleRegion: Sendable {
   package private(set) var member: [Int] = []
   /// Sites with a choice to make.
   let variable: [Int]
+  /// Sites of which a choice is not open.
+  private let restricted: [Int]
 
   /// - Throws: `infeasible` when the windows leave nothing, with what would be possible.
   package init(_ space: ElasticSpace, _ windows: [Window] = [], seed: UInt64 = 0) throws(CompilerError) {
     self.space = space
     self.windows = windows
     variable = space.sites.indices.filter { space.sites[$0].open.count > 1 }
+    restricted = space.sites.indices.filter { space.sites[$0].open.count < space.sites[$0].choices.count }
     var random = SeededRandom(seed: seed)
     if let found = repaired(space.sites.map { $0.open[0] }, &random) {
       member = found
@@ -50,7 +53,13 @@ package struct FeasibleRegion: Sendable {
     }
   }
 
-  package func contains(_ subnet: [Int]) -> Bool { windows.allSatisfy { $0.violation(subnet) == 0 } }
+  package func contains(_ subnet: [Int]) -> Bool {
+    isOpen(subnet) && windows.allSatisfy { $0.violation(subnet) == 0 }
+  }
+  /// Whether every choice is open, within the windows or not.
+  package func isOpen(_ subnet: [Int]) -> Bool {
+    restricted.allSatisfy { space.sites[$0].open.contains(subnet[$0]) }
+  }
   /// The sum of the relative distances from all windows; 0 inside.
   package func violation(_ subnet: [Int]) -> Double { windows.reduce(0) { $0 + $1.violation(subnet) } }
 

@@ -111,6 +111,16 @@ struct SupernetSearchTests {
         #expect(FileManager.default.fileExists(atPath: "\(folder)/\(name)"))
       }
 
+      // One style, from the same measured pairs; uniform widths are of that style, too.
+      let style = ["--granularity", "channel", "--weight-symmetry", "symmetric", "--activation-symmetry"]
+      let styled = try QCC.expectSuccess(
+        search(budgets + style + ["asymmetric", "--rounds", "1", "-o", "\(folder)/styled.json"]))
+      let inStyle = try JSONDecoder().decode(Report.self, from: styled.output)
+      let wanted = "channel, weights symmetric, activations asymmetric"
+      #expect((inStyle.found + inStyle.uniform).allSatisfy { $0.style == wanted } && inStyle.found.count == 3)
+      let foreign = try QCC.run(search(budgets + ["--weight-symmetry", "asymmetric"]))
+      #expect(foreign.status == 1 && foreign.messages.contains("no asymmetric weights"))
+
       let impossible = try QCC.run(search(["--avg-bits", "1.5"]))
       #expect(impossible.status == 3 && impossible.messages.contains("2.0 to 8.0"))
       let none = try QCC.run(search(["--avg-joint-bits", "0"]))

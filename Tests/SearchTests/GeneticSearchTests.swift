@@ -81,6 +81,7 @@ import Testing
     #expect(found.candidates[0] == given)
     var other = given.subnet
     other[0] = 0
+    #expect(region.contains(given.subnet) && !region.contains(other) && region.violation(other) == 0)
     #expect(
       GeneticSearch(region, options(4, 0)).run(initial: [other]) { $0.map(supernet.accuracy) }.candidates[0]
         == given)

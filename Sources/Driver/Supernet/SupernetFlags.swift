@@ -1,4 +1,5 @@
 import ArgumentParser
+import Numerics
 import Trainer
 
 /// Flags of `qcc search` for trained supernets.
@@ -36,6 +37,14 @@ struct SupernetFlags: ParsableArguments {
   var testFinalists = 1
   @Option(help: "Supernets: weights per channel or per tensor; default: whatever answers better.")
   var granularity: GranularityName?
+  @Option(
+    name: .customLong("weight-symmetry"),
+    help: "Supernets: weights with or without zero points; default: whatever answers better.")
+  var weightSymmetry: SymmetryName?
+  @Option(
+    name: .customLong("activation-symmetry"),
+    help: "Supernets: activations with or without zero points; default: whatever answers better.")
+  var activationSymmetry: SymmetryName?
   @Option(help: "Supernets: children of a generation.") var population = 100
   @Option(help: "Supernets: generations.") var generations = 500
   @Option(name: .customLong("mutation"), help: "Supernets: share of the sites that a mutation changes.")
@@ -52,6 +61,10 @@ struct SupernetFlags: ParsableArguments {
   }
   enum Method: String, ExpressibleByArgument, CaseIterable { case genetic, policy }
   enum GranularityName: String, ExpressibleByArgument, CaseIterable { case channel, tensor }
+  enum SymmetryName: String, ExpressibleByArgument, CaseIterable {
+    case symmetric, asymmetric
+    var symmetry: Symmetry { self == .symmetric ? .symmetric : .asymmetric }
+  }
 
   /// Budgets of supernets alone.
   var hasBudget: Bool { averageActivationBits != nil || averageJointBits != nil }

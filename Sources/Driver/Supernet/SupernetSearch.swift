@@ -42,8 +42,11 @@ struct SupernetSearch {
     self.request = request
     self.test = test
     let flags = request.flags
-    space = try SupernetSpace(
-      graph, request.target, granularity: flags.granularity.map { $0 == .channel ? .channel : .tensor })
+    space = try SupernetSpace(graph, request.target)
+    // Pairs are of all styles, so that searches for several of them share what was measured.
+    let open = try space.restricted(
+      granularity: flags.granularity.map { $0 == .channel ? .channel : .tensor },
+      weights: flags.weightSymmetry?.symmetry, activations: flags.activationSymmetry?.symmetry)
     averages = (
       space.space.averageBits(.weights), space.space.averageBits(.activations), space.space.averageBits()
     )
@@ -56,7 +59,7 @@ struct SupernetSearch {
     }
     if let bits = flags.averageActivationBits { windows.append(.target(bits, averages.activations)) }
     if let bits = flags.averageJointBits { windows.append(.target(bits, averages.joint)) }
-    region = try FeasibleRegion(space.space, windows, seed: request.seed)
+    region = try FeasibleRegion(open, windows, seed: request.seed)
     let count = samples.count, estimated = max(min(4 * flags.estimateSamples, count / 3), 1)
     let measured = count > estimated ? samples.part(estimated..<count) : samples
     func measurements(_ space: SupernetSpace, answered: Int, estimated: Int) throws -> SubnetMeasurements {
@@ -172,7 +175,7 @@ struct SupernetSearch {
       let window = region.windows.first
       let target = window.map { (resource: $0.resource, cost: $0.limit) }
       let scale = max(predictionSpread, 1e-9)
-      let result = PolicySearch(space.space, target: target, options).run { predictions([$0])[0] / scale }
+      let result = PolicySearch(region.space, target: target, options).run { predictions([$0])[0] / scale }
       return [region.contains(result.subnet) ? result.subnet : region.member]
     }
   }
@@ -214,13 +217,14 @@ struct SupernetSearch {
     }.map { measured[$0].subnet }
   }
 
-  /// Of every width the conditions that answer best, widest first.
+  /// Of every width the conditions that answer best, of those that are searched; widest first.
   private mutating func bestUniform() throws -> [[Int]] {
     var best: [Int: Measured] = [:]
     let all = space.uniform
     let measured = try Self.measured(
       &measurements, all.map(\.subnet), request.flags, "measuring uniform widths")
-    for ((bits, _), one) in zip(all, measured) where one.score > best[bits]?.score ?? -1 { best[bits] = one }
+    for ((bits, subnet), one) in zip(all, measured)
+    where region.isOpen(subnet) && one.score > best[bits]?.score ?? -1 { best[bits] = one }
     return best.keys.sorted(by: >).compactMap { best[$0]?.subnet }
   }
   private mutating func uniformEntries() throws -> [SupernetReport.Entry] {

@@ -14,19 +14,17 @@ struct SupernetSpace {
   let layers: [SearchLayer]
   private static let granularities: [Granularity] = [.tensor, .channel]
   private static let symmetries: [Symmetry] = [.symmetric, .asymmetric]
-  private static let conditions = 3
+  private static let conditionNames = ["granularity", "weight symmetry", "activation symmetry"]
+  private static let conditions = conditionNames.count
 
-  /// - Parameters:
-  ///   - target: leaves the forms that are legal there.
-  ///   - granularity: of all weights; nil: searched.
-  init(_ graph: Graph, _ target: Target, granularity: Granularity?) throws(CompilerError) {
+  /// - Parameter target: leaves the forms that are legal there.
+  init(_ graph: Graph, _ target: Target) throws(CompilerError) {
     self.graph = graph
     let legal = [
       Quantize.Role.weight: Set(target.weights.forms), .activation: Set(target.activations.forms),
     ]
     let supernet = try Supernet(graph).restricted { site, form in
       legal[site.role]?.contains(form) == true
-        && (site.role == .activation || granularity == nil || form.granularity == granularity)
     }
     self.supernet = supernet
     let styles = supernet.styles
@@ -39,9 +37,9 @@ struct SupernetSpace {
       return ElasticSpace.Site(name, .condition, choices: present)
     }
     var sites = [
-      options("granularity", Self.granularities, \.granularity),
-      options("weight symmetry", Self.symmetries, \.weights),
-      options("activation symmetry", Self.symmetries, \.activations),
+      options(Self.conditionNames[0], Self.granularities, \.granularity),
+      options(Self.conditionNames[1], Self.symmetries, \.weights),
+      options(Self.conditionNames[2], Self.symmetries, \.activations),
     ]
     for site in supernet.sites {
       sites.append(
@@ -51,6 +49,32 @@ struct SupernetSpace {
     }
     space = ElasticSpace(sites)
     layers = Searcher.layers(of: graph)
+  }
+
+  /// The space with the conditions that a search is to keep to; nil leaves one open.
+  /// - Throws: `rejected` where the target and the supernet share no such forms.
+  func restricted(
+    granularity: Granularity?, weights: Symmetry?, activations: Symmetry?
+  ) throws(CompilerError) -> ElasticSpace {
+    let wanted: [(choice: Int?, text: String)] = [
+      (
+        granularity.flatMap(Self.granularities.firstIndex),
+        "weights per \(granularity == .channel ? "channel" : "tensor")"
+      ),
+      (weights.flatMap(Self.symmetries.firstIndex), "\(weights.map { "\($0)" } ?? "") weights"),
+      (activations.flatMap(Self.symmetries.firstIndex), "\(activations.map { "\($0)" } ?? "") activations"),
+    ]
+    var result = space, problems: [Diagnostic] = []
+    for ((name, site), want) in zip(zip(Self.conditionNames, space.sites), wanted) {
+      guard let choice = want.choice else { continue }
+      if site.choices.contains(choice) {
+        result = try result.restricting(name, to: [choice])
+      } else {
+        problems.append(.error("the supernet was trained for no \(want.text) that are legal here", at: name))
+      }
+    }
+    if !problems.isEmpty { throw CompilerError(problems) }
+    return result
   }
 
   /// Granularity and symmetries of a sub-network, one for all quantizers.
