@@ -134,6 +134,12 @@ struct SupernetSearchTests {
       #expect(
         ordinary.status == 64
           && ordinary.messages.contains("--avg-joint-bits are budgets of trained supernets"))
+      let unstyled = try QCC.run(
+        [
+          "search", "\(QCC.digits)/model.onnx", "--target", "x86-int4", "--avg-bits", "4", "--granularity",
+          "channel",
+        ] + Self.data)
+      #expect(unstyled.status == 64 && unstyled.messages.contains("--granularity"))
       let unsuitable = try QCC.run(search(["--avg-bits", "3", "--pin", "conv=w8"]))
       #expect(unsuitable.status == 64 && unsuitable.messages.contains("--pin"))
     }

@@ -146,6 +146,12 @@ struct SearchCommand: DistributedCommand {
         "--avg-activation-bits and --avg-joint-bits are budgets of trained supernets", at: model,
         status: .usage)
     }
+    guard !self.supernet.hasStyle else {
+      throw CompilerError(
+        "--granularity, --weight-symmetry and --activation-symmetry are choices of trained supernets",
+        at: model,
+        notes: ["in other networks --all-forms compares them, layer by layer"], status: .usage)
+    }
     guard !Ranks.isDistributed else {
       throw CompilerError("several ranks search through trained supernets alone", at: model, status: .usage)
     }

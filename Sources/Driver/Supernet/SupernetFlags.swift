@@ -69,6 +69,9 @@ struct SupernetFlags: ParsableArguments {
   /// Budgets of supernets alone.
   var hasBudget: Bool { averageActivationBits != nil || averageJointBits != nil }
 
+  /// Whether the search keeps to some granularities or symmetries.
+  var hasStyle: Bool { granularity != nil || weightSymmetry != nil || activationSymmetry != nil }
+
   /// Finalists have four times the samples for their normalizations.
   var samples: Int { 4 * estimateSamples + max(measureSamples, finalSamples) }
 
