@@ -22,6 +22,7 @@ ablation   with and without weight regularization and guidance, three seeds, on 
 fashion    fashion-dscnn, which is depthwise, at 4 bits, from channels that are equalized first
 """
 import argparse
+import itertools
 import json
 import os
 import pathlib
@@ -165,18 +166,17 @@ class Experiment:
         """The same search in each style by itself."""
         self.narrow()
         rows, gains = [], []
-        for granularity in ("channel", "tensor"):
-            for weights in ("symmetric", "asymmetric"):
-                for activations in ("symmetric", "asymmetric"):
-                    style = f"{granularity}, weights {weights}, activations {activations}"
-                    name = self.slug(style)
-                    report = self.searched(
-                        name, 3, "--avg-joint-bits", 3, "--granularity", granularity, "--weight-symmetry", weights, "--activation-symmetry", activations)
-                    fidelity = [next(row["fidelity"] for row in rows if round(row["weight-bits"]) == 3) for rows in (report["found"], report["uniform"])]
-                    top1 = [[self.accuracy(one, seed) for seed in seeds] for one in (f"{name}-3", self.uniform(name, style))]
-                    gains.append(statistics.mean(top1[0]) - statistics.mean(top1[1]))
-                    cells = [f"{value:.2f}" for value in fidelity] + [f"{statistics.mean(values):.2f}" for values in top1]
-                    rows.append(f"| {style} | {' | '.join(cells)} | {gains[-1]:+.2f} |")
+        symmetries = "symmetric", "asymmetric"
+        for granularity, weights, activations in itertools.product(("channel", "tensor"), symmetries, symmetries):
+            style = f"{granularity}, weights {weights}, activations {activations}"
+            name = self.slug(style)
+            report = self.searched(
+                name, 3, "--avg-joint-bits", 3, "--granularity", granularity, "--weight-symmetry", weights, "--activation-symmetry", activations)
+            level, = (row for row in report["uniform"] if round(row["weight-bits"]) == 3)
+            fidelity = report["found"][0]["fidelity"], level["fidelity"]
+            top1 = [statistics.mean(self.accuracy(one, seed) for seed in seeds) for one in (f"{name}-3", self.uniform(name, style))]
+            gains.append(top1[0] - top1[1])
+            rows.append(f"| {style} | " + " | ".join(f"{value:.2f}" for value in (*fidelity, *top1)) + f" | {gains[-1]:+.2f} |")
         print("\n| 3 bits, both together | fidelity % | uniform | top-1 % | uniform | gain |\n|" + "---|" * 6)
         print(*rows, sep="\n")
         print(f"\nmean gain of the styles {statistics.mean(gains):+.2f} ± {statistics.stdev(gains) / len(gains) ** 0.5:.2f}")

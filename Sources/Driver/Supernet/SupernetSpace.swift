@@ -14,7 +14,7 @@ struct SupernetSpace {
   let layers: [SearchLayer]
   private static let granularities: [Granularity] = [.tensor, .channel]
   private static let symmetries: [Symmetry] = [.symmetric, .asymmetric]
-  private static let conditionNames = ["granularity", "weight symmetry", "activation symmetry"]
+  private static let conditionNames = ElasticSpace.conditions.map(\.name)
   private static let conditions = conditionNames.count
 
   /// - Parameter target: leaves the forms that are legal there.
