@@ -57,9 +57,10 @@ package let foldBatchNorm = Pass(
     case .impossible: rewriter.count("kept: nothing to fold it into")
     }
   }
-  guard rewriter.graph.stage >= .elastic else { return }
-  try fuseClamps(&rewriter)
+  let isFloat = rewriter.graph.stage < .elastic
+  if !isFloat { try fuseClamps(&rewriter) }
   let graph = rewriter.graph
-  let isDone = !graph.order.contains { if case .batchNorm = graph[$0].op { true } else { false } }
+  // In float those that have to stay do so.
+  let isDone = isFloat || !graph.order.contains { if case .batchNorm = graph[$0].op { true } else { false } }
   if isDone, graph.hasSeparateBatchNorms { rewriter.setMetadata(batchNormKey, "folded") }
 }

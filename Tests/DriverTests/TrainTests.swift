@@ -17,6 +17,13 @@ struct TrainTests {
     }
     var top1: [Row]
   }
+  /// Of a graph or a program on test images, in percent.
+  private func accuracy(_ model: String, _ more: [String] = []) throws -> Double {
+    struct Accuracy: Decodable { var top1: Double }
+    let answers = try QCC.expectSuccess(
+      ["eval", model, "--data", "\(QCC.digits)/data/test", "--json"] + more)
+    return try JSONDecoder().decode(Accuracy.self, from: answers.output).top1
+  }
 
   /// A supernet, a sub-network picked by hand, its program: from training to running.
   @Test func supernetToProgram() throws {
@@ -38,9 +45,7 @@ struct TrainTests {
       let compiled = try QCC.expectSuccess(
         ["compile", supernet, "--target", "x86-int4", "--weight-bits", "3", "-o", program] + Self.data)
       #expect(compiled.text.contains("in float: none"))
-      let answers = try QCC.expectSuccess(["eval", program, "--data", "\(QCC.digits)/data/test", "--json"])
-      struct Accuracy: Decodable { var top1: Double }
-      #expect(try JSONDecoder().decode(Accuracy.self, from: answers.output).top1 > 90)
+      #expect(try accuracy(program) > 90)
     }
   }
 
@@ -69,7 +74,7 @@ struct TrainTests {
       let bytes = try [first, second].map { try Data(contentsOf: URL(filePath: $0)) }
       #expect(bytes[0] != bytes[1])
       for (flags, text) in [
-        (["--target", "x86-int8"], "x86-int4"), (["--distill", "0.5"], "float network"),
+        (["--target", "x86-int8"], "x86-int4"), (["--distill", "0.5"], "--teacher"),
         (["--test", "\(QCC.digits)/data/test", "--test-bits", "9"], "not legal"),
         (["--avg-bits", "5:2"], "--avg-bits"), (["--avg-bits", "3"], "--avg-bits"),
         (["--subnetworks", "0", "--no-narrowest"], "--subnetworks"),
@@ -98,11 +103,7 @@ struct TrainTests {
       #expect(top1 > 93)
       try QCC.expectSuccess(
         ["compile", trained, "--target", "x86-int4", "-o", lowered] + Self.data)
-      let exact = try QCC.expectSuccess(
-        ["eval", lowered, "--data", "\(QCC.digits)/data/test", "--samples", "200", "--json"]
-          + Self.data.suffix(2))
-      struct Accuracy: Decodable { var top1: Double }
-      let integers = try JSONDecoder().decode(Accuracy.self, from: exact.output).top1
+      let integers = try accuracy(lowered, ["--samples", "200"] + Self.data.suffix(2))
       #expect(abs(integers - top1) <= 1.5)
     }
   }
@@ -140,7 +141,7 @@ struct TrainTests {
     (["--bits", "w1a4", "--target", "x86-int4"], 64, "not legal"),
     (["--steps", "3", "--epochs", "2"], 64, "one of"), (["--time-budget", "5x"], 64, "2h"),
     (["--shard", "1"], 64, "--shard"), (["--mixup"], 64, "--distill 1"),
-    (["--average", "0.5"], 64, "--least-rate"),
+    (["--average", "0.5"], 64, "--least-rate"), (["--teacher", "x.onnx"], 64, "--distill"),
     (["--average", "1.5", "--schedule", "constant"], 64, "--average"),
     (["--least-rate", "0.1", "--schedule", "one-cycle"], 64, "cosine"),
     (["--test-bits", "2"], 64, "--test-bits"), (["--avg-bits", "2:4"], 64, "--avg-bits"),
@@ -166,6 +167,56 @@ struct TrainTests {
       let outcome = try QCC.run(train(arguments + ["-o", "\(folder)/x.qir"]))
       #expect(outcome.status == status && outcome.messages.contains(text), "\(outcome.messages)")
       #expect(!FileManager.default.fileExists(atPath: "\(folder)/x.qir"))
+    }
+  }
+
+  /// What was trained in float is a float network like any other: folded, and compiled as one.
+  @Test func trainedInFloatThenCompiled() throws {
+    try withTemporaryFolder { folder in
+      let tuned = "\(folder)/tuned.qir", program = "\(folder)/tuned.qpk"
+      let outcome = try QCC.expectSuccess(
+        train(["--batch", "64", "--shard", "32", "--steps", "8", "--json", "-o", tuned] + Self.test))
+      let top1 = try #require(JSONDecoder().decode(Report.self, from: outcome.output).top1.first).top1
+      let text = try String(contentsOfFile: tuned, encoding: .utf8)
+      #expect(!text.contains("batch-norm("))
+      try QCC.expectSuccess(
+        ["compile", tuned, "--target", "x86-int8", "-O1", "-o", program] + Self.data)
+      let folded = try accuracy(tuned, ["--samples", "200"] + Self.data.suffix(2))
+      let integers = try accuracy(program, ["--samples", "200"])
+      #expect(folded == top1 && abs(integers - top1) <= 1)
+    }
+  }
+
+  /// The network to train is its own teacher unless another is named, in float too.
+  @Test func teachersAreNamed() throws {
+    try withTemporaryFolder { folder in
+      let short = ["--batch", "32", "--shard", "16", "--samples", "64"]
+      let tuned = "\(folder)/tuned.qir"
+      try QCC.expectSuccess(
+        train(short + ["--steps", "4", "--learning-rate", "1e-2", "-o", tuned]))
+      func trained(_ name: String, _ more: [String]) throws -> Data {
+        try QCC.expectSuccess(
+          train(
+            short + ["--bits", "w2a4", "--target", "x86-int4", "--steps", "3", "--distill", "1"]
+              + ["-o", "\(folder)/\(name).qir"] + more))
+        return try Data(contentsOf: URL(filePath: "\(folder)/\(name).safetensors"))
+      }
+      let own = try trained("own", [])
+      #expect(own == (try trained("itself", ["--teacher", "\(QCC.digits)/model.onnx"])))
+      #expect(own != (try trained("other", ["--teacher", tuned])))
+      // A supernet has to be told.
+      let supernet = "\(folder)/supernet.qir"
+      let elastic = short + ["--elastic", "--steps", "1", "--threads", "2"]
+      try QCC.expectSuccess(train(elastic + ["--target", "x86-int4", "-o", supernet]))
+      let on = ["train", supernet] + Self.data + elastic + ["-o", "\(folder)/on.qir", "--distill", "0.5"]
+      try QCC.expectSuccess(on + ["--teacher", tuned])
+      for (teacher, status, text) in [
+        ("\(QCC.samples)/tiny/gemm.onnx", 1, "the teacher takes"), ("\(folder)/none.onnx", 66, "none.onnx"),
+        ("\(folder)/own.qir", 64, "not float"),
+      ] {
+        let refused = try QCC.run(on + ["--teacher", teacher])
+        #expect(refused.status == Int32(status) && refused.messages.contains(text), "\(refused.messages)")
+      }
     }
   }
 

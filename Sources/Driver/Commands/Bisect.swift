@@ -54,7 +54,7 @@ struct BisectCommand: ParsableCommand {
         "the graph is lowered: its quantizers cannot be switched off; qcc bisect takes an assigned graph",
         at: model)
     }
-    let original = try against.map { try canonicalModel($0, general) }
+    let original = try against.map { try canonicalModel($0, general, for: "bisect --against") }
     let network = try QuantizedNetwork(graph, original: original)
     if original == nil {
       Console.report(

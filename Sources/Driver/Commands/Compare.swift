@@ -67,7 +67,7 @@ struct CompareCommand: ParsableCommand {
   // MARK: Sites
 
   private func compareSites(_ graph: Graph, _ flags: DataFlags) throws {
-    let original = try canonicalModel(against, general)
+    let original = try canonicalModel(against, general, for: "compare --against")
     let network = try QuantizedNetwork(graph, original: original)
     guard let source = try flags.source(for: graph) else {
       throw CompilerError("qcc compare needs --data", status: .usage)
@@ -104,12 +104,12 @@ struct CompareCommand: ParsableCommand {
     case .graph(let graph):
       // Canonical forms share names; an exporter's own graph is compared as it is.
       if graph.stage != .imported, original.stage == .imported {
-        original = try canonicalModel(against, general)
+        original = try canonicalModel(against, general, for: "compare --against")
       }
       let tracer = try ValueTracer(graph, mode: .quantized)
       own = { try tracer.values($0) }
     case .program(let program):
-      original = try canonicalModel(against, general)
+      original = try canonicalModel(against, general, for: "compare --against")
       embedded = Metadata(json: program.metadata)?["preprocessing"]
       own = try ProgramTracer(program).values
     }

@@ -77,6 +77,11 @@ struct TrainCommand: DistributedCommand {
   @Option(
     help: "Share of the float network's answers in the loss of the only or widest sub-network, 0 to 1.")
   var distill: Float = 0
+  @Option(
+    help: ArgumentHelp(
+      "The float network that --distill asks, .onnx or .qir; default: the one that is trained.",
+      valueName: "model"))
+  var teacher: String?
 
   @Option(help: "With --elastic: random sub-networks in a step.") var subnetworks = 1
   @Option(
@@ -161,6 +166,7 @@ struct TrainCommand: DistributedCommand {
     try require(clip > 0, "--clip must be positive")
     try require(
       (0...1).contains(distill) && (0...1).contains(guidance), "--distill and --guidance must be in [0, 1]")
+    try require(teacher == nil || distill > 0, "--teacher needs --distill, the share of its answers")
     try require(
       !mixup || (distill == 1 && (!elastic || guidance == 1)),
       "--mixup needs --distill 1, with --elastic --guidance 1 too")
@@ -185,7 +191,7 @@ struct TrainCommand: DistributedCommand {
     Interruption.watch()
     try session.train()
     let destination = output ?? defaultOutput
-    if Ranks.isFirst { try session.result.learned().save(destination) }
+    if Ranks.isFirst { try session.trained().save(destination) }
     let report = try session.report(savedTo: destination)
     guard Ranks.isFirst else { return }
     print(json ? report.json.text : report.text)

@@ -36,7 +36,8 @@ struct TrainingSession {
     guard let calibration = try command.data.source(for: imported) else {
       throw CompilerError("qcc train needs --data", status: .usage)
     }
-    let (graph, teacher, supernet) = try TrainingSession.prepared(imported, command, widths, calibration)
+    let (graph, own, supernet) = try TrainingSession.prepared(imported, command, widths, calibration)
+    let teacher = try command.teacher.map { try TrainingSession.teacher($0, of: graph, command) } ?? own
     self.supernet = supernet
     let shape = graph[graph.inputs[0]].type.shape.extents.dropFirst().compactMap(\.value)
     let classes = graph[try graph.logits()].type.shape.size(1)
@@ -58,9 +59,9 @@ struct TrainingSession {
     run = try TrainingRun(
       network, samples, options, supernet: supernet, teacher: teacher, threads: threads, ranks: Ranks.all)
     result = run.network
-    let content = TensorStorage(copying: Array(graph.text(.hashed).utf8)).hash
+    let taught = command.teacher == nil ? "" : ", teacher \(TrainingSession.hash(teacher))"
     checkpoint = Checkpoint(
-      fingerprint: "\(options), \(samples.count) samples, graph \(String(content, radix: 16))")
+      fingerprint: "\(options), \(samples.count) samples, graph \(TrainingSession.hash(graph))\(taught)")
     let madeWith = TensorStorage(copying: Array(checkpoint.fingerprint.utf8)).hash
     try Ranks.all.requireSame(
       TensorStorage(copying: [madeWith, TensorStorage(copying: samples.labels).hash]).hash,
@@ -70,6 +71,10 @@ struct TrainingSession {
       resumedAt = run.step
       Console.report(Diagnostic(.note, "goes on behind step \(run.step)", at: path))
     }
+  }
+
+  private static func hash(_ graph: Graph) -> String {
+    String(TensorStorage(copying: Array(graph.text(.hashed).utf8)).hash, radix: 16)
   }
 
   /// Rank 0's checkpoint, on every rank; nil when there is none yet.
@@ -130,6 +135,22 @@ struct TrainingSession {
     return (graph, teacher, Supernet(graph))
   }
 
+  /// The float network at `path`, which must take the samples of `student` and know its classes.
+  private static func teacher(_ path: String, of student: Graph, _ command: TrainCommand) throws -> Graph {
+    let graph = try canonicalModel(path, command.general, for: "train --teacher")
+    func shapes(_ graph: Graph) throws -> [Shape] {
+      let logits = try graph.logits()
+      return [graph.inputs[0], logits].map { graph[$0].type.shape }
+    }
+    let (own, its) = (try shapes(student), try shapes(graph))
+    guard own == its else {
+      throw CompilerError(
+        "the teacher takes \(its[0]) to \(its[1]), the network to train \(own[0]) to \(own[1])", at: path,
+        status: .rejected)
+    }
+    return graph
+  }
+
   /// A supernet keeps the forms and the weights it was trained with.
   private static func checkContinuation(of supernet: Graph, _ command: TrainCommand) throws(CompilerError) {
     let made = supernet.metadata("target") ?? ""
@@ -138,9 +159,10 @@ struct TrainingSession {
         "the supernet was trained for target '\(made)', not '\(target.name)'", at: command.model,
         status: .usage)
     }
-    guard command.distill == 0 else {
+    guard command.distill == 0 || command.teacher != nil else {
       throw CompilerError(
-        "--distill needs the float network, which a supernet is no longer", at: command.model, status: .usage)
+        "--distill needs a float network, which a supernet is no longer: name one by --teacher",
+        at: command.model, status: .usage)
     }
     try checkWidths(command.testBits, Supernet(supernet), made)
   }
@@ -199,6 +221,13 @@ struct TrainingSession {
     }
     seconds = (ContinuousClock.now - start).seconds
     result = try run.result(estimateSamples: command.estimateSamples)
+  }
+
+  /// What to save: for a network in float, which nothing is measured anew for, with its normalizations folded.
+  func trained() throws -> Graph {
+    var graph = result.learned()
+    if graph.stage == .canonical { try canonicalize(&graph, command.general) }
+    return graph
   }
 
   // MARK: Measuring
