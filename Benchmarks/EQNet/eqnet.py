@@ -1,14 +1,16 @@
 #!/usr/bin/env python3
 """One supernet for every quantization form, the search through it, and dedicated training beside it, on CIFAR-10 JPEGs.
 
-    eqnet.py [--epochs N] [--parts supernet,narrow,predictor,front,normalizations,styles,latency,dedicated,ablation,fashion] [--pairs 300] [--output FOLDER]
+    eqnet.py [--epochs N] [--parts supernet,teacher,narrow,predictor,front,normalizations,styles,latency,deployed,dedicated,ablation,fashion] [--pairs 300] [--output FOLDER]
 
 Each part leaves a JSON file in the output folder and is not done again; training goes on from its checkpoint, so an
 interrupted run continues when it is started again. At the end the tables of RESULTS.md are printed and an SVG of accuracy
 against bits is written. QCC_DATA names the folder of models and data, QCC the executable.
 
 supernet   resnet20-jpegft on the 50,000 training images; every uniform width in every style on the 10,000 test images
-narrow     the supernet trained on with random sub-networks of 2 to 4 bits on average, its weights averaged, and the same table
+teacher    ResNet-56 in float on the same images
+narrow     the supernet trained on with random sub-networks of 2 to 4 bits on average, the widest learning from the teacher, its weights
+           averaged, and the same table
 predictor  how well 600 pairs predict, and what a search behind them finds at 3 bits
 front      pairs, predictor and searched sub-networks at 2.5 to 6 bits on average, beside uniform ones; at 3 bits also with
            weights and activations within one mean together
@@ -17,6 +19,7 @@ normalizations
            2,048 training images gave it
 styles     searches at 3 bits in each granularity and symmetry by itself, beside uniform 3 bits in it
 latency    the best sub-network half way between the fastest and the slowest, by times of this processor's kernels
+deployed   the best sub-network of 3 bits for x86-int2: its program beside the fake-quantized network, and bit for bit beside the reference
 dedicated  W4A4 and W2A2 alone, from the same start
 ablation   with and without weight regularization and guidance, three seeds, on a smaller budget; 2 bits, paired
 fashion    fashion-dscnn, which is depthwise, at 4 bits, from channels that are equalized first
@@ -36,6 +39,7 @@ DATA = pathlib.Path(os.environ.get("QCC_DATA", ROOT.parent / "shared" / "data"))
 QCC = os.environ.get("QCC", str(ROOT / ".build/release/qcc"))
 PREPROCESS = ROOT / "Benchmarks/Accuracy/preprocess"
 MODEL = DATA / "models/resnet20-jpegft.onnx"
+LARGER = DATA / "models/resnet56.onnx"
 AUGMENT = ["--random-crop", "4", "--random-flip"]
 
 
@@ -80,13 +84,22 @@ class Experiment:
         self.table(self.trained(
             "supernet", "--elastic", "--epochs", self.options.epochs, "--learning-rate", "1e-3"))
 
+    def teacher(self):
+        """A larger network, trained on in float on the same images."""
+        graph = self.folder / "teacher.qir"
+        report = qcc("train", LARGER, *self.data, *AUGMENT, "--epochs", "10", "--learning-rate", "1e-3", "--seed", "1", "--test", self.test,
+                     "--checkpoint", self.folder / "teacher.checkpoint.safetensors", "--json", "-o", graph, output=self.folder / "teacher.json")
+        print(f"\nteacher {report['top1'][0]['top1']:.2f}, {report['steps']} steps, {report['seconds'] / 60:.0f} minutes")
+        return graph
+
     def narrow(self):
         self.supernet()
-        share = self.options.narrow_average
+        share, distill = self.options.narrow_average, self.options.narrow_distill
         averaging = ["--schedule", "constant", "--average", share] if float(share) > 0 else []
+        teacher = ["--distill", distill, "--teacher", self.teacher()] if float(distill) > 0 else []
         self.table(self.trained(
             "narrow", "--elastic", "--epochs", self.options.narrow_epochs, "--learning-rate", "1e-3", "--seed", "2", *averaging,
-            "--avg-bits", "2:4", "--no-narrowest", model=self.folder / "supernet.qir"))
+            *teacher, "--avg-bits", "2:4", "--no-narrowest", model=self.folder / "supernet.qir"))
 
     def table(self, report):
         """Uniform widths in every style, beside float."""
@@ -234,6 +247,21 @@ class Experiment:
         print(f"\nlatency {least:.2f} to {most:.2f} us, at most {budget:.2f}: {best['weight-bits']:.2f} and "
               f"{best['activation-bits']:.2f} bits, top-1 {best['tested']:.2f}")
 
+    def deployed(self):
+        """The fake-quantized network and its program, with the same normalizations."""
+        self.narrow()
+        pick, program, lowered = (self.folder / f"deployed{end}" for end in (".assignment.json", ".qpk", ".qir"))
+        report = qcc(*self.search(), "--target", "x86-int2", "--rounds", "6", "--avg-bits", 3, "--avg-activation-bits", 3, "-o", pick,
+                     output=self.folder / "deployed.json")
+        compiled = qcc("compile", self.folder / "narrow.qir", "--target", "x86-int2", "--assignment", pick, *self.data, "--samples", "2048",
+                       "--save-graph", lowered, "-o", program, "--json", output=self.folder / "deployed.program.json")
+        top1 = qcc("eval", program, "--data", self.test, "--json", output=self.folder / "deployed.top1.json")["top1"]
+        verified = qcc("verify", program, "--graph", lowered, "--data", self.test, "--samples", "100", "--json", output=self.folder / "deployed.verified.json")
+        best = report["found"][0]
+        print(f"\nx86-int2 at {best['weight-bits']:.2f} and {best['activation-bits']:.2f} bits ({best['style']}): program {top1:.2f}, "
+              f"fake-quantized {self.accuracy('deployed', 0):.2f}, with the search's normalizations {best['tested']:.2f}")
+        print(compiled, verified, sep="\n")
+
     def draw(self, found):
         import matplotlib
         matplotlib.use("svg")
@@ -297,12 +325,13 @@ def main():
     parser.add_argument("--epochs", default="30", help="of the supernet")
     parser.add_argument("--narrow-epochs", default="17", help="behind those, with sub-networks of 2 to 4 bits")
     parser.add_argument("--narrow-average", default=f"{12 / 17:.5f}", help="the share of these whose mean is the supernet; 0: none, and a rate that falls")
+    parser.add_argument("--narrow-distill", default="1", help="the teacher's share of what the widest learns from in these; 0: labels alone")
     parser.add_argument("--dedicated-epochs", default="10")
     parser.add_argument("--ablation-epochs", default="3")
     parser.add_argument("--pairs", default="300")
     parser.add_argument("--measure-samples", default="2000", help="training images that a pair is measured on")
     parser.add_argument("--estimate-samples", default="2048", help="other training images, for the normalizations of a pair")
-    parser.add_argument("--parts", default="supernet,narrow,predictor,front,normalizations,styles,latency,dedicated,ablation,fashion")
+    parser.add_argument("--parts", default="supernet,teacher,narrow,predictor,front,normalizations,styles,latency,deployed,dedicated,ablation,fashion")
     parser.add_argument("--output", type=pathlib.Path, default=ROOT / ".build/eqnet")
     options = parser.parse_args()
     experiment = Experiment(options)
