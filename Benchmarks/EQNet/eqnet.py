@@ -260,7 +260,8 @@ class Experiment:
         best = report["found"][0]
         print(f"\nx86-int2 at {best['weight-bits']:.2f} and {best['activation-bits']:.2f} bits ({best['style']}): program {top1:.2f}, "
               f"fake-quantized {self.accuracy('deployed', 0):.2f}, with the search's normalizations {best['tested']:.2f}")
-        print(compiled, verified, sep="\n")
+        kernels = {kernel["name"]: kernel["identical"] for kernel in verified["kernels"]}
+        print(f"{compiled['bytes']} bytes; {verified['tensors']} tensors of {verified['samples']} images as in the reference: {kernels}")
 
     def draw(self, found):
         import matplotlib
