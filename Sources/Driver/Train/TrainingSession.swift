@@ -115,7 +115,8 @@ struct TrainingSession {
         Pipeline(text: text, passes: allPasses, named: namedPipelines), on: &graph, &context)
       return graph
     }
-    let teacher = imported.stage == .imported ? try apply("canonical", to: imported) : imported
+    var teacher = imported
+    if teacher.stage == .imported { try canonicalize(&teacher, command.general) }
     guard let target = command.target else {
       let graph = try apply("restore-batch-norm", to: teacher)
       return (graph, teacher, Supernet(graph))
