@@ -4,7 +4,7 @@
     eqnet.py [--epochs N] [--parts supernet,teacher,narrow,predictor,front,normalizations,styles,latency,deployed,dedicated,ablation,fashion] [--pairs 300] [--output FOLDER]
 
 Each part leaves a JSON file in the output folder and is not done again; training goes on from its checkpoint, so an
-interrupted run continues when it is started again. At the end the tables of RESULTS.md are printed and an SVG of accuracy
+interrupted run continues when it is started again; other settings need an --output of their own. At the end the tables of RESULTS.md are printed and an SVG of accuracy
 against bits is written. QCC_DATA names the folder of models and data, QCC the executable.
 
 supernet   resnet20-jpegft on the 50,000 training images; every uniform width in every style on the 10,000 test images
